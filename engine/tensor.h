@@ -1,0 +1,83 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include "engine/shape.h"
+
+namespace nacre {
+
+/// Alignment in bytes of every tensor, in memory and in files: one cache line, one AVX-512 register.
+inline constexpr size_t kAlignment = 64;
+
+/// `bytes` rounded up to a multiple of kAlignment.
+constexpr size_t align_up(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+/// Elements and their shape, owned by someone else. Copied freely; as const as its T.
+template <typename T>
+struct TensorView {
+  T* data = nullptr;
+  Shape shape;
+
+  [[nodiscard]] int64_t size() const { return shape.num_elements(); }
+  [[nodiscard]] bool empty() const { return data == nullptr; }
+  operator TensorView<const T>() const { return {data, shape}; }  // NOLINT(google-explicit-constructor)
+};
+
+/// A dense row-major tensor: owns 64-byte-aligned memory, or refers to memory that `keep_alive` owns (a mapped file).
+/// Moves are cheap; copies must be asked for with clone().
+template <typename T>
+class BasicTensor {
+ public:
+  BasicTensor() = default;
+  /// Zeroed memory for `shape`. Throws std::bad_alloc, as every container does.
+  explicit BasicTensor(const Shape& shape) : shape_(shape) {
+    const size_t bytes = align_up(static_cast<size_t>(shape.num_elements()) * sizeof(T));
+    if (bytes == 0) return;
+    void* memory = std::aligned_alloc(kAlignment, bytes);
+    if (memory == nullptr) throw std::bad_alloc();
+    std::memset(memory, 0, bytes);
+    storage_ = std::shared_ptr<void>(memory, std::free);
+    data_ = static_cast<T*>(memory);
+  }
+  /// Borrows `data`, 64-byte aligned, which lives as long as `keep_alive`. Such a tensor must not be written.
+  BasicTensor(const Shape& shape, const T* data, std::shared_ptr<void> keep_alive)
+      : shape_(shape), storage_(std::move(keep_alive)), data_(const_cast<T*>(data)), borrowed_(true) {}
+
+  BasicTensor(BasicTensor&&) noexcept = default;
+  BasicTensor& operator=(BasicTensor&&) noexcept = default;
+  BasicTensor(const BasicTensor&) = delete;
+  BasicTensor& operator=(const BasicTensor&) = delete;
+  ~BasicTensor() = default;
+
+  [[nodiscard]] const Shape& shape() const { return shape_; }
+  [[nodiscard]] int64_t size() const { return shape_.num_elements(); }
+  [[nodiscard]] bool borrowed() const { return borrowed_; }
+  [[nodiscard]] T* data() { return data_; }
+  [[nodiscard]] const T* data() const { return data_; }
+  [[nodiscard]] TensorView<T> view() { return {data_, shape_}; }
+  [[nodiscard]] TensorView<const T> view() const { return {data_, shape_}; }
+
+  /// A copy in memory of its own.
+  [[nodiscard]] BasicTensor clone() const {
+    BasicTensor copy(shape_);
+    if (size() > 0) std::memcpy(copy.data_, data_, static_cast<size_t>(size()) * sizeof(T));
+    return copy;
+  }
+
+ private:
+  Shape shape_;
+  std::shared_ptr<void> storage_;
+  T* data_ = nullptr;
+  bool borrowed_ = false;
+};
+
+using Tensor = BasicTensor<float>;
+
+}  // namespace nacre
