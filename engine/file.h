@@ -10,8 +10,9 @@
 
 namespace nacre {
 
-/// Reads a whole regular file. Refuses what is not a regular file (folder, FIFO, device, socket) without blocking, and what
-/// is larger than `max_bytes` (kLimit) before it allocates. Errors are `path: reason` with kIo, or kLimit.
+/// Reads a whole regular file. Refuses what is not a regular file (folder, FIFO, device, socket) without
+/// blocking, and what is larger than `max_bytes` (kLimit) before it allocates. Errors are `path: reason` with
+/// kIo, or kLimit.
 Result<std::vector<std::byte>> read_file(const std::string& path, size_t max_bytes);
 
 /// A regular file mapped read-only. Keep the pointer for as long as the bytes are used.

@@ -4,10 +4,11 @@
 
 namespace nacre {
 
-/// Runs body(chunk, worker) for every chunk in [0, chunks), on up to `threads` threads; `worker` is in [0, threads).
-/// The caller cuts the work into chunks that do not depend on the number of threads, and combines partial results in the
-/// order of the chunks: then any number of threads gives the same bits. Which worker runs which chunk is not fixed, so a
-/// worker's scratch memory must not carry anything from one chunk to the next. `body` must not throw.
+/// Runs body(chunk, worker) for every chunk in [0, chunks), on up to `threads` threads; `worker` is in [0,
+/// threads). The caller cuts the work into chunks that do not depend on the number of threads, and combines
+/// partial results in the order of the chunks: then any number of threads gives the same bits. Which worker
+/// runs which chunk is not fixed, so a worker's scratch memory must not carry anything from one chunk to the
+/// next. `body` must not throw.
 template <typename Body>
 void parallel_for(int64_t chunks, int threads, const Body& body);
 

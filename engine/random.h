@@ -5,16 +5,16 @@
 
 namespace nacre {
 
-/// Counter-based random numbers (Philox4x32-10; Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy as 1, 2, 3",
-/// SC11): a pure function of key and counter, with no state, so that any sample of any epoch can be drawn at any time, by
-/// any thread, with the same result on every machine.
+/// Counter-based random numbers (Philox4x32-10; Salmon, Moraes, Dror, Shaw: "Parallel random numbers: as easy
+/// as 1, 2, 3", SC11): a pure function of key and counter, with no state, so that any sample of any epoch can
+/// be drawn at any time, by any thread, with the same result on every machine.
 std::array<uint32_t, 4> philox(std::array<uint32_t, 2> key, std::array<uint32_t, 4> counter);
 
 /// One stream of random numbers, named by what it is for. Value type; copying is free.
 class RandomStream {
  public:
-  /// The stream of (seed, purpose, a, b): `purpose` tells uses apart (hash_name("dropout")), `a` and `b` are what the use
-  /// counts, such as epoch and sample.
+  /// The stream of (seed, purpose, a, b): `purpose` tells uses apart (hash_name("dropout")), `a` and `b` are
+  /// what the use counts, such as epoch and sample.
   RandomStream(uint64_t seed, uint64_t purpose, uint64_t a = 0, uint64_t b = 0);
 
   /// The i-th 32 random bits of the stream.
@@ -23,10 +23,11 @@ class RandomStream {
   [[nodiscard]] float uniform(uint64_t i) const;
   /// The i-th number, uniform in (0, 1), with 53 bits (uses bits 2i and 2i+1).
   [[nodiscard]] double uniform_double(uint64_t i) const;
-  /// The i-th number, uniform in [0, n), without bias worth naming (multiply-shift on 64 bits). Requires n >= 1.
+  /// The i-th number, uniform in [0, n), without bias worth naming (multiply-shift on 64 bits). Requires n
+  /// >= 1.
   [[nodiscard]] uint64_t below(uint64_t i, uint64_t n) const;
-  /// The i-th number of a normal distribution of mean 0 and deviation 1 truncated to [-2, 2] (by inverse distribution
-  /// function: Wichura's AS 241), as TensorFlow's and Keras's truncated normal.
+  /// The i-th number of a normal distribution of mean 0 and deviation 1 truncated to [-2, 2] (by inverse
+  /// distribution function: Wichura's AS 241), as TensorFlow's and Keras's truncated normal.
   [[nodiscard]] float truncated_normal(uint64_t i) const;
   /// Fills out[0..count) with bits(first), bits(first + 1), ...; faster than one by one.
   void fill_bits(uint64_t first, uint64_t count, uint32_t* out) const;
@@ -36,7 +37,8 @@ class RandomStream {
   std::array<uint32_t, 2> high_;
 };
 
-/// 64-bit FNV-1a hash of a name: the same on every machine and for ever, since random streams are keyed by it.
+/// 64-bit FNV-1a hash of a name: the same on every machine and for ever, since random streams are keyed by
+/// it.
 constexpr uint64_t hash_name(const char* name, size_t length) {
   uint64_t hash = 0xcbf29ce484222325ULL;
   for (size_t i = 0; i < length; ++i) {

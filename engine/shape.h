@@ -10,9 +10,9 @@
 
 namespace nacre {
 
-/// The extents of a tensor, outermost first: activations are [N, H, W, C], convolution kernels [H, W, in, out],
-/// dense kernels [in, out]. Up to 8 dimensions; every extent is >= 0 and the product fits in 2^48 elements, so that
-/// sizes in bytes never overflow. A scalar has rank 0 and one element.
+/// The extents of a tensor, outermost first: activations are [N, H, W, C], convolution kernels [H, W, in,
+/// out], dense kernels [in, out]. Up to 8 dimensions; every extent is >= 0 and the product fits in 2^48
+/// elements, so that sizes in bytes never overflow. A scalar has rank 0 and one element.
 class Shape {
  public:
   static constexpr int kMaxRank = 8;

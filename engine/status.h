@@ -11,20 +11,21 @@ namespace nacre {
 /// What went wrong. The value of an error is the exit code of the command line (docs/cli.md).
 enum class StatusCode : int {
   kOk = 0,
-  kUsage = 2,         ///< wrong option or argument
-  kBadData = 3,       ///< an image, CSV line or IDX file is not what it should be
-  kCorrupt = 4,       ///< a nacre file is damaged or hostile
-  kIo = 5,            ///< the operating system refused to read or write
-  kUnsupported = 6,   ///< well-formed, but of a kind or version that is not supported
-  kLimit = 7,         ///< over a stated limit
-  kDiverged = 8,      ///< training produced a value that is not finite
-  kInternal = 70,     ///< a bug of nacre's own
-  kLocked = 75,       ///< another process holds the lock
-  kInterrupted = 130, ///< SIGINT, after a checkpoint
-  kTerminated = 143,  ///< SIGTERM, after a checkpoint
+  kUsage = 2,          ///< wrong option or argument
+  kBadData = 3,        ///< an image, CSV line or IDX file is not what it should be
+  kCorrupt = 4,        ///< a nacre file is damaged or hostile
+  kIo = 5,             ///< the operating system refused to read or write
+  kUnsupported = 6,    ///< well-formed, but of a kind or version that is not supported
+  kLimit = 7,          ///< over a stated limit
+  kDiverged = 8,       ///< training produced a value that is not finite
+  kInternal = 70,      ///< a bug of nacre's own
+  kLocked = 75,        ///< another process holds the lock
+  kInterrupted = 130,  ///< SIGINT, after a checkpoint
+  kTerminated = 143,   ///< SIGTERM, after a checkpoint
 };
 
-/// Success, or a code and one line of text `FILE[:where]: reason`. Libraries return it; they never print or exit.
+/// Success, or a code and one line of text `FILE[:where]: reason`. Libraries return it; they never print or
+/// exit.
 class [[nodiscard]] Status {
  public:
   Status() = default;
@@ -48,8 +49,8 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::move(value)) {}        // NOLINT(google-explicit-constructor): reads as `return x;`
-  Result(Status status) : state_(std::move(status)) {} // NOLINT(google-explicit-constructor)
+  Result(T value) : state_(std::move(value)) {}  // NOLINT(google-explicit-constructor): reads as `return x;`
+  Result(Status status) : state_(std::move(status)) {}  // NOLINT(google-explicit-constructor)
 
   [[nodiscard]] bool ok() const { return std::holds_alternative<T>(state_); }
   [[nodiscard]] Status status() const { return ok() ? Status() : std::get<Status>(state_); }
@@ -69,13 +70,13 @@ class [[nodiscard]] Result {
 #define NACRE_CONCAT(a, b) NACRE_CONCAT_INNER(a, b)
 
 /// Returns from the enclosing function when `expression` (a Status) is an error.
-#define NACRE_RETURN_IF_ERROR(expression)                              \
-  do {                                                                 \
-    if (::nacre::Status nacre_status = (expression); !nacre_status.ok()) \
-      return nacre_status;                                             \
+#define NACRE_RETURN_IF_ERROR(expression)                                                     \
+  do {                                                                                        \
+    if (::nacre::Status nacre_status = (expression); !nacre_status.ok()) return nacre_status; \
   } while (false)
 
-/// `NACRE_ASSIGN_OR_RETURN(auto x, f())`: x is the value of the Result, or the enclosing function returns its error.
+/// `NACRE_ASSIGN_OR_RETURN(auto x, f())`: x is the value of the Result, or the enclosing function returns its
+/// error.
 #define NACRE_ASSIGN_OR_RETURN(declaration, expression) \
   NACRE_ASSIGN_OR_RETURN_INNER(NACRE_CONCAT(nacre_result_, __LINE__), declaration, expression)
 #define NACRE_ASSIGN_OR_RETURN_INNER(result, declaration, expression) \

@@ -30,8 +30,8 @@ struct TensorView {
   operator TensorView<const T>() const { return {data, shape}; }  // NOLINT(google-explicit-constructor)
 };
 
-/// A dense row-major tensor: owns 64-byte-aligned memory, or refers to memory that `keep_alive` owns (a mapped file).
-/// Moves are cheap; copies must be asked for with clone().
+/// A dense row-major tensor: owns 64-byte-aligned memory, or refers to memory that `keep_alive` owns (a
+/// mapped file). Moves are cheap; copies must be asked for with clone().
 template <typename T>
 class BasicTensor {
  public:

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <vector>
+
+#include "engine/plan.h"
+#include "engine/variable_store.h"
+
+namespace nacre {
+
+/// Runs a plan: owns the activations, gradients and scratch of one execution at a time. Use one per thread;
+/// plan and variables are shared and must outlive it.
+class Executor {
+ public:
+  /// Allocates everything that running will need.
+  explicit Executor(const Plan& plan);
+
+  /// Uses the variables of `store` from now on (by reference: an optimizer's updates are seen). kBadData when
+  /// one is missing or has another shape.
+  Status bind(const VariableStore& store);
+
+  /// The graph's output [n, ...] for `input` [n, H, W, C], n <= the plan's batch; valid until the next call.
+  /// Needs bind.
+  TensorView<const float> forward(TensorView<const float> input, const StepContext& context);
+
+  /// Gradients of the loss with respect to every trainable variable, given that with respect to the output of
+  /// the forward just done, [n, ...]. Same input and context as then; the plan must be one for training.
+  void backward(TensorView<const float> input, TensorView<const float> grad_output,
+                const StepContext& context);
+
+  /// The gradient of Plan::variables()[i]; empty for one that is not trainable. Valid until the next
+  /// backward.
+  [[nodiscard]] TensorView<const float> gradient(size_t i) const { return gradients_[i].view(); }
+
+ private:
+  [[nodiscard]] TensorView<float> value(int index, int64_t n);
+  [[nodiscard]] TensorView<float> value_gradient(int index, int64_t n);
+  void collect_inputs(const Unit& unit, TensorView<const float> input, int64_t n);
+  [[nodiscard]] Workspace workspace() const;
+
+  const Plan* plan_;
+  BasicTensor<std::byte> arena_;
+  BasicTensor<std::byte> scratch_;
+  std::vector<Tensor> gradients_;
+  std::vector<std::vector<TensorView<const float>>> variables_;     // of each unit
+  std::vector<std::vector<TensorView<float>>> variable_gradients_;  // of each unit
+  std::vector<TensorView<const float>> inputs_;                     // of the unit at work
+  std::vector<TensorView<float>> input_gradients_;
+};
+
+}  // namespace nacre

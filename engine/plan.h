@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/graph.h"
+#include "engine/op_def.h"
+#include "engine/variable_store.h"
+
+namespace nacre {
+
+struct PlanOptions {
+  int64_t batch = 1;  ///< the most rows that an execution may have
+  Mode mode = Mode::kInference;
+  int threads = 1;         ///< the most threads that an execution may use
+  bool reference = false;  ///< run the readable implementations
+  bool fuse = true;        ///< put fused operators in place of chains
+};
+
+/// One operator of the plan, in order of execution. It computes one value from others: value 0 is the graph's
+/// input, value i + 1 the output of unit i.
+struct Unit {
+  std::string name;  ///< of its node; "conv1+pool1" when fused
+  const OpDef* op = nullptr;
+  std::unique_ptr<Operator> operation;
+  std::vector<int> inputs;     ///< values
+  std::vector<int> variables;  ///< indices into Plan::variables(), in the order of OperatorInfo::variables
+  size_t output_offset = 0;    ///< of its output in the arena, bytes
+  size_t saved_offset = 0;     ///< of its saved state in the arena (training)
+  size_t gradient_offset = 0;  ///< of the gradient of its output in the arena (training)
+  /// Training: where to put the gradient with respect to an input that an earlier-run backward has written
+  /// already, so that it can be added; kNone where the gradient goes straight to the producer's.
+  std::vector<size_t> partial_offsets;
+  std::vector<bool> wants_input_gradient;  ///< false where nothing trainable lies upstream
+
+  static constexpr size_t kNone = ~size_t{0};
+};
+
+struct PlannedVariable {
+  std::string name;  ///< "conv1/kernel"
+  Shape shape;
+  Initializer initializer;
+  bool trainable = true;
+  bool decay = false;
+};
+
+/// What `inspect` says of a node; independent of fusion.
+struct NodeSummary {
+  std::string name;
+  std::string op;
+  Shape output;  ///< [1, ...]
+  int64_t parameters = 0;
+  int64_t flops_per_row = 0;  ///< forward, a multiply-add counts 2
+};
+
+/// A graph made ready to run for one input shape: every attribute parsed, every shape inferred and checked,
+/// operators fused, every buffer placed in one arena. All validation happens here. Immutable, shared by
+/// executors. Keeps pointers into the registry, which must outlive it.
+class Plan {
+ public:
+  /// `input_row` is the shape of one row, [H, W, C]. Errors name the node. kLimit when the arena would exceed
+  /// 2^40 bytes.
+  static Result<Plan> make(const Graph& graph, const Registry& registry, const Shape& input_row,
+                           const PlanOptions& options);
+
+  [[nodiscard]] const PlanOptions& options() const { return options_; }
+  [[nodiscard]] const std::vector<Unit>& units() const { return units_; }
+  [[nodiscard]] const std::vector<PlannedVariable>& variables() const { return variables_; }
+  [[nodiscard]] const std::vector<NodeSummary>& nodes() const { return nodes_; }
+  [[nodiscard]] const Shape& input_shape() const { return input_shape_; }  ///< [batch, H, W, C]
+  [[nodiscard]] const Shape& output_shape() const { return units_.back().operation->info().output; }
+  [[nodiscard]] size_t arena_bytes() const { return arena_bytes_; }
+  [[nodiscard]] size_t shared_workspace_bytes() const { return shared_bytes_; }
+  [[nodiscard]] size_t thread_workspace_bytes() const { return per_thread_bytes_; }
+
+  /// A store with every variable at its initial value for `seed`.
+  [[nodiscard]] VariableStore initial_variables(uint64_t seed) const;
+  /// Checks that `store` has every variable with its shape; otherwise kBadData listing the first mismatches.
+  [[nodiscard]] Status check_variables(const VariableStore& store) const;
+
+ private:
+  Status add_nodes(const Graph& graph, const Registry& registry, const Shape& input_row);
+  Status place_buffers();
+
+  PlanOptions options_;
+  Shape input_shape_;
+  std::vector<Unit> units_;
+  std::vector<PlannedVariable> variables_;
+  std::vector<NodeSummary> nodes_;
+  size_t arena_bytes_ = 0;
+  size_t shared_bytes_ = 0;
+  size_t per_thread_bytes_ = 0;
+};
+
+}  // namespace nacre
