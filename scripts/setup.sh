@@ -21,7 +21,7 @@ for argument in "$@"; do
   case $argument in
     --tests) packages="$build_packages $test_packages" ;;
     -h | --help)
-      sed -n 's/^# \{0,1\}//p' "$0" | sed 1d
+      awk 'NR > 1 { if (!sub(/^# ?/, "")) exit; print }' "$0"
       exit 0
       ;;
     *) fail "unknown option $argument (there is --tests)" ;;
