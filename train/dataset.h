@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/input_contract.h"
+#include "engine/status.h"
+#include "image/decode.h"
+
+namespace nacre {
+
+/// Which half of an IDX folder: `train-*` or `t10k-*`.
+enum class IdxSplit : uint8_t { kTrain, kTest };
+
+struct DatasetOptions {
+  /// Folder that relative file names of a CSV start from; empty: the CSV's own folder.
+  std::string image_root;
+  /// Class names in the order of the outputs. Empty: taken from the data. Give the training set's names when
+  /// reading a validation set: a label outside them is then an error.
+  std::vector<std::string> labels;
+  /// Up to this many bad CSV rows are left out and listed by skipped(); one more is an error. When it is not
+  /// 0, every image is decoded once while opening, so that an image which does not decode counts as a bad row
+  /// too.
+  int64_t skip_bad = 0;
+  /// Bytes of decoded images kept in memory.
+  size_t cache_bytes = size_t{1} << 30;
+  /// Threads that decode while opening with skip_bad.
+  int threads = 1;
+  ImageLimits limits;
+};
+
+/// A list of labelled images, in a fixed order. Immutable once opened and shared as const between threads:
+/// every member function may be called by any thread at any time.
+class Dataset {
+ public:
+  /// Opens a CSV list (train/csv.h). Every file must exist and be a regular file with something in it.
+  /// Errors: kBadData `FILE:LINE: reason`, kIo when the CSV or a folder cannot be read.
+  static Result<std::shared_ptr<const Dataset>> from_csv(const std::string& path,
+                                                         const InputContract& contract,
+                                                         const DatasetOptions& options = {});
+
+  /// Opens one split of a folder of IDX files (train/idx.h), plain or gzip. Class names: options.labels, else
+  /// the lines of `labels.txt` in the folder, else the numbers "0", "1", ... up to the largest label there
+  /// is. Grey pictures serve a contract of 3 channels by repeating the channel; colour ones do not serve a
+  /// grey contract (kBadData).
+  static Result<std::shared_ptr<const Dataset>> from_idx(const std::string& folder, IdxSplit split,
+                                                         const InputContract& contract,
+                                                         const DatasetOptions& options = {});
+
+  /// Pictures in memory: `pixels` is [N, height, width, channels] row-major, `classes` holds N numbers below
+  /// `names.size()`. `what` starts the name of every picture in messages ("what[7]"). kBadData when sizes
+  /// disagree.
+  static Result<std::shared_ptr<const Dataset>> from_pixels(
+      std::vector<uint8_t> pixels, int64_t height, int64_t width, int64_t channels,
+      std::vector<int32_t> classes, std::vector<std::string> names, const InputContract& contract,
+      const std::string& what = "pixels", const DatasetOptions& options = {});
+
+  /// True when `folder` holds the images file of the split, plain or gzip.
+  static bool has_idx(const std::string& folder, IdxSplit split);
+
+  ~Dataset();
+  Dataset(const Dataset&) = delete;
+  Dataset& operator=(const Dataset&) = delete;
+
+  /// Number of images, at least 1.
+  [[nodiscard]] int64_t size() const;
+  /// Class names in the order of the outputs; at least 1.
+  [[nodiscard]] const std::vector<std::string>& labels() const;
+  /// The class of image i, in [0, labels().size()).
+  [[nodiscard]] int32_t label(int64_t i) const;
+  /// The name of image i for messages: its path, or `FILE[i]`.
+  [[nodiscard]] std::string name(int64_t i) const;
+  /// The contract it was opened with, with `labels` filled in.
+  [[nodiscard]] const InputContract& contract() const;
+  /// Bad rows that were left out, each `FILE:LINE: reason`, in the order of the file.
+  [[nodiscard]] const std::vector<std::string>& skipped() const;
+  /// 32 hexadecimal digits (XXH3, 128 bits) of what is listed: class names, and for a CSV each file's name as
+  /// written, its label and its size; for pixels their shape, labels and bytes. Equal lists have equal
+  /// digests wherever they lie.
+  [[nodiscard]] const std::string& digest() const;
+
+  /// Floats of one image: height * width * channels of the contract.
+  [[nodiscard]] int64_t image_floats() const;
+
+  /// Writes image i as network input [H, W, C] into `out`: decoded, scaled and resized as the contract says,
+  /// not augmented. The same bits every time, whether cached or not. Errors `name: reason`: kBadData for an
+  /// image that does not decode or that was deleted or changed after the list was opened, kIo when it cannot
+  /// be read.
+  Status read(int64_t i, float* out) const;
+
+ private:
+  struct State;
+  explicit Dataset(std::unique_ptr<State> state);
+  static Result<std::shared_ptr<const Dataset>> finish(std::unique_ptr<State> state);
+
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace nacre
