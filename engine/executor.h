@@ -32,10 +32,9 @@ class Executor {
   [[nodiscard]] TensorView<const float> gradient(size_t i) const { return gradients_[i].view(); }
 
  private:
-  [[nodiscard]] TensorView<float> value(int index, int64_t n);
-  [[nodiscard]] TensorView<float> value_gradient(int index, int64_t n);
+  [[nodiscard]] TensorView<float> at_offset(const Unit& unit, size_t offset, int64_t n);
   void collect_inputs(const Unit& unit, TensorView<const float> input, int64_t n);
-  [[nodiscard]] Workspace workspace() const;
+  [[nodiscard]] Workspace workspace();
 
   const Plan* plan_;
   BasicTensor<std::byte> arena_;

@@ -145,6 +145,7 @@ class ReferenceOperator : public Operator {
 /// What an operator is created from: the nodes' attributes (one map for a plain op, one for each node of a
 /// fused chain) and the shapes of the first node's inputs, [N, ...] with the largest batch.
 struct OperatorRequest {
+  std::string_view node_name;  ///< of the first node; keys the operator's random draws
   std::span<const AttrMap* const> attributes;
   std::span<const Shape> inputs;
   Mode mode = Mode::kInference;

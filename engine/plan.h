@@ -14,9 +14,10 @@ namespace nacre {
 struct PlanOptions {
   int64_t batch = 1;  ///< the most rows that an execution may have
   Mode mode = Mode::kInference;
-  int threads = 1;         ///< the most threads that an execution may use
-  bool reference = false;  ///< run the readable implementations
-  bool fuse = true;        ///< put fused operators in place of chains
+  int threads = 1;                      ///< the most threads that an execution may use
+  bool reference = false;               ///< run the readable implementations
+  bool fuse = true;                     ///< put fused operators in place of chains
+  size_t max_bytes = size_t{16} << 30;  ///< the most that all activations and gradients together may take
 };
 
 /// One operator of the plan, in order of execution. It computes one value from others: value 0 is the graph's
@@ -81,7 +82,7 @@ class Plan {
   [[nodiscard]] Status check_variables(const VariableStore& store) const;
 
  private:
-  Status add_nodes(const Graph& graph, const Registry& registry, const Shape& input_row);
+  Status add_nodes(const Graph& graph, const Registry& registry);
   Status place_buffers();
 
   PlanOptions options_;

@@ -1,0 +1,267 @@
+#include "engine/plan.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+#include "engine/memory_plan.h"
+
+namespace nacre {
+namespace {
+
+Status at_node(const Node& node, const Status& status) {
+  return status.at(fmt::format("node {:?} ({})", node.name, node.op));
+}
+
+Result<const OpDef*> find_op(const Registry& registry, const Node& node) {
+  const OpDef* op = registry.find(node.op);
+  if (op == nullptr) {
+    return Status(StatusCode::kUnsupported, fmt::format("node {:?}: unknown op {:?}; known are {}", node.name,
+                                                        node.op, registry.names()));
+  }
+  if (node.op_version > op->version) {
+    return Status(StatusCode::kUnsupported,
+                  fmt::format("node {:?}: {} of version {}, but this nacre knows up to {}", node.name,
+                              node.op, node.op_version, op->version));
+  }
+  const auto inputs = static_cast<int>(node.inputs.size());
+  if (inputs < op->min_inputs || inputs > op->max_inputs) {
+    return Status(StatusCode::kBadData,
+                  fmt::format("node {:?}: {} takes {} to {} inputs, found {}", node.name, node.op,
+                              op->min_inputs, op->max_inputs, inputs));
+  }
+  return op;
+}
+
+/// Of each node, the nodes that read it.
+std::vector<std::vector<int>> find_readers(const Graph& graph) {
+  std::vector<std::vector<int>> readers(graph.nodes().size());
+  for (size_t i = 0; i < graph.nodes().size(); ++i) {
+    for (const int producer : graph.producers()[i]) {
+      if (producer >= 0) readers[static_cast<size_t>(producer)].push_back(static_cast<int>(i));
+    }
+  }
+  return readers;
+}
+
+/// The nodes of the chain that starts at `first` and matches `pattern`, each read only by the next; empty
+/// when none does.
+std::vector<int> match_chain(const Graph& graph, const std::vector<std::vector<int>>& readers, int first,
+                             const std::vector<std::string>& pattern) {
+  std::vector<int> chain;
+  for (int at = first; chain.size() < pattern.size(); at = readers[static_cast<size_t>(at)].front()) {
+    const Node& node = graph.nodes()[static_cast<size_t>(at)];
+    if (node.op != pattern[chain.size()] || (!chain.empty() && node.inputs.size() != 1)) return {};
+    chain.push_back(at);
+    if (chain.size() < pattern.size() && readers[static_cast<size_t>(at)].size() != 1) return {};
+  }
+  return chain;
+}
+
+size_t bytes_of(const Shape& shape) {
+  return static_cast<size_t>(shape.num_elements()) * sizeof(float);
+}
+
+}  // namespace
+
+Result<Plan> Plan::make(const Graph& graph, const Registry& registry, const Shape& input_row,
+                        const PlanOptions& options) {
+  Plan plan;
+  plan.options_ = options;
+  plan.options_.threads = std::max(1, options.threads);
+  std::vector<int64_t> dims{options.batch};
+  dims.insert(dims.end(), input_row.dims().begin(), input_row.dims().end());
+  if (options.batch < 1) return Status(StatusCode::kUsage, fmt::format("a batch of {} rows", options.batch));
+  NACRE_ASSIGN_OR_RETURN(plan.input_shape_, Shape::make(dims));
+  NACRE_RETURN_IF_ERROR(plan.add_nodes(graph, registry));
+  NACRE_RETURN_IF_ERROR(plan.place_buffers());
+  return plan;
+}
+
+Status Plan::add_nodes(const Graph& graph, const Registry& registry) {
+  const size_t count = graph.nodes().size();
+  std::vector<std::unique_ptr<Operator>> operations(count);
+  std::vector<const OpDef*> ops(count);
+  const auto input_shapes = [&](size_t i) {
+    std::vector<Shape> shapes;
+    for (const int producer : graph.producers()[i]) {
+      shapes.push_back(producer < 0 ? input_shape_
+                                    : operations[static_cast<size_t>(producer)]->info().output);
+    }
+    return shapes;
+  };
+  const auto create = [&](const OpDef& op, const std::vector<int>& chain) {
+    std::vector<const AttrMap*> attributes;
+    for (const int i : chain) attributes.push_back(&graph.nodes()[static_cast<size_t>(i)].attributes);
+    const auto first = static_cast<size_t>(chain.front());
+    const std::vector<Shape> shapes = input_shapes(first);
+    OperatorRequest request;
+    request.node_name = graph.nodes()[first].name;
+    request.attributes = attributes;
+    request.inputs = shapes;
+    request.mode = options_.mode;
+    request.threads = options_.threads;
+    return op.create(request);
+  };
+
+  for (size_t i = 0; i < count; ++i) {
+    const Node& node = graph.nodes()[i];
+    NACRE_ASSIGN_OR_RETURN(ops[i], find_op(registry, node));
+    auto created = create(*ops[i], {static_cast<int>(i)});
+    if (!created.ok()) return at_node(node, created.status());
+    operations[i] = std::move(created).value();
+    const OperatorInfo& info = operations[i]->info();
+    // An operator's own arithmetic may have multiplied extents from outside; only checked shapes go on.
+    NACRE_RETURN_IF_ERROR(at_node(node, Shape::make(info.output.dims()).status()));
+    NodeSummary summary{node.name, node.op, info.output.with_batch(1), 0, info.flops_per_row};
+    for (const VariableSpec& spec : info.variables) {
+      NACRE_RETURN_IF_ERROR(at_node(node, Shape::make(spec.shape.dims()).status()));
+      summary.parameters += spec.shape.num_elements();
+    }
+    nodes_.push_back(std::move(summary));
+  }
+
+  const std::vector<std::vector<int>> readers = find_readers(graph);
+  std::vector<int> value_of(count, -1);  // the value that holds a node's output
+  std::vector<bool> taken(count, false);
+  for (size_t i = 0; i < count; ++i) {
+    if (taken[i]) continue;
+    std::vector<int> chain{static_cast<int>(i)};
+    Unit unit;
+    unit.op = ops[i];
+    for (const OpDef& op : registry.all()) {
+      if (!options_.fuse || options_.reference || op.pattern.size() <= chain.size()) continue;
+      std::vector<int> longer = match_chain(graph, readers, static_cast<int>(i), op.pattern);
+      if (longer.empty()) continue;
+      auto created = create(op, longer);
+      if (!created.ok()) return at_node(graph.nodes()[i], created.status());
+      if (created.value() == nullptr) continue;
+      unit.op = &op;
+      unit.operation = std::move(created).value();
+      chain = std::move(longer);
+    }
+    if (unit.operation == nullptr) unit.operation = std::move(operations[i]);
+    for (const int member : chain) {
+      taken[static_cast<size_t>(member)] = true;
+      unit.name += (unit.name.empty() ? "" : "+") + graph.nodes()[static_cast<size_t>(member)].name;
+    }
+    for (const int producer : graph.producers()[i]) {
+      unit.inputs.push_back(producer < 0 ? 0 : value_of[static_cast<size_t>(producer)]);
+    }
+    for (const VariableSpec& spec : unit.operation->info().variables) {
+      const Node& owner = graph.nodes()[static_cast<size_t>(chain[static_cast<size_t>(spec.node)])];
+      unit.variables.push_back(static_cast<int>(variables_.size()));
+      variables_.push_back(
+          {owner.name + "/" + spec.name, spec.shape, spec.initializer, spec.trainable, spec.decay});
+    }
+    value_of[static_cast<size_t>(chain.back())] = static_cast<int>(units_.size()) + 1;
+    units_.push_back(std::move(unit));
+  }
+  return {};
+}
+
+Status Plan::place_buffers() {
+  const bool training = options_.mode == Mode::kTraining;
+  const int count = static_cast<int>(units_.size());
+  // Time: forward of unit i happens at i, its backward at 2 * count - 1 - i.
+  const auto backward_time = [&](int unit) { return 2 * count - 1 - unit; };
+
+  std::vector<bool> trainable(static_cast<size_t>(count) + 1,
+                              false);  // something to train lies at or before the value
+  std::vector<int> last_reader(static_cast<size_t>(count) + 1, -1);
+  for (int i = 0; i < count; ++i) {
+    Unit& unit = units_[static_cast<size_t>(i)];
+    for (const int input : unit.inputs) {
+      last_reader[static_cast<size_t>(input)] = i;
+      const bool wanted = training && trainable[static_cast<size_t>(input)];
+      unit.wants_input_gradient.push_back(wanted);
+      if (wanted) trainable[static_cast<size_t>(i) + 1] = true;
+    }
+    for (const int variable : unit.variables) {
+      if (variables_[static_cast<size_t>(variable)].trainable) trainable[static_cast<size_t>(i) + 1] = true;
+    }
+  }
+
+  std::vector<Lifetime> lifetimes;
+  std::vector<size_t*> offsets;
+  __extension__ using Wide = unsigned __int128;
+  Wide wanted_bytes = 0;
+  const auto place = [&](size_t bytes, int begin, int end, size_t* offset) {
+    wanted_bytes += bytes;
+    lifetimes.push_back({bytes, begin, end});
+    offsets.push_back(offset);
+  };
+  std::vector<bool> written(static_cast<size_t>(count) + 1, false);
+  for (int i = count - 1; i >= 0; --i) {
+    Unit& unit = units_[static_cast<size_t>(i)];
+    const OperatorInfo& info = unit.operation->info();
+    const auto output = static_cast<size_t>(i) + 1;
+    const int end = training ? backward_time(i) : std::max(i, last_reader[output]);
+    // The graph's output stays until the caller has read it.
+    place(bytes_of(info.output), i, i == count - 1 ? 2 * count : end, &unit.output_offset);
+    shared_bytes_ = std::max(shared_bytes_, align_up(info.shared_bytes));
+    per_thread_bytes_ = std::max(per_thread_bytes_, align_up(info.per_thread_bytes));
+    unit.partial_offsets.assign(unit.inputs.size(), Unit::kNone);
+    if (!training) continue;
+    place(info.saved_bytes, i, backward_time(i), &unit.saved_offset);
+    if (i != count - 1 && trainable[output]) {
+      place(bytes_of(info.output), backward_time(last_reader[output]), backward_time(i),
+            &unit.gradient_offset);
+    }
+    for (size_t k = 0; k < unit.inputs.size(); ++k) {
+      const auto input = static_cast<size_t>(unit.inputs[k]);
+      if (!unit.wants_input_gradient[k]) continue;
+      if (written[input]) {
+        const Shape& shape = units_[input - 1].operation->info().output;
+        place(bytes_of(shape), backward_time(i), backward_time(i), &unit.partial_offsets[k]);
+      }
+      written[input] = true;
+    }
+  }
+  if (wanted_bytes > options_.max_bytes) {
+    return {StatusCode::kLimit, fmt::format("a batch of {} rows would need more than {} MiB of activations",
+                                            options_.batch, options_.max_bytes >> 20)};
+  }
+  const MemoryPlan memory = plan_memory(lifetimes);
+  for (size_t i = 0; i < offsets.size(); ++i) *offsets[i] = memory.offsets[i];
+  arena_bytes_ = memory.total_bytes;
+  return {};
+}
+
+VariableStore Plan::initial_variables(uint64_t seed) const {
+  VariableStore store;
+  for (const PlannedVariable& variable : variables_) {
+    Tensor tensor(variable.shape);
+    initialize(variable.initializer, seed, variable.name, tensor.view());
+    // Node names are unique and so are an operator's own names: adding cannot fail.
+    const Status added = store.add(variable.name, std::move(tensor));
+    (void)added;
+  }
+  return store;
+}
+
+Status Plan::check_variables(const VariableStore& store) const {
+  constexpr size_t kMostListed = 3;
+  std::vector<std::string> wrong;
+  size_t count = 0;
+  for (const PlannedVariable& variable : variables_) {
+    const Tensor* tensor = store.find(variable.name);
+    std::string reason;
+    if (tensor == nullptr) {
+      reason = fmt::format("{} {} is missing", variable.name, variable.shape.to_string());
+    } else if (!(tensor->shape() == variable.shape)) {
+      reason = fmt::format("{} is {}, expected {}", variable.name, tensor->shape().to_string(),
+                           variable.shape.to_string());
+    } else {
+      continue;
+    }
+    if (++count <= kMostListed) wrong.push_back(std::move(reason));
+  }
+  if (count == 0) return {};
+  std::string text = fmt::format("the variables are those of another network: {}", fmt::join(wrong, "; "));
+  if (count > kMostListed) text += fmt::format("; and {} more", count - kMostListed);
+  return {StatusCode::kBadData, text};
+}
+
+}  // namespace nacre
