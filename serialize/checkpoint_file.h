@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+
+#include "engine/checkpoint.h"
+#include "engine/status.h"
+#include "serialize/file_kind.h"
+#include "serialize/file_system.h"
+#include "serialize/read_options.h"
+
+namespace nacre {
+
+/// Writes a checkpoint file (docs/checkpoint-format.md), atomically (serialize/atomic_file.h), in one pass
+/// over the tensors without a copy of them. The same content gives the same bytes. The folder must be there.
+/// Errors are `path: reason`: kBadData when the checkpoint holds what the format does not allow (a name such
+/// as "../x", text that is not UTF-8), kLimit over a limit, and those of AtomicFile.
+Status write_checkpoint(const std::string& path, const Checkpoint& checkpoint, bool overwrite,
+                        FileSystem& file_system = real_file_system());
+
+/// Reads a checkpoint file. The tensors are borrowed (Tensor::borrowed()) and must not be written; they keep
+/// the file's bytes alive: clone() what shall be trained on. Errors are `path: reason`: kCorrupt,
+/// kUnsupported (a newer version, an unknown value of an enumeration), kLimit, kIo.
+Result<Checkpoint> read_checkpoint(const std::string& path, const ReadOptions& options = {});
+
+}  // namespace nacre
