@@ -6,10 +6,14 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release)
 endif()
 
+# The settings that let build folders share objects go with the compiler's launcher, so that they hold whoever starts the
+# build: paths relative to the project, and (for the tests' precompiled header) the sloppiness that ccache's manual asks for.
 find_program(NACRE_CCACHE ccache)
 if(NACRE_CCACHE)
-  set(CMAKE_C_COMPILER_LAUNCHER ${NACRE_CCACHE})
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${NACRE_CCACHE})
+  set(launcher ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1
+               CCACHE_SLOPPINESS=pch_defines,time_macros ${NACRE_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
 endif()
 find_program(NACRE_MOLD mold)
 if(NACRE_MOLD)
@@ -19,27 +23,48 @@ endif()
 # -ffp-contract=off: the compiler must not choose where to fuse multiply and add, or results would differ
 # between builds. Kernels ask for a fused multiply-add where they want one.
 add_compile_options(-ffp-contract=off)
+# No path of the machine that built it ends up in a binary.
+add_compile_options(-ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
 # Eigen must not start threads of its own: parallelism lives in engine/parallel.h, in fixed chunks.
 add_compile_definitions(EIGEN_DONT_PARALLELIZE)
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
-  add_compile_options(-O3 -fno-plt)
-  add_link_options(-Wl,--gc-sections -Wl,--as-needed)
+  add_compile_options(-O3 -fno-plt -ffunction-sections -fdata-sections -fstack-protector-strong)
+  add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+  add_link_options(-Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro -Wl,-z,now)
 endif()
 
 if(NACRE_SANITIZE)
-  add_compile_options(-fsanitize=${NACRE_SANITIZE} -fno-omit-frame-pointer -O1 -g1)
+  # Asserts of Eigen and the standard library are on where the sanitizers are.
+  add_compile_options(-fsanitize=${NACRE_SANITIZE} -fno-omit-frame-pointer -O1 -g1 -UNDEBUG)
+  add_compile_definitions(_GLIBCXX_ASSERTIONS)
   add_link_options(-fsanitize=${NACRE_SANITIZE})
   if(NACRE_SANITIZE MATCHES "undefined")
     add_compile_options(-fno-sanitize-recover=all -fsanitize=bounds)
   endif()
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # GCC's flow warnings take the sanitizers' own branches for the program's.
+    add_compile_options(-Wno-maybe-uninitialized -Wno-stringop-overflow -Wno-array-bounds)
+  endif()
 endif()
 
-# nacre_library(NAME DEPENDS targets...): one target per folder, of all its .cc files.
+option(NACRE_BUILD_FUZZERS "Build the libFuzzer targets (clang)" OFF)
+if(NACRE_BUILD_FUZZERS)
+  if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    message(FATAL_ERROR "NACRE_BUILD_FUZZERS needs clang: use the preset fuzz")
+  endif()
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 function(nacre_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
                                            -Wcast-qual -Wformat=2 -Wimplicit-fallthrough -Werror)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+    # GCC 12 warns of every `"text" + string` (its bug 105651).
+    target_compile_options(${target} PRIVATE -Wno-restrict)
+  endif()
 endfunction()
 
+# nacre_library(NAME DEPENDS targets...): one target per folder, of all its .cc files.
 function(nacre_library name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;SOURCES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS *.cc)
