@@ -26,20 +26,22 @@ struct Image {
   std::vector<uint8_t> pixels;
 };
 
-/// Decodes JPEG or PNG bytes, told apart by content and never by name, as `contract` says: channels, JPEG method, EXIF.
-/// Strict: whatever a decoder would only warn of is an error. Errors carry a reason without a file name: kBadData for a
-/// damaged image or another file type (which it names), kUnsupported for CMYK JPEG or Apple CgBI PNG, kLimit when the
-/// declared size is over a limit (checked before anything of that size is allocated).
+/// Decodes JPEG or PNG bytes, told apart by content and never by name, as `contract` says: channels, JPEG
+/// method, EXIF. Strict: whatever a decoder would only warn of is an error. Errors carry a reason without a
+/// file name: kBadData for a damaged image or another file type (which it names), kUnsupported for CMYK JPEG
+/// or Apple CgBI PNG, kLimit when the declared size is over a limit (checked before anything of that size is
+/// allocated).
 Result<Image> decode_image(std::span<const std::byte> encoded, const InputContract& contract,
                            const ImageLimits& limits = {});
 
-/// Turns a decoded image into network input [contract.height, contract.width, contract.channels]: multiplies by
-/// contract.scale, then resizes. `out` holds height*width*channels floats. kBadData when the contract says exact and the
-/// size is another.
+/// Turns a decoded image into network input [contract.height, contract.width, contract.channels]: multiplies
+/// by contract.scale, then resizes. `out` holds height*width*channels floats. kBadData when the contract says
+/// exact and the size is another.
 Status image_to_input(const Image& image, const InputContract& contract, float* out);
 
-/// Reads, decodes and converts a file: the one way from an image file to network input, for training, evaluation and
-/// prediction alike. Errors are `path: reason`.
-Status load_image(const std::string& path, const InputContract& contract, float* out, const ImageLimits& limits = {});
+/// Reads, decodes and converts a file: the one way from an image file to network input, for training,
+/// evaluation and prediction alike. Errors are `path: reason`.
+Status load_image(const std::string& path, const InputContract& contract, float* out,
+                  const ImageLimits& limits = {});
 
 }  // namespace nacre
