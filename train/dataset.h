@@ -95,6 +95,7 @@ class Dataset {
   struct State;
   explicit Dataset(std::unique_ptr<State> state);
   static Result<std::shared_ptr<const Dataset>> finish(std::unique_ptr<State> state);
+  static Result<std::shared_ptr<const Dataset>> finish_pictures(std::unique_ptr<State> state);
 
   std::unique_ptr<State> state_;
 };

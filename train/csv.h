@@ -1,0 +1,53 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/status.h"
+
+namespace nacre {
+
+/// Bad rows that are left out, up to a number.
+class BadRows {
+ public:
+  explicit BadRows(int64_t allowed) : allowed_(allowed) {}
+  /// Success when one more bad row is allowed: it is listed; otherwise gives the error back, saying how many
+  /// went before.
+  Status add(int64_t line, const Status& error);
+  /// The messages of all that were left out, in the order of the lines.
+  [[nodiscard]] std::vector<std::string> messages() const;
+
+ private:
+  int64_t allowed_;
+  std::multimap<int64_t, std::string> listed_;
+};
+
+struct CsvRow {
+  int64_t line = 0;  ///< counted from 1
+  std::string file;  ///< as written
+  int32_t label = 0;
+};
+
+struct CsvList {
+  std::vector<std::string> labels;  ///< class names, by number
+  std::vector<CsvRow> rows;         ///< at least 1
+};
+
+/// Parses a list of images: lines `file,label-name,label-number` in RFC 4180's quoting, except that a line
+/// break cannot be quoted; LF or CRLF, a UTF-8 byte order mark, empty lines and a header line (a first line
+/// without a number) are accepted. Names and numbers must go one to one; the numbers are 0 to classes - 1
+/// without holes, below 65536. With `labels` given, a name must be one of them and its number its place. A
+/// line is an error when it is longer than 64 KiB, holds a control character or not three fields, names a
+/// file that a line before names, or has a class name that is empty or not UTF-8: kBadData `NAME:LINE:
+/// reason`, or goes to `bad_rows`.
+Result<CsvList> parse_csv(std::string_view text, const std::string& name,
+                          const std::vector<std::string>& labels, BadRows& bad_rows);
+
+/// The class names of a `labels.txt`: one a line, LF or CRLF, in the order of the classes, all different.
+/// Errors are kBadData `NAME:LINE: reason`.
+Result<std::vector<std::string>> parse_labels(std::string_view text, const std::string& name);
+
+}  // namespace nacre
