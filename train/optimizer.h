@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/executor.h"
+#include "engine/plan.h"
+#include "engine/variable_store.h"
+
+namespace nacre {
+
+enum class OptimizerKind : uint8_t { kSgd, kAdam };
+std::span<const EnumName<OptimizerKind>> enum_names(OptimizerKind);
+
+/// How the learning rate goes over a run of `total` steps, after the warm-up: the same all along; a tenth
+/// from half and a hundredth from three quarters of it; or down a half cosine to 0 (Loshchilov, Hutter:
+/// "SGDR", 2017, without restarts).
+enum class LearningRateSchedule : uint8_t { kConstant, kStep, kCosine };
+std::span<const EnumName<LearningRateSchedule>> enum_names(LearningRateSchedule);
+
+struct OptimizerOptions {
+  OptimizerKind kind = OptimizerKind::kSgd;
+  double learning_rate = 0.01;
+  double momentum = 0;      ///< SGD
+  double weight_decay = 0;  ///< L2: adds weight_decay * w to the gradient of kernels (not of biases)
+  double beta1 = 0.9;       ///< Adam
+  double beta2 = 0.999;     ///< Adam
+  double epsilon = 1e-8;    ///< Adam
+  LearningRateSchedule schedule = LearningRateSchedule::kConstant;
+  int64_t warmup_steps = 0;  ///< steps over which the rate rises linearly from 0
+};
+
+/// The learning rate of step `step` (from 1) of `total`.
+double learning_rate_at(const OptimizerOptions& options, int64_t step, int64_t total);
+
+/// Updates variables from gradients. Its slots are variables of the store: `conv1/kernel/momentum`,
+/// `.../adam_m`,
+/// `.../adam_v`.
+///
+/// SGD: b = momentum * b + g;  w -= rate * b (TensorFlow's MomentumOptimizer; without momentum there is no
+/// slot). Adam (Kingma, Ba: "Adam", 2015, the efficient form before section 2.1, as TensorFlow's
+/// AdamOptimizer):
+///   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
+///   w -= rate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon),  t = step, from 1.
+class Optimizer {
+ public:
+  explicit Optimizer(const OptimizerOptions& options) : options_(options) {}
+
+  /// The slots that training `variable` needs, as names.
+  [[nodiscard]] std::vector<std::string> slot_names(const PlannedVariable& variable) const;
+  /// Adds every slot that `store` lacks, zeroed; kBadData when one is there with another shape.
+  Status add_slots(const Plan& plan, VariableStore& store) const;
+  /// Finds variables and slots in `store`, which must outlive this and keep its tensors. Call after
+  /// add_slots.
+  void bind(const Plan& plan, VariableStore& store);
+  /// One update with the executor's gradients; `step` counts from 1. Elements are independent: the result
+  /// does not depend on `threads`.
+  void apply(const Executor& executor, int64_t step, double rate, int threads);
+
+ private:
+  struct Target {
+    size_t index;  ///< in Plan::variables()
+    TensorView<float> variable;
+    std::vector<TensorView<float>> slots;
+    bool decay;
+  };
+  OptimizerOptions options_;
+  std::vector<Target> targets_;
+};
+
+}  // namespace nacre
