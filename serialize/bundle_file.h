@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstddef>
+#include <memory>
+#include <span>
 #include <string>
 
 #include "engine/bundle.h"
@@ -28,5 +31,9 @@ Status write_bundle(const std::string& path, const Bundle& bundle, const BundleW
 /// alive. Errors are `path: reason`: kCorrupt, kUnsupported (a newer version, an unknown value of an
 /// enumeration), kLimit, kDiverged (weights that are NaN or infinite), kIo.
 Result<Bundle> read_bundle(const std::string& path, const ReadOptions& options = {});
+
+/// The same for a file's bytes, 64-byte aligned, which `keep_alive` owns. Errors do not name a file.
+Result<Bundle> parse_bundle(std::span<const std::byte> bytes, const std::shared_ptr<void>& keep_alive,
+                            const ReadOptions& options = {});
 
 }  // namespace nacre

@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstddef>
+#include <memory>
+#include <span>
 #include <string>
 
 #include "engine/checkpoint.h"
@@ -21,5 +24,9 @@ Status write_checkpoint(const std::string& path, const Checkpoint& checkpoint, b
 /// the file's bytes alive: clone() what shall be trained on. Errors are `path: reason`: kCorrupt,
 /// kUnsupported (a newer version, an unknown value of an enumeration), kLimit, kIo.
 Result<Checkpoint> read_checkpoint(const std::string& path, const ReadOptions& options = {});
+
+/// The same for a file's bytes, 64-byte aligned, which `keep_alive` owns. Errors do not name a file.
+Result<Checkpoint> parse_checkpoint(std::span<const std::byte> bytes, const std::shared_ptr<void>& keep_alive,
+                                    const ReadOptions& options = {});
 
 }  // namespace nacre

@@ -1,0 +1,116 @@
+#include "serialize/file_kind.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <string_view>
+#include <system_error>
+
+#include "serialize/container.h"
+
+namespace nacre {
+namespace {
+
+struct Signature {
+  std::string_view bytes;
+  std::string_view phrase;
+};
+
+// "\0" in a literal would end it: these are made with their lengths.
+using namespace std::string_view_literals;
+constexpr std::array kSignatures{
+    Signature{"\xff\xd8\xff"sv, "a JPEG image"},
+    Signature{"\x89PNG\r\n\x1a\n"sv, "a PNG image"},
+    Signature{"GIF8"sv, "a GIF image"},
+    Signature{"BM"sv, "a BMP image"},
+    Signature{"RIFF"sv, "a RIFF file"},
+    Signature{"\x1f\x8b"sv, "a gzip file"},
+    Signature{"PK\x03\x04"sv, "a zip file"},
+    Signature{"\x89HDF\r\n\x1a\n"sv, "an HDF5 file"},
+    Signature{"\x7f"
+              "ELF"sv,
+              "a program"},
+    Signature{"%PDF"sv, "a PDF file"},
+    Signature{"\0\0\x08"sv, "an IDX file"},
+};
+
+bool is_text(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) {
+    const auto byte = static_cast<unsigned char>(c);
+    return byte >= 0x20 ? byte != 0x7f : byte == '\n' || byte == '\r' || byte == '\t';
+  });
+}
+
+}  // namespace
+
+FileKind kind_of(std::span<const std::byte> first_bytes) {
+  const auto begins_with = [&](const ContainerFormat& format) {
+    return first_bytes.size() >= format.magic.size() &&
+           std::ranges::equal(first_bytes.first(format.magic.size()), std::as_bytes(std::span(format.magic)));
+  };
+  if (begins_with(kCheckpointFormat)) return FileKind::kCheckpoint;
+  if (begins_with(kBundleFormat)) return FileKind::kBundle;
+  return FileKind::kOther;
+}
+
+std::string describe_content(std::span<const std::byte> first_bytes) {
+  if (first_bytes.empty()) return "an empty file";
+  switch (kind_of(first_bytes)) {
+    case FileKind::kCheckpoint:
+      return "a nacre checkpoint";
+    case FileKind::kBundle:
+      return "a nacre bundle";
+    case FileKind::kOther:
+      break;
+  }
+  const auto head = first_bytes.first(std::min<size_t>(first_bytes.size(), 64));
+  const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
+  for (const Signature& signature : kSignatures) {
+    if (text.starts_with(signature.bytes)) return std::string(signature.phrase);
+  }
+  if (is_text(text)) {
+    const size_t start = std::min(text.find_first_not_of(" \t\r\n"), text.size());
+    if (text.substr(start).starts_with('<')) return "HTML or XML text";
+    if (text.substr(start).starts_with('{')) return "JSON text";
+    return "text";
+  }
+  return "of an unknown kind";
+}
+
+Result<FileKind> detect_kind(const std::string& path) {
+  const auto fail = [&](std::string_view action) {
+    return Status(StatusCode::kIo,
+                  fmt::format("{}: cannot {}: {}", path, action, std::generic_category().message(errno)));
+  };
+  struct Closer {
+    int fd;
+    ~Closer() { ::close(fd); }
+  };
+  // O_NONBLOCK: a FIFO without a writer must not make us wait.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  if (fd == -1) return fail("open");
+  const Closer closer{fd};
+  struct stat found {};
+  if (::fstat(fd, &found) == -1) return fail("look at it");
+  if (!S_ISREG(found.st_mode)) {
+    return Status(StatusCode::kIo, fmt::format("{}: is {}, not a regular file", path,
+                                               S_ISDIR(found.st_mode) ? "a folder" : "a special file"));
+  }
+  std::array<std::byte, 8> head{};
+  size_t size = 0;
+  while (size < head.size()) {
+    const ssize_t count = ::read(fd, head.data() + size, head.size() - size);
+    if (count == -1 && errno == EINTR) continue;
+    if (count == -1) return fail("read");
+    if (count == 0) break;
+    size += static_cast<size_t>(count);
+  }
+  return kind_of(std::span(head).first(size));
+}
+
+}  // namespace nacre
