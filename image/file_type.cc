@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 
 namespace nacre {
 namespace {
@@ -71,8 +70,7 @@ char to_lower(char c) {
 
 bool is_text(std::string_view head) {
   return std::all_of(head.begin(), head.end(), [](char c) {
-    const auto code = static_cast<unsigned char>(c);
-    return code >= 0x20 || c == '\t' || c == '\r' || c == '\n' || c == '\f';
+    return (c >= 0x20 && c < 0x7F) || c == '\t' || c == '\r' || c == '\n' || c == '\f';
   });
 }
 
