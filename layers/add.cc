@@ -1,0 +1,68 @@
+#include <fmt/format.h>
+
+#include <cstring>
+#include <memory>
+
+#include "layers/eigen_maps.h"
+#include "layers/op_common.h"
+
+namespace nacre {
+namespace {
+
+class Add final : public ReferenceOperator<Add> {
+ public:
+  Add(const Shape& shape, size_t inputs) {
+    info_.output = shape;
+    info_.flops_per_row = static_cast<int64_t>(inputs - 1) * shape.elements_per_row();
+  }
+
+  template <typename T>
+  void reference_forward(const ForwardArgs<T>& args) const {
+    for_elements(args.output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
+      const auto part = [&](const T* data) { return ConstRowMap<T>(data + begin, end - begin); };
+      RowMap<T> sum(args.output.data + begin, end - begin);
+      sum = part(args.inputs[0].data) + part(args.inputs[1].data);
+      for (size_t i = 2; i < args.inputs.size(); ++i) sum += part(args.inputs[i].data);
+    });
+  }
+
+  template <typename T>
+  void reference_backward(const BackwardArgs<T>& args) const {
+    for_elements(args.grad_output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
+      for (const TensorView<T>& grad : args.grad_inputs) {
+        if (grad.data == nullptr) continue;
+        std::memcpy(grad.data + begin, args.grad_output.data + begin,
+                    static_cast<size_t>(end - begin) * sizeof(T));
+      }
+    });
+  }
+};
+
+Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+  NACRE_RETURN_IF_ERROR(parse_attributes<NoAttrs>(*request.attributes[0]).status());
+  const Shape& shape = request.inputs[0];
+  NACRE_RETURN_IF_ERROR(check_batch_input(shape));
+  for (size_t i = 1; i < request.inputs.size(); ++i) {
+    if (request.inputs[i] == shape) continue;
+    return Status(StatusCode::kBadData, fmt::format("expected inputs of one shape, found {} and {}",
+                                                    shape.to_string(), request.inputs[i].to_string()));
+  }
+  return std::unique_ptr<Operator>(std::make_unique<Add>(shape, request.inputs.size()));
+}
+
+}  // namespace
+
+OpDef add_op() {
+  OpDef op;
+  op.name = "Add";
+  op.summary = "Adds two or more inputs of one shape element by element.";
+  op.formula = "k x [N, ...] -> [N, ...]: y = x1 + x2 + ... + xk, in this order. Gradient: dxi = dy.";
+  op.attributes = document_attributes<NoAttrs>();
+  op.min_inputs = 2;
+  op.max_inputs = 64;
+  op.create = create;
+  op.normalize = normalize_attributes<NoAttrs>;
+  return op;
+}
+
+}  // namespace nacre

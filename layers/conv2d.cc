@@ -1,0 +1,97 @@
+#include <algorithm>
+#include <memory>
+
+#include "engine/parallel.h"
+#include "layers/conv_kernels.h"
+#include "layers/conv_reference.h"
+
+namespace nacre {
+namespace {
+
+class Conv2D final : public ReferenceOperator<Conv2D> {
+ public:
+  Conv2D(const ConvAttrs& attrs, const ConvGeometry& geometry, int64_t batch, Mode mode)
+      : g_(geometry), fast_(geometry, every_row(geometry), batch, mode) {
+    info_.output = Shape{batch, g_.window.y.out, g_.window.x.out, g_.filters};
+    info_.variables = conv_variables(attrs, g_);
+    info_.flops_per_row = conv_flops(g_);
+    info_.shared_bytes = fast_.shared_bytes();
+    info_.per_thread_bytes = fast_.per_thread_bytes();
+    if (mode == Mode::kTraining) {
+      info_.per_thread_bytes =
+          std::max(info_.per_thread_bytes, static_cast<size_t>(row_size()) * sizeof(double));
+    }
+  }
+
+  void forward(const ForwardArgs<float>& args) const override {
+    fast_.forward(args, true, [](int64_t, int64_t, int64_t, int64_t, const float*) {});
+  }
+
+  void backward(const BackwardArgs<float>& args) const override {
+    fast_.backward(args, [&](int64_t n, int64_t, int64_t, int64_t y_begin, int64_t y_end, float* scratch) {
+      const int64_t line = g_.window.x.out * g_.filters;
+      return grad_of_sums(args, n * row_size() + y_begin * line, (y_end - y_begin) * line, scratch);
+    });
+  }
+
+  template <typename T>
+  void reference_forward(const ForwardArgs<T>& args) const {
+    const T* bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
+    parallel_for(args.output.shape[0], args.context.threads, [&](int64_t n, int /*worker*/) {
+      conv_forward_reference(g_, args.inputs[0].data + n * g_.image_size(), args.variables[0].data, bias,
+                             args.output.data + n * row_size());
+    });
+  }
+
+  template <typename T>
+  void reference_backward(const BackwardArgs<T>& args) const {
+    conv_backward_reference(g_, args, [&](int64_t n, T* scratch) {
+      return grad_of_sums(args, n * row_size(), row_size(), scratch);
+    });
+  }
+
+ private:
+  static WindowAxis every_row(const ConvGeometry& g) { return {g.window.y.out, g.window.y.out, 1, 1, 0}; }
+
+  [[nodiscard]] int64_t row_size() const { return g_.positions() * g_.filters; }
+
+  /// `count` elements from `offset` of the gradient before relu.
+  template <typename T>
+  const T* grad_of_sums(const BackwardArgs<T>& args, int64_t offset, int64_t count, T* scratch) const {
+    const T* grad = args.grad_output.data + offset;
+    if (!g_.relu) return grad;
+    const T* y = args.output.data + offset;
+    for (int64_t i = 0; i < count; ++i) scratch[i] = y[i] > T{0} ? grad[i] : T{0};
+    return scratch;
+  }
+
+  ConvGeometry g_;
+  ConvKernels fast_;
+};
+
+Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+  NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<ConvAttrs>(*request.attributes[0]));
+  NACRE_ASSIGN_OR_RETURN(const ConvGeometry geometry, make_conv_geometry(attrs, request.inputs[0]));
+  return std::unique_ptr<Operator>(
+      std::make_unique<Conv2D>(attrs, geometry, request.inputs[0][0], request.mode));
+}
+
+}  // namespace
+
+OpDef conv2d_op() {
+  OpDef op;
+  op.name = "Conv2D";
+  op.summary = "Slides a kernel over images: a convolution layer.";
+  op.formula =
+      "[N, H, W, C] -> [N, H', W', F]: y[n, i, j, f] = activation(bias[f] + sum over u, v, c of x[n, i * "
+      "stride + u - top, j * stride + v - left, c] * kernel[u, v, c, f]), zero outside the image "
+      "(tf.nn.conv2d). Kernel [kh, kw, C, F], bias [F]. H' = ceil(H / stride) with \"same\", floor((H - kh) "
+      "/ "
+      "stride) + 1 with \"valid\". Initialisers: fan_in = kh * kw * C, fan_out = kh * kw * F.";
+  op.attributes = document_attributes<ConvAttrs>();
+  op.create = create;
+  op.normalize = normalize_attributes<ConvAttrs>;
+  return op;
+}
+
+}  // namespace nacre

@@ -1,0 +1,184 @@
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "engine/gemm.h"
+#include "layers/eigen_maps.h"
+#include "layers/op_common.h"
+
+namespace nacre {
+namespace {
+
+constexpr int64_t kColumnsPerChunk = 64;
+
+struct DenseAttrs : WeightAttrs {
+  int64_t units = 0;
+
+  template <typename Visitor>
+  void visit(Visitor& v) {
+    v.field("units", units, 1, int64_t{1} << 24, "number of outputs");
+    visit_weights(v);
+  }
+};
+
+class Dense final : public ReferenceOperator<Dense> {
+ public:
+  Dense(const DenseAttrs& attrs, const Shape& input, Mode mode, int threads)
+      : relu_(attrs.activation == Activation::kRelu), in_(input[1]), units_(attrs.units) {
+    const int64_t n = input[0];
+    info_.output = Shape{n, units_};
+    info_.variables = weight_variables(attrs, Shape{in_, units_}, in_, units_);
+    info_.flops_per_row = 2 * in_ * units_;
+    size_t gemm_bytes = gemm_parallel_workspace_bytes(n, units_, in_, threads);
+    if (mode == Mode::kTraining) {
+      gemm_bytes = std::max({gemm_bytes, gemm_parallel_workspace_bytes(in_, units_, n, threads),
+                             gemm_parallel_workspace_bytes(n, in_, units_, threads)});
+    }
+    info_.shared_bytes = align_up(gemm_bytes);
+    masked_offset_ = info_.shared_bytes;
+    if (mode == Mode::kTraining && relu_) {
+      info_.shared_bytes += align_up(static_cast<size_t>(n * units_) * sizeof(double));
+    }
+  }
+
+  void forward(const ForwardArgs<float>& args) const override {
+    GemmArgs product;
+    product.m = args.output.shape[0];
+    product.n = units_;
+    product.k = in_;
+    product.a = args.inputs[0].data;
+    product.lda = in_;
+    product.b = args.variables[0].data;
+    product.ldb = units_;
+    product.c = args.output.data;
+    product.ldc = units_;
+    product.bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
+    product.relu = relu_;
+    sgemm_parallel(product, args.context.threads, args.workspace.shared);
+  }
+
+  void backward(const BackwardArgs<float>& args) const override {
+    const float* grad = gradient_of_sums(args);
+    const int64_t n = args.output.shape[0];
+    if (args.grad_variables[0].data != nullptr) {
+      GemmArgs product;
+      product.m = in_;
+      product.n = units_;
+      product.k = n;
+      product.a = args.inputs[0].data;
+      product.lda = in_;
+      product.transpose_a = true;
+      product.b = grad;
+      product.ldb = units_;
+      product.c = args.grad_variables[0].data;
+      product.ldc = units_;
+      sgemm_parallel(product, args.context.threads, args.workspace.shared);
+    }
+    bias_gradient(args, grad);
+    if (args.grad_inputs[0].data != nullptr) {
+      GemmArgs product;
+      product.m = n;
+      product.n = in_;
+      product.k = units_;
+      product.a = grad;
+      product.lda = units_;
+      product.b = args.variables[0].data;
+      product.ldb = units_;
+      product.transpose_b = true;
+      product.c = args.grad_inputs[0].data;
+      product.ldc = in_;
+      sgemm_parallel(product, args.context.threads, args.workspace.shared);
+    }
+  }
+
+  template <typename T>
+  void reference_forward(const ForwardArgs<T>& args) const {
+    const ConstMatrixMap<T> kernel(args.variables[0].data, in_, units_);
+    // Row by row: Eigen multiplies one row in another order than several.
+    parallel_for(args.output.shape[0], args.context.threads, [&](int64_t row, int /*worker*/) {
+      const ConstRowMap<T> x(args.inputs[0].data + row * in_, in_);
+      RowMap<T> y(args.output.data + row * units_, units_);
+      y.noalias() = x * kernel;
+      if (args.variables.size() > 1) y += ConstRowMap<T>(args.variables[1].data, units_);
+      if (relu_) y = (y.array() < T{0}).select(T{0}, y);
+    });
+  }
+
+  template <typename T>
+  void reference_backward(const BackwardArgs<T>& args) const {
+    const int64_t n = args.output.shape[0];
+    const ConstMatrixMap<T> grad(gradient_of_sums(args), n, units_);
+    if (args.grad_variables[0].data != nullptr) {
+      const ConstMatrixMap<T> x(args.inputs[0].data, n, in_);
+      MatrixMap<T>(args.grad_variables[0].data, in_, units_).noalias() = x.transpose() * grad;
+    }
+    bias_gradient(args, grad.data());
+    if (args.grad_inputs[0].data != nullptr) {
+      const ConstMatrixMap<T> kernel(args.variables[0].data, in_, units_);
+      MatrixMap<T>(args.grad_inputs[0].data, n, in_).noalias() = grad * kernel.transpose();
+    }
+  }
+
+ private:
+  /// The gradient before relu: grad_output itself, or a masked copy in the workspace.
+  template <typename T>
+  const T* gradient_of_sums(const BackwardArgs<T>& args) const {
+    if (!relu_) return args.grad_output.data;
+    T* masked = reinterpret_cast<T*>(args.workspace.shared + masked_offset_);
+    for_elements(args.output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
+      const T* y = args.output.data;
+      const T* grad = args.grad_output.data;
+      for (int64_t i = begin; i < end; ++i) masked[i] = y[i] > T{0} ? grad[i] : T{0};
+    });
+    return masked;
+  }
+
+  template <typename T>
+  void bias_gradient(const BackwardArgs<T>& args, const T* grad) const {
+    if (args.grad_variables.size() < 2 || args.grad_variables[1].data == nullptr) return;
+    const int64_t n = args.output.shape[0];
+    parallel_for(chunks_of(units_, kColumnsPerChunk), args.context.threads, [&](int64_t chunk, int) {
+      const int64_t begin = chunk * kColumnsPerChunk;
+      const int64_t count = std::min(kColumnsPerChunk, units_ - begin);
+      RowMap<T> sum(args.grad_variables[1].data + begin, count);
+      sum.setZero();
+      for (int64_t row = 0; row < n; ++row) sum += ConstRowMap<T>(grad + row * units_ + begin, count);
+    });
+  }
+
+  bool relu_;
+  int64_t in_;
+  int64_t units_;
+  size_t masked_offset_ = 0;
+};
+
+Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+  NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<DenseAttrs>(*request.attributes[0]));
+  const Shape& input = request.inputs[0];
+  if (input.rank() != 2) {
+    return Status(
+        StatusCode::kBadData,
+        fmt::format("expected an input [N, features], found {}; put a Flatten before it", input.to_string()));
+  }
+  NACRE_RETURN_IF_ERROR(check_batch_input(input));
+  NACRE_RETURN_IF_ERROR(Shape::make(std::array{input[1], attrs.units}).status().at("kernel"));
+  NACRE_RETURN_IF_ERROR(Shape::make(std::array{input[0], attrs.units}).status().at("output"));
+  return std::unique_ptr<Operator>(std::make_unique<Dense>(attrs, input, request.mode, request.threads));
+}
+
+}  // namespace
+
+OpDef dense_op() {
+  OpDef op;
+  op.name = "Dense";
+  op.summary = "Weighs every input for every output: a fully connected layer.";
+  op.formula =
+      "[N, in] -> [N, units]: y = activation(x * kernel + bias), kernel [in, units], bias [units]. "
+      "Initialisers: fan_in = in, fan_out = units.";
+  op.attributes = document_attributes<DenseAttrs>();
+  op.create = create;
+  op.normalize = normalize_attributes<DenseAttrs>;
+  return op;
+}
+
+}  // namespace nacre

@@ -1,0 +1,95 @@
+#include <array>
+#include <cmath>
+#include <memory>
+#include <string>
+
+#include "engine/random.h"
+#include "layers/op_common.h"
+
+namespace nacre {
+namespace {
+
+struct DropoutAttrs {
+  double rate = 0.5;
+
+  template <typename Visitor>
+  void visit(Visitor& v) {
+    v.field("rate", rate, 0.0, 0.99, "share of the elements that training sets to 0");
+  }
+};
+
+class Dropout final : public ReferenceOperator<Dropout> {
+ public:
+  Dropout(const DropoutAttrs& attrs, std::string_view node_name, const Shape& shape)
+      : purpose_(hash_name("dropout/" + std::string(node_name))),
+        threshold_(static_cast<uint32_t>(std::ldexp(attrs.rate, 32))),
+        scale_(1.0 / (1.0 - attrs.rate)) {
+    info_.output = shape;
+  }
+
+  template <typename T>
+  void reference_forward(const ForwardArgs<T>& args) const {
+    apply(args.inputs[0].data, args.output, args.context);
+  }
+
+  template <typename T>
+  void reference_backward(const BackwardArgs<T>& args) const {
+    // The draws depend on counters only, so they are drawn again instead of kept.
+    if (args.grad_inputs[0].data != nullptr) apply(args.grad_output.data, args.grad_inputs[0], args.context);
+  }
+
+ private:
+  template <typename T>
+  void apply(const T* in, const TensorView<T>& out, const StepContext& context) const {
+    if (context.mode != Mode::kTraining) {
+      for_elements(out.size(), context.threads,
+                   [&](int64_t begin, int64_t end) { std::copy(in + begin, in + end, out.data + begin); });
+      return;
+    }
+    const int64_t row_size = out.shape.elements_per_row();
+    const T scale = static_cast<T>(scale_);
+    parallel_for(out.shape[0], context.threads, [&](int64_t row, int /*worker*/) {
+      const auto sample = static_cast<uint64_t>(context.samples[static_cast<size_t>(row)]);
+      const RandomStream random(context.seed, purpose_, context.epoch, sample);
+      std::array<uint32_t, 256> bits;
+      const T* x = in + row * row_size;
+      T* y = out.data + row * row_size;
+      for (int64_t begin = 0; begin < row_size; begin += std::ssize(bits)) {
+        const int64_t count = std::min<int64_t>(std::ssize(bits), row_size - begin);
+        random.fill_bits(static_cast<uint64_t>(begin), static_cast<uint64_t>(count), bits.data());
+        for (int64_t i = 0; i < count; ++i) {
+          y[begin + i] = bits[static_cast<size_t>(i)] < threshold_ ? T{0} : x[begin + i] * scale;
+        }
+      }
+    });
+  }
+
+  uint64_t purpose_;
+  uint32_t threshold_;  // elements with fewer random bits than this are dropped
+  double scale_;
+};
+
+Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+  NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<DropoutAttrs>(*request.attributes[0]));
+  NACRE_RETURN_IF_ERROR(check_batch_input(request.inputs[0]));
+  return std::unique_ptr<Operator>(std::make_unique<Dropout>(attrs, request.node_name, request.inputs[0]));
+}
+
+}  // namespace
+
+OpDef dropout_op() {
+  OpDef op;
+  op.name = "Dropout";
+  op.summary =
+      "In training, sets random elements to zero and scales the others up; in inference, does nothing.";
+  op.formula =
+      "[N, ...] -> [N, ...]: y = x / (1 - rate) with probability 1 - rate, else 0 (inverted dropout; "
+      "Srivastava et al. 2014). What is dropped depends only on seed, node, epoch, sample and element.";
+  op.attributes = document_attributes<DropoutAttrs>();
+  op.training_only = true;
+  op.create = create;
+  op.normalize = normalize_attributes<DropoutAttrs>;
+  return op;
+}
+
+}  // namespace nacre
