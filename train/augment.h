@@ -56,7 +56,7 @@ void augment(const Augmentation& augmentation, const RandomStream& random, float
 void flip_left_right(float* image, int64_t height, int64_t width, int64_t channels);
 /// x + delta.
 void adjust_brightness(float* image, int64_t count, float delta);
-/// (x - m) * factor + m, where m is the mean of the channel over the image.
+/// (x - m) * factor + m, where m is the mean of the channel over the image. channels is 1 or 3.
 void adjust_contrast(float* image, int64_t pixels, int64_t channels, float factor);
 /// For RGB: with mx, mn the largest and smallest channel and c = mx - mn, the hue in sextants is h = (g - b)
 /// / c mod 6 where red is largest, (b - r) / c + 2 where green is, (r - g) / c + 4 where blue is, 0 where c =

@@ -1,7 +1,6 @@
 #include "train/dataset.h"
 
 #include <sys/stat.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -16,6 +15,7 @@
 #include "engine/shape.h"
 #include "train/csv.h"
 #include "train/dataset_cache.h"
+#include "train/dataset_digest.h"
 #include "train/idx.h"
 
 namespace nacre {
@@ -31,41 +31,6 @@ Status bad(std::string reason) {
 std::string_view as_text(const std::vector<std::byte>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-
-// XXH3 over numbers and length-prefixed strings, so that no two lists run together.
-class Digest {
- public:
-  Digest() { XXH3_128bits_reset(&state_); }
-  void add_bytes(const void* data, size_t size) { XXH3_128bits_update(&state_, data, size); }
-  void add(int64_t number) {
-    std::array<uint8_t, 8> bytes{};
-    for (size_t i = 0; i < bytes.size(); ++i)
-      bytes[i] = static_cast<uint8_t>(static_cast<uint64_t>(number) >> 8 * i);
-    add_bytes(bytes.data(), bytes.size());
-  }
-  void add(const std::string& text) {
-    add(static_cast<int64_t>(text.size()));
-    add_bytes(text.data(), text.size());
-  }
-  void add_all(const std::vector<std::string>& texts) {
-    add(static_cast<int64_t>(texts.size()));
-    for (const std::string& text : texts) add(text);
-  }
-  [[nodiscard]] std::string hex() const {
-    static constexpr char kDigits[] = "0123456789abcdef";
-    XXH128_canonical_t canonical;
-    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(&state_));
-    std::string text;
-    for (const unsigned char byte : canonical.digest) {
-      text += kDigits[byte >> 4U];
-      text += kDigits[byte & 15U];
-    }
-    return text;
-  }
-
- private:
-  XXH3_state_t state_;
-};
 
 struct ListedFile {
   std::string path;
@@ -278,7 +243,7 @@ Result<std::shared_ptr<const Dataset>> Dataset::finish_pictures(std::unique_ptr<
   const Pictures& pictures = state->pictures;
   NACRE_RETURN_IF_ERROR(pictures.check(state->contract));
   NACRE_RETURN_IF_ERROR(check_classes(state->classes, state->contract.labels.size(), pictures.what));
-  Digest digest;
+  DatasetDigest digest;
   digest.add_all(state->contract.labels);
   for (const int64_t extent : {pictures.height, pictures.width, pictures.channels}) digest.add(extent);
   for (const int32_t label : state->classes) digest.add(label);
@@ -315,7 +280,7 @@ Result<std::shared_ptr<const Dataset>> Dataset::from_csv(const std::string& path
   if (rows.empty()) return bad("no good row is left").at(path);
   state->skipped = bad_rows.messages();
 
-  Digest digest;
+  DatasetDigest digest;
   digest.add_all(state->contract.labels);
   for (size_t i = 0; i < rows.size(); ++i) {
     state->classes.push_back(rows[i].label);

@@ -1,0 +1,260 @@
+#include "train/augment.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <utility>
+#include <vector>
+
+namespace nacre {
+namespace {
+
+constexpr const char* kKnown =
+    "known are flip, brightness=D, contrast=LOW:HIGH, hue=D, saturation=LOW:HIGH, or none";
+constexpr float kMaxHue = 0.5F;
+// The numbers of the stream, one for each kind of change.
+enum Draw : uint64_t { kFlip, kBrightness, kContrast, kHue, kSaturation };
+constexpr size_t kRgb = 3;
+
+Status bad_item(std::string_view item, const std::string& reason) {
+  return {StatusCode::kUsage, "augmentation '" + std::string(item) + "': " + reason + "; " + kKnown};
+}
+
+bool parse_float(std::string_view text, float& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() && std::isfinite(value);
+}
+
+Status parse_delta(std::string_view item, std::string_view value, float most, std::optional<float>& out) {
+  float delta = 0.0F;
+  if (!parse_float(value, delta)) return bad_item(item, "expected a number after '='");
+  if (delta < 0.0F) return bad_item(item, "the number must not be negative");
+  if (delta > most) return bad_item(item, "the number must not be more than 0.5");
+  out = delta;
+  return {};
+}
+
+Status parse_range(std::string_view item, std::string_view value, std::optional<FactorRange>& out) {
+  const size_t colon = value.find(':');
+  FactorRange range;
+  if (colon == std::string_view::npos || !parse_float(value.substr(0, colon), range.low) ||
+      !parse_float(value.substr(colon + 1), range.high)) {
+    return bad_item(item, "expected LOW:HIGH after '='");
+  }
+  if (range.low < 0.0F || range.high <= range.low) return bad_item(item, "expected 0 <= LOW < HIGH");
+  out = range;
+  return {};
+}
+
+std::string text_of(float value) {
+  std::array<char, 32> buffer{};
+  const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
+  return {buffer.data(), result.ptr};
+}
+
+std::string text_of(const FactorRange& range) {
+  return text_of(range.low) + ":" + text_of(range.high);
+}
+
+// Uniform in [low, high): rounding must not reach the end that is excluded.
+float draw(const RandomStream& random, Draw which, float low, float high) {
+  const float value = low + random.uniform(which) * (high - low);
+  return value < high ? value : std::nextafter(high, low);
+}
+
+// Runs `body(r, g, b, count)` on blocks of pixels taken apart into planes: loops over planes vectorise, those
+// over interleaved channels do not.
+template <typename Body>
+void for_planes(float* image, int64_t pixels, const Body& body) {
+  constexpr size_t kBlock = 512;
+  alignas(64) std::array<float, kBlock> r;
+  alignas(64) std::array<float, kBlock> g;
+  alignas(64) std::array<float, kBlock> b;
+  const auto total = static_cast<size_t>(pixels);
+  for (size_t start = 0; start < total; start += kBlock) {
+    const size_t count = std::min(kBlock, total - start);
+    float* block = image + start * kRgb;
+    for (size_t i = 0; i < count; ++i) {
+      r[i] = block[kRgb * i];
+      g[i] = block[kRgb * i + 1];
+      b[i] = block[kRgb * i + 2];
+    }
+    body(r.data(), g.data(), b.data(), count);
+    for (size_t i = 0; i < count; ++i) {
+      block[kRgb * i] = r[i];
+      block[kRgb * i + 1] = g[i];
+      block[kRgb * i + 2] = b[i];
+    }
+  }
+}
+
+inline float hue_channel(float offset, float h, float mx, float c) {
+  float k = offset + h;
+  k = k >= 6.0F ? k - 6.0F : k;
+  const float up = std::min(k, 4.0F - k);
+  return mx - c * std::min(std::max(up, 0.0F), 1.0F);
+}
+
+inline float saturate(float x, float v, float ratio) {
+  return v - (v - x) * ratio;
+}
+
+}  // namespace
+
+Result<Augmentation> Augmentation::parse(std::string_view text) {
+  Augmentation result;
+  if (text == "none") return result;
+  std::vector<std::string_view> seen;
+  while (true) {
+    const size_t comma = text.find(',');
+    const std::string_view item = text.substr(0, comma);
+    const size_t equals = item.find('=');
+    const std::string_view name = item.substr(0, equals);
+    const std::string_view value =
+        equals == std::string_view::npos ? std::string_view() : item.substr(equals + 1);
+    if (std::find(seen.begin(), seen.end(), name) != seen.end()) return bad_item(item, "given twice");
+    seen.push_back(name);
+    if (name == "flip") {
+      if (equals != std::string_view::npos) return bad_item(item, "takes no value");
+      result.flip = true;
+    } else if (name == "brightness") {
+      NACRE_RETURN_IF_ERROR(parse_delta(item, value, HUGE_VALF, result.brightness));
+    } else if (name == "contrast") {
+      NACRE_RETURN_IF_ERROR(parse_range(item, value, result.contrast));
+    } else if (name == "hue") {
+      NACRE_RETURN_IF_ERROR(parse_delta(item, value, kMaxHue, result.hue));
+    } else if (name == "saturation") {
+      NACRE_RETURN_IF_ERROR(parse_range(item, value, result.saturation));
+    } else {
+      return bad_item(item, "unknown");
+    }
+    if (comma == std::string_view::npos) return result;
+    text.remove_prefix(comma + 1);
+  }
+}
+
+std::string Augmentation::to_string() const {
+  std::string text;
+  const auto add = [&text](const std::string& item) { text += (text.empty() ? "" : ",") + item; };
+  if (flip) add("flip");
+  if (brightness) add("brightness=" + text_of(*brightness));
+  if (contrast) add("contrast=" + text_of(*contrast));
+  if (hue) add("hue=" + text_of(*hue));
+  if (saturation) add("saturation=" + text_of(*saturation));
+  return text.empty() ? "none" : text;
+}
+
+Status Augmentation::check(int64_t channels) const {
+  if (channels == static_cast<int64_t>(kRgb) || (!hue && !saturation)) return {};
+  return {StatusCode::kUsage, std::string("augmentation '") + (hue ? "hue" : "saturation") +
+                                  "': needs colour images of 3 channels, the network takes " +
+                                  std::to_string(channels)};
+}
+
+bool Augmentation::any() const {
+  return *this != Augmentation();
+}
+
+RandomStream augment_stream(uint64_t seed, int64_t epoch, int64_t sample) {
+  return {seed, hash_name(std::string_view("augment")), static_cast<uint64_t>(epoch),
+          static_cast<uint64_t>(sample)};
+}
+
+void augment(const Augmentation& augmentation, const RandomStream& random, float* image, int64_t height,
+             int64_t width, int64_t channels) {
+  const int64_t pixels = height * width;
+  if (augmentation.flip && random.uniform(kFlip) < 0.5F) flip_left_right(image, height, width, channels);
+  if (augmentation.brightness) {
+    const float d = *augmentation.brightness;
+    adjust_brightness(image, pixels * channels, draw(random, kBrightness, -d, d));
+  }
+  if (augmentation.contrast) {
+    const FactorRange& range = *augmentation.contrast;
+    adjust_contrast(image, pixels, channels, draw(random, kContrast, range.low, range.high));
+  }
+  if (augmentation.hue) {
+    const float d = *augmentation.hue;
+    adjust_hue(image, pixels, draw(random, kHue, -d, d));
+  }
+  if (augmentation.saturation) {
+    const FactorRange& range = *augmentation.saturation;
+    adjust_saturation(image, pixels, draw(random, kSaturation, range.low, range.high));
+  }
+}
+
+void flip_left_right(float* image, int64_t height, int64_t width, int64_t channels) {
+  for (int64_t y = 0; y < height; ++y) {
+    float* left = image + y * width * channels;
+    float* right = left + (width - 1) * channels;
+    for (; left < right; left += channels, right -= channels) std::swap_ranges(left, left + channels, right);
+  }
+}
+
+void adjust_brightness(float* image, int64_t count, float delta) {
+  for (int64_t i = 0; i < count; ++i) image[i] += delta;
+}
+
+void adjust_contrast(float* image, int64_t pixels, int64_t channels, float factor) {
+  // 24 lanes hold 1 or 3 channels a whole number of times, and fill vector registers of every width.
+  constexpr size_t kLanes = 24;
+  const auto count = static_cast<size_t>(pixels * channels);
+  const auto step = static_cast<size_t>(channels);
+  const size_t whole = count / kLanes * kLanes;
+  std::array<double, kLanes> sums{};
+  for (size_t i = 0; i < whole; i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) sums[lane] += static_cast<double>(image[i + lane]);
+  }
+  for (size_t i = whole; i < count; ++i) sums[i - whole] += static_cast<double>(image[i]);
+  for (size_t lane = step; lane < kLanes; ++lane) sums[lane % step] += sums[lane];
+  std::array<float, kLanes> means{};
+  for (size_t lane = 0; lane < kLanes; ++lane)
+    means[lane] = static_cast<float>(sums[lane % step] / static_cast<double>(pixels));
+  const auto adjust = [factor](float x, float mean) { return (x - mean) * factor + mean; };
+  for (size_t i = 0; i < whole; i += kLanes) {
+    for (size_t lane = 0; lane < kLanes; ++lane) image[i + lane] = adjust(image[i + lane], means[lane]);
+  }
+  for (size_t i = whole; i < count; ++i) image[i] = adjust(image[i], means[i - whole]);
+}
+
+void adjust_hue(float* image, int64_t pixels, float delta) {
+  const float turn = 6.0F * delta;
+  for_planes(image, pixels, [turn](float* r, float* g, float* b, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      const float red = r[i];
+      const float green = g[i];
+      const float blue = b[i];
+      const float mx = std::max(std::max(red, green), blue);
+      const float mn = std::min(std::min(red, green), blue);
+      const float c = mx - mn;
+      const float safe = c > 0.0F ? c : 1.0F;
+      const float top = red == mx ? green - blue : (green == mx ? blue - red : red - green);
+      const float base = red == mx ? 0.0F : (green == mx ? 2.0F : 4.0F);
+      // In [-1, 5]; turned by at most 6 either way.
+      float h = top / safe + base + turn;
+      h = h < 0.0F ? h + 6.0F : h;
+      h = h < 0.0F ? h + 6.0F : h;
+      h = h >= 6.0F ? h - 6.0F : h;
+      r[i] = hue_channel(5.0F, h, mx, c);
+      g[i] = hue_channel(3.0F, h, mx, c);
+      b[i] = hue_channel(1.0F, h, mx, c);
+    }
+  });
+}
+
+void adjust_saturation(float* image, int64_t pixels, float factor) {
+  for_planes(image, pixels, [factor](float* r, float* g, float* b, size_t count) {
+    for (size_t i = 0; i < count; ++i) {
+      const float v = std::max(std::max(r[i], g[i]), b[i]);
+      const float mn = std::min(std::min(r[i], g[i]), b[i]);
+      const float s = v > 0.0F ? (v - mn) / v : 0.0F;
+      const float changed = std::min(std::max(s * factor, 0.0F), 1.0F);
+      const float ratio = s > 0.0F ? changed / s : 0.0F;
+      r[i] = saturate(r[i], v, ratio);
+      g[i] = saturate(g[i], v, ratio);
+      b[i] = saturate(b[i], v, ratio);
+    }
+  });
+}
+
+}  // namespace nacre
