@@ -1,0 +1,61 @@
+#pragma once
+
+#include <CLI/App.hpp>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "engine/op_def.h"
+#include "engine/plan.h"
+#include "engine/status.h"
+
+namespace nacre {
+
+/// What is settled before a command runs; it outlives all that the command does.
+struct Session {
+  Registry registry;       ///< the built-in ops
+  bool reference = false;  ///< NACRE_ISA=reference: plans use the readable implementations
+
+  /// Options for a plan under the user's choices.
+  [[nodiscard]] PlanOptions plan_options(Mode mode, int64_t batch, int threads) const;
+};
+
+/// A command with its options bound, ready to run. The status becomes the exit code, and its message the one
+/// line on stderr; an error with an empty message exits with its code and says nothing more (the command has
+/// said why).
+using Command = std::function<Status(const Session&)>;
+
+// One function per command, in cli/<command>.cc: adds the sub-command with its options, and has it put itself
+// into `chosen` when the command line names it. Options live in a shared_ptr that the closures hold:
+//
+//   void add_verify_command(CLI::App& app, Command& chosen) {
+//     auto options = std::make_shared<VerifyOptions>();
+//     CLI::App* command = app.add_subcommand("verify", "...");
+//     command->add_option("FILE", options->file, "...")->required();
+//     command->callback([options, &chosen] {
+//       chosen = [options](const Session& session) { return run(session, *options); };
+//     });
+//   }
+void add_train_command(CLI::App& app, Command& chosen);
+void add_eval_command(CLI::App& app, Command& chosen);
+void add_export_command(CLI::App& app, Command& chosen);
+void add_predict_command(CLI::App& app, Command& chosen);
+void add_inspect_command(CLI::App& app, Command& chosen);
+void add_verify_command(CLI::App& app, Command& chosen);
+void add_diff_command(CLI::App& app, Command& chosen);
+void add_models_command(CLI::App& app, Command& chosen);
+void add_bench_command(CLI::App& app, Command& chosen);
+
+/// `--threads N`, 1 to 1024; without it `threads` becomes available_threads() when the command line is read.
+void add_threads_option(CLI::App& command, int& threads);
+/// `--json`.
+void add_json_option(CLI::App& command, bool& json);
+
+/// Parses the command line and runs the command: all that the program does. The result is the exit code. No
+/// exception leaves it: kLimit when memory runs out, kInternal for any other.
+int run_command_line(int argc, const char* const* argv);
+
+/// "0.1.0"
+std::string_view nacre_version();
+
+}  // namespace nacre
