@@ -17,8 +17,8 @@ namespace nacre {
 
 struct TrainOptions {
   int64_t batch_size = 100;
-  int64_t epochs = 0;  ///< stop after this many; 0: `steps` decides
-  int64_t steps = 0;   ///< stop after this many; 0: `epochs` decides. One of the two must be given
+  int64_t epochs = 0;  ///< stop after this many, unless `steps` is given
+  int64_t steps = 0;   ///< stop after this many; 0: `epochs` decides, and must be given
   OptimizerOptions optimizer;
   Augmentation augmentation;
   bool shuffle = true;
@@ -26,6 +26,7 @@ struct TrainOptions {
   std::optional<double> stop_at_accuracy;  ///< of validation
   int64_t checkpoint_every = 0;            ///< steps; 0: at the end of each epoch
   int threads = 1;
+  bool reference = false;  ///< run the layers' readable implementations (NACRE_ISA=reference)
 };
 
 /// One step, as metrics.jsonl records it.

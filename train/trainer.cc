@@ -1,0 +1,258 @@
+#include "train/trainer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "train/loader.h"
+#include "train/loss.h"
+
+namespace nacre {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// Images per second over the last few seconds: what is older counts half as much every kWindow seconds.
+class RateMeter {
+ public:
+  void add(int64_t images, double seconds) {
+    constexpr double kWindow = 4.0;
+    images_ += static_cast<double>(images);
+    seconds_ += seconds;
+    if (seconds_ > kWindow) {
+      images_ *= 0.5;
+      seconds_ *= 0.5;
+    }
+  }
+  [[nodiscard]] double images_per_second() const { return seconds_ > 0 ? images_ / seconds_ : 0; }
+
+ private:
+  double images_ = 0;
+  double seconds_ = 0;
+};
+
+Status check_finite(const VariableStore& store, uint64_t step) {
+  for (const auto& [name, tensor] : store.tensors()) {
+    const float* data = tensor.data();
+    if (!std::all_of(data, data + tensor.size(), [](float x) { return std::isfinite(x); })) {
+      return {StatusCode::kDiverged, fmt::format("step {}: variable {} is no longer finite", step, name)};
+    }
+  }
+  return {};
+}
+
+/// "a.jpg, b.jpg, c.jpg and 97 more".
+std::string image_names(const Dataset& data, std::span<const int64_t> samples) {
+  constexpr size_t kMostNamed = 3;
+  std::string text;
+  for (size_t i = 0; i < std::min(kMostNamed, samples.size()); ++i) {
+    text += (i == 0 ? "" : ", ") + data.name(samples[i]);
+  }
+  if (samples.size() > kMostNamed) text += fmt::format(" and {} more", samples.size() - kMostNamed);
+  return text;
+}
+
+/// The state of one call of train().
+class Training {
+ public:
+  Training(const Graph& graph, const Registry& registry, std::shared_ptr<const Dataset> data,
+           std::shared_ptr<const Dataset> validation, const TrainOptions& options, Checkpoint& checkpoint,
+           std::span<TrainObserver* const> observers)
+      : graph_(graph),
+        registry_(registry),
+        data_(std::move(data)),
+        validation_(std::move(validation)),
+        options_(options),
+        checkpoint_(checkpoint),
+        observers_(observers),
+        optimizer_(options.optimizer) {}
+
+  Status prepare();
+  Result<TrainResult> run(const std::function<bool()>& stop_requested);
+
+ private:
+  Status step(const Batch& batch, StepReport& report);
+  Status validate(StepReport& report, bool& best);
+  Status hand_out_checkpoint(bool best);
+
+  const Graph& graph_;
+  const Registry& registry_;
+  std::shared_ptr<const Dataset> data_;
+  std::shared_ptr<const Dataset> validation_;
+  const TrainOptions& options_;
+  Checkpoint& checkpoint_;
+  std::span<TrainObserver* const> observers_;
+  Optimizer optimizer_;
+  int64_t total_ = 0;
+  std::optional<Plan> plan_;
+  std::optional<Plan> validation_plan_;
+  std::optional<Executor> executor_;
+  std::optional<Executor> validation_executor_;
+  Tensor grad_logits_;
+  TrainResult result_;
+};
+
+Status Training::prepare() {
+  total_ = total_steps(options_, data_->size());
+  if (total_ <= 0) return {StatusCode::kUsage, "neither epochs nor steps say when training ends"};
+  PlanOptions plan_options;
+  plan_options.batch = std::min(options_.batch_size, data_->size());
+  plan_options.mode = Mode::kTraining;
+  plan_options.threads = options_.threads;
+  plan_options.reference = options_.reference;
+  const InputContract& contract = data_->contract();
+  const Shape row{contract.height, contract.width, contract.channels};
+  NACRE_ASSIGN_OR_RETURN(plan_, Plan::make(graph_, registry_, row, plan_options));
+  const Shape& output = plan_->output_shape();
+  const auto classes = static_cast<int64_t>(data_->labels().size());
+  if (output.rank() != 2 || output[1] != classes) {
+    return {StatusCode::kBadData,
+            fmt::format("the graph's output is {}, but the data has {} classes (expected {})",
+                        output.to_string(), classes, Shape{output[0], classes}.to_string())};
+  }
+  // A checkpoint just read refers to its file.
+  checkpoint_.variables = checkpoint_.variables.clone();
+  NACRE_RETURN_IF_ERROR(optimizer_.add_slots(*plan_, checkpoint_.variables));
+  executor_.emplace(*plan_);
+  NACRE_RETURN_IF_ERROR(executor_->bind(checkpoint_.variables));
+  optimizer_.bind(*plan_, checkpoint_.variables);
+  grad_logits_ = Tensor(output);
+  if (validation_ != nullptr) {
+    plan_options.mode = Mode::kInference;
+    plan_options.batch = std::min(options_.batch_size, validation_->size());
+    NACRE_ASSIGN_OR_RETURN(validation_plan_, Plan::make(graph_, registry_, row, plan_options));
+    validation_executor_.emplace(*validation_plan_);
+    NACRE_RETURN_IF_ERROR(validation_executor_->bind(checkpoint_.variables));
+  }
+  return {};
+}
+
+Status Training::step(const Batch& batch, StepReport& report) {
+  StepContext context;
+  context.mode = Mode::kTraining;
+  context.threads = options_.threads;
+  context.seed = checkpoint_.state.seed;
+  context.epoch = static_cast<uint64_t>(batch.epoch);
+  context.samples = batch.samples;
+  const TensorView<const float> images{batch.images, plan_->input_shape().with_batch(batch.n)};
+  const TensorView<const float> logits = executor_->forward(images, context);
+  const TensorView<float> grad{grad_logits_.data(), logits.shape};
+  const LossResult loss = softmax_cross_entropy(logits, {batch.labels, static_cast<size_t>(batch.n)}, grad);
+  if (!std::isfinite(loss.loss)) {
+    return {StatusCode::kDiverged, fmt::format("step {}: the loss is {}; the batch was {}", report.step,
+                                               loss.loss, image_names(*data_, batch.samples))};
+  }
+  executor_->backward(images, grad, context);
+  report.learning_rate = learning_rate_at(options_.optimizer, report.step, total_);
+  optimizer_.apply(*executor_, report.step, report.learning_rate, options_.threads);
+
+  report.loss = loss.loss;
+  report.accuracy = static_cast<double>(loss.correct) / static_cast<double>(batch.n);
+  TrainingState& state = checkpoint_.state;
+  state.step = static_cast<uint64_t>(report.step);
+  state.epoch = static_cast<uint64_t>(batch.epoch) + (batch.last_in_epoch ? 1 : 0);
+  state.batch_in_epoch = batch.last_in_epoch ? 0 : static_cast<uint64_t>(batch.index) + 1;
+  return {};
+}
+
+Status Training::validate(StepReport& report, bool& best) {
+  NACRE_ASSIGN_OR_RETURN(report.validation, evaluate(*validation_executor_, *validation_plan_, validation_,
+                                                     options_.threads, /*probabilities=*/false));
+  result_.last_validation = report.validation;
+  TrainingState& state = checkpoint_.state;
+  best = report.validation->accuracy() > state.best_accuracy;
+  if (best) {
+    state.best_accuracy = report.validation->accuracy();
+    state.best_step = state.step;
+  }
+  return {};
+}
+
+Status Training::hand_out_checkpoint(bool best) {
+  NACRE_RETURN_IF_ERROR(check_finite(checkpoint_.variables, checkpoint_.state.step));
+  for (TrainObserver* observer : observers_)
+    NACRE_RETURN_IF_ERROR(observer->on_checkpoint(checkpoint_, best));
+  return {};
+}
+
+Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
+  TrainingState& state = checkpoint_.state;
+  const auto reached = [&] {
+    return options_.stop_at_accuracy.has_value() && state.best_accuracy >= *options_.stop_at_accuracy;
+  };
+  result_.steps = static_cast<int64_t>(state.step);
+  if (reached()) result_.reason = StopReason::kReachedAccuracy;
+  if (reached() || result_.steps >= total_) return result_;
+
+  LoaderOptions loading;
+  loading.batch_size = options_.batch_size;
+  loading.shuffle = options_.shuffle;
+  loading.seed = state.seed;
+  loading.augmentation = options_.augmentation;
+  loading.start_epoch = static_cast<int64_t>(state.epoch);
+  loading.start_batch = static_cast<int64_t>(state.batch_in_epoch);
+  NACRE_ASSIGN_OR_RETURN(const std::unique_ptr<BatchLoader> loader, BatchLoader::make(data_, loading));
+
+  RateMeter rate;
+  int64_t images = 0;
+  for (int64_t number = result_.steps + 1; number <= total_; ++number) {
+    const Clock::time_point start = Clock::now();
+    NACRE_ASSIGN_OR_RETURN(const Batch* batch, loader->next());
+    StepReport report;
+    report.step = number;
+    report.total_steps = total_;
+    report.epoch = batch->epoch;
+    NACRE_RETURN_IF_ERROR(step(*batch, report));
+    const double seconds = seconds_since(start);
+    result_.training_seconds += seconds;
+    images += batch->n;
+    rate.add(batch->n, seconds);
+    report.images_per_second = rate.images_per_second();
+    report.seconds_left =
+        static_cast<double>((total_ - number) * options_.batch_size) / report.images_per_second;
+
+    const bool stopping = stop_requested();
+    const bool last = number == total_;
+    const auto due = [&](int64_t every) { return every > 0 ? number % every == 0 : batch->last_in_epoch; };
+    bool best = false;
+    if (validation_ != nullptr && (due(options_.validate_every) || last)) {
+      NACRE_RETURN_IF_ERROR(validate(report, best));
+    }
+    for (TrainObserver* observer : observers_) NACRE_RETURN_IF_ERROR(observer->on_step(report));
+    const bool enough = report.validation.has_value() && reached();
+    if (due(options_.checkpoint_every) || best || last || stopping || enough) {
+      NACRE_RETURN_IF_ERROR(hand_out_checkpoint(best));
+    }
+    result_.steps = number;
+    result_.images_per_second = static_cast<double>(images) / result_.training_seconds;
+    if (enough) result_.reason = StopReason::kReachedAccuracy;
+    if (!enough && stopping && !last) result_.reason = StopReason::kStopRequested;
+    if (enough || stopping) break;
+  }
+  return result_;
+}
+
+}  // namespace
+
+int64_t total_steps(const TrainOptions& options, int64_t size) {
+  if (options.steps > 0) return options.steps;
+  return options.epochs * ((size + options.batch_size - 1) / options.batch_size);
+}
+
+Result<TrainResult> train(const Graph& graph, const Registry& registry,
+                          const std::shared_ptr<const Dataset>& data,
+                          const std::shared_ptr<const Dataset>& validation, const TrainOptions& options,
+                          Checkpoint& checkpoint, std::span<TrainObserver* const> observers,
+                          const std::function<bool()>& stop_requested) {
+  Training training(graph, registry, data, validation, options, checkpoint, observers);
+  NACRE_RETURN_IF_ERROR(training.prepare());
+  return training.run(stop_requested);
+}
+
+}  // namespace nacre
