@@ -28,7 +28,7 @@ add_compile_options(-ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
 # Eigen must not start threads of its own: parallelism lives in engine/parallel.h, in fixed chunks.
 add_compile_definitions(EIGEN_DONT_PARALLELIZE)
 if(CMAKE_BUILD_TYPE STREQUAL "Release")
-  add_compile_options(-O3 -fno-plt -ffunction-sections -fdata-sections -fstack-protector-strong)
+  add_compile_options(-fno-plt -ffunction-sections -fdata-sections -fstack-protector-strong)
   add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
   add_link_options(-Wl,--gc-sections -Wl,--as-needed -Wl,-z,relro -Wl,-z,now)
 endif()

@@ -31,8 +31,9 @@ done
 [ -n "$cmake" ] || fail "cmake is missing; run sh scripts/setup.sh first"
 
 "$cmake" --preset "$preset"
+# -k 0 goes on after an error: one run tells everything that does not compile.
 if [ $# -eq 0 ]; then
-  "$cmake" --build "build/$preset" -j "$(nproc)"
+  "$cmake" --build "build/$preset" -j "$(nproc)" -- -k 0
 else
-  "$cmake" --build "build/$preset" -j "$(nproc)" --target "$@"
+  "$cmake" --build "build/$preset" -j "$(nproc)" --target "$@" -- -k 0
 fi
