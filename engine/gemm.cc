@@ -1,0 +1,97 @@
+#include "engine/gemm.h"
+
+#include <algorithm>
+
+#include "engine/gemm_blocking.h"
+#include "engine/gemm_kernel.h"
+#include "engine/parallel.h"
+#include "engine/tensor.h"
+
+namespace nacre {
+namespace {
+
+using gemm::ceil_div;
+using gemm::round_up;
+
+/// How sgemm_parallel cuts C. It follows from the shape alone: enough chunks to keep many threads busy to the
+/// end, each large enough to be worth packing for.
+struct Chunks {
+  int64_t rows;
+  int64_t columns;
+
+  Chunks(int64_t m, int64_t n) : rows(std::min(m, gemm::kBlockRows)), columns(std::min<int64_t>(n, 256)) {
+    constexpr int64_t kEnough = 16;
+    constexpr int64_t kMinRows = 48;
+    // A few rows take as long as reading B, which wants long stretches of memory.
+    const int64_t kMinColumns = m <= gemm::kStreamRows ? 256 : 64;
+    const auto count = [&] { return ceil_div(m, rows) * ceil_div(n, columns); };
+    while (count() < kEnough && columns >= 2 * kMinColumns) columns = round_up(columns / 2, kMinColumns);
+    while (count() < kEnough && rows >= 2 * kMinRows) rows = round_up(rows / 2, gemm::kMaxTileRows);
+  }
+};
+
+void multiply_in_chunks(const GemmArgs& args, const float* packed, int threads, void* workspace) {
+  if (args.m <= 0 || args.n <= 0) return;
+  const Chunks chunks(args.m, args.n);
+  const int64_t columns = ceil_div(args.n, chunks.columns);
+  const size_t bytes_per_worker = gemm_workspace_bytes(chunks.rows, chunks.columns, args.k);
+  parallel_for(ceil_div(args.m, chunks.rows) * columns, threads, [&](int64_t chunk, int worker) {
+    const int64_t i = chunk / columns * chunks.rows;
+    const int64_t j = chunk % columns * chunks.columns;
+    GemmArgs part = args;
+    part.m = std::min(chunks.rows, args.m - i);
+    part.n = std::min(chunks.columns, args.n - j);
+    part.a += args.transpose_a ? i : i * args.lda;
+    if (packed == nullptr) part.b += args.transpose_b ? j * args.ldb : j;
+    part.c += i * args.ldc + j;
+    if (part.bias != nullptr) part.bias += j;
+    // Whole panels come before column j, since the chunks' width is a multiple of a panel's.
+    const float* panels = packed == nullptr ? nullptr : packed + j * args.k;
+    auto* own = static_cast<std::byte*>(workspace) + static_cast<size_t>(worker) * bytes_per_worker;
+    gemm::multiply(part, panels, reinterpret_cast<float*>(own));
+  });
+}
+
+}  // namespace
+
+size_t gemm_workspace_bytes(int64_t m, int64_t n, int64_t k) {
+  const int64_t depth = gemm::block_depth(std::max<int64_t>(k, 1));
+  const int64_t columns = round_up(std::min(n, gemm::kBlockColumns), gemm::kMaxTileColumns);
+  // Block of A and block of B, or the sums of a streamed row.
+  const int64_t floats = std::max(gemm::block_a_floats(m, depth) + columns * depth, gemm::kStreamColumns);
+  return align_up(static_cast<size_t>(floats) * sizeof(float));
+}
+
+void sgemm(const GemmArgs& args, void* workspace) {
+  gemm::multiply(args, nullptr, static_cast<float*>(workspace));
+}
+
+size_t packed_b_floats(int64_t k, int64_t n) {
+  return static_cast<size_t>(k * round_up(n, gemm::kMaxTileColumns));
+}
+
+void pack_b(int64_t k, int64_t n, const float* b, int64_t ldb, bool transpose_b, float* packed) {
+  gemm::pack_whole_b(k, n, b, ldb, transpose_b, packed);
+}
+
+void sgemm_packed_b(const GemmArgs& args, const float* packed, void* workspace) {
+  gemm::multiply(args, packed, static_cast<float*>(workspace));
+}
+
+size_t gemm_parallel_workspace_bytes(int64_t m, int64_t n, int64_t k, int threads) {
+  if (m <= 0 || n <= 0) return 0;
+  const Chunks chunks(m, n);
+  const int64_t count = ceil_div(m, chunks.rows) * ceil_div(n, chunks.columns);
+  const int64_t workers = std::clamp<int64_t>(threads, 1, count);
+  return static_cast<size_t>(workers) * gemm_workspace_bytes(chunks.rows, chunks.columns, k);
+}
+
+void sgemm_parallel(const GemmArgs& args, int threads, void* workspace) {
+  multiply_in_chunks(args, nullptr, threads, workspace);
+}
+
+void sgemm_packed_b_parallel(const GemmArgs& args, const float* packed, int threads, void* workspace) {
+  multiply_in_chunks(args, packed, threads, workspace);
+}
+
+}  // namespace nacre

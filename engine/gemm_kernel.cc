@@ -1,0 +1,470 @@
+#include "engine/gemm_kernel.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/gemm_blocking.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/gemm_kernel.cc"
+#include <hwy/foreach_target.h>  // IWYU pragma: keep
+// Highway's ops, for the target that foreach_target.h chose.
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace nacre::gemm {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Tag = hn::ScalableTag<float>;
+using Vector = hn::Vec<Tag>;
+
+// 32 registers hold a tile of 12 x 2 vectors, 16 one of 6 x 2; the rest are for B and A.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+constexpr int kTileRows = 12;
+#else
+constexpr int kTileRows = 6;
+#endif
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag()));
+constexpr int kTileColumns = 2 * kLanes;
+static_assert(kBlockRows % kTileRows == 0 && kTileRows <= kMaxTileRows);
+static_assert(kBlockColumns % kTileColumns == 0 && kMaxTileColumns % kTileColumns == 0);
+
+/// What happens to the sums of a tile.
+struct Finish {
+  float* c;
+  int64_t ldc;
+  bool add_c;         ///< the sums are added to C
+  const float* bias;  ///< [tile columns] to add, or null
+  bool relu;
+};
+
+HWY_INLINE Vector relu(Vector v) {
+  const Vector zero = hn::Zero(Tag());
+  return hn::IfThenElse(hn::Lt(v, zero), zero, v);
+}
+
+HWY_INLINE Vector finish_vector(Vector sum, const float* c, bool add_c, const float* bias, bool clip) {
+  const Tag d;
+  if (add_c) sum = hn::Add(hn::LoadU(d, c), sum);
+  if (bias != nullptr) sum = hn::Add(sum, hn::LoadU(d, bias));
+  return clip ? relu(sum) : sum;
+}
+
+/// How the elements of A for one tile lie in memory.
+enum class LayoutA {
+  kByColumns,  ///< (r, k) at k * ld + r: packed (ld = kTileRows), or a transposed A in place
+  kByRows,     ///< (r, k) at min(r, rows - 1) * ld + k: A in place
+};
+
+/// The sums of one tile of `kRows` rows and `kVectors` vectors over `depth`. B is a panel,
+/// [depth][kTileColumns].
+template <int kRows, int kVectors, LayoutA kLayout>
+HWY_INLINE void multiply_tile(int64_t depth, const float* HWY_RESTRICT a, int64_t ld, int64_t rows,
+                              const float* HWY_RESTRICT b, const Finish& finish) {
+  const Tag d;
+  Vector sum[kRows][kVectors];
+  const float* row[kRows];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    row[r] = kLayout == LayoutA::kByRows ? a + std::min<int64_t>(r, rows - 1) * ld : nullptr;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
+  }
+#pragma GCC unroll 2
+  for (int64_t k = 0; k < depth; ++k) {
+    Vector panel[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) panel[v] = hn::Load(d, b + k * kTileColumns + v * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Vector factor = hn::Set(d, kLayout == LayoutA::kByRows ? row[r][k] : a[k * ld + r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(factor, panel[v], sum[r][v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      float* c = finish.c + r * finish.ldc + v * kLanes;
+      const float* bias = finish.bias == nullptr ? nullptr : finish.bias + v * kLanes;
+      hn::StoreU(finish_vector(sum[r][v], c, finish.add_c, bias, finish.relu), d, c);
+    }
+  }
+}
+
+template <LayoutA kLayout>
+void multiply_some_rows(int64_t depth, const float* a, int64_t ld, int64_t rows, bool one_vector,
+                        const float* b, const Finish& finish) {
+  if (rows > kTileRows / 2) {
+    one_vector ? multiply_tile<kTileRows, 1, kLayout>(depth, a, ld, rows, b, finish)
+               : multiply_tile<kTileRows, 2, kLayout>(depth, a, ld, rows, b, finish);
+  } else {
+    one_vector ? multiply_tile<kTileRows / 2, 1, kLayout>(depth, a, ld, rows, b, finish)
+               : multiply_tile<kTileRows / 2, 2, kLayout>(depth, a, ld, rows, b, finish);
+  }
+}
+
+/// The part of A for one tile.
+struct TileA {
+  const float* data;
+  int64_t ld;
+  LayoutA layout;
+};
+
+/// One block of A.
+struct BlockA {
+  TileA first;
+  int64_t tile_stride;  ///< floats from one tile to the next
+  const float* rest;    ///< a last tile that is not whole, packed; null when it lies where the others do
+
+  [[nodiscard]] TileA tile(int64_t i, int64_t height) const {
+    if (height < kTileRows && rest != nullptr) return {rest, kTileRows, LayoutA::kByColumns};
+    return {first.data + i / kTileRows * tile_stride, first.ld, first.layout};
+  }
+};
+
+void multiply_at_edge(int64_t depth, const TileA& a, int64_t rows, int64_t columns, const float* b,
+                      const Finish& finish) {
+  // The kernel works on whole tiles: here on a copy, of which only the part inside C is used.
+  HWY_ALIGN float tile[kTileRows * kTileColumns];
+  HWY_ALIGN float bias[kTileColumns];
+  Finish copy{tile, kTileColumns, finish.add_c, nullptr, finish.relu};
+  const size_t bytes = static_cast<size_t>(columns) * sizeof(float);
+  if (finish.add_c) {
+    std::memset(tile, 0, sizeof(tile));
+    for (int64_t r = 0; r < rows; ++r) std::memcpy(tile + r * kTileColumns, finish.c + r * finish.ldc, bytes);
+  }
+  if (finish.bias != nullptr) {
+    std::memset(bias, 0, sizeof(bias));
+    std::memcpy(bias, finish.bias, bytes);
+    copy.bias = bias;
+  }
+  const bool one_vector = columns <= kLanes;
+  a.layout == LayoutA::kByRows
+      ? multiply_some_rows<LayoutA::kByRows>(depth, a.data, a.ld, rows, one_vector, b, copy)
+      : multiply_some_rows<LayoutA::kByColumns>(depth, a.data, a.ld, rows, one_vector, b, copy);
+  for (int64_t r = 0; r < rows; ++r) std::memcpy(finish.c + r * finish.ldc, tile + r * kTileColumns, bytes);
+}
+
+/// to[k][r] = from[r][k] for r < kWidth; rows from `valid` on repeat the last one.
+template <int kWidth>
+void pack_rows(const float* from, int64_t ld, int64_t valid, int64_t depth, float* HWY_RESTRICT to) {
+  const auto row = [&](int64_t r) { return from + std::min(r, valid - 1) * ld; };
+  int64_t done = 0;
+#if HWY_TARGET != HWY_SCALAR
+  const hn::FixedTag<float, 4> d;
+  const hn::FixedTag<double, 2> dd;
+  const int64_t whole = depth / 4 * 4;
+  for (int64_t group = 0; group < kWidth; group += 4) {
+    // The last group of a width that is not a multiple of 4 overlaps the one before.
+    const int64_t r = std::min<int64_t>(group, kWidth - 4);
+    const float* const row0 = row(r);
+    const float* const row1 = row(r + 1);
+    const float* const row2 = row(r + 2);
+    const float* const row3 = row(r + 3);
+    for (int64_t k = 0; k < whole; k += 4) {
+      const auto v0 = hn::LoadU(d, row0 + k);
+      const auto v1 = hn::LoadU(d, row1 + k);
+      const auto v2 = hn::LoadU(d, row2 + k);
+      const auto v3 = hn::LoadU(d, row3 + k);
+      const auto low01 = hn::BitCast(dd, hn::InterleaveLower(d, v0, v1));
+      const auto low23 = hn::BitCast(dd, hn::InterleaveLower(d, v2, v3));
+      const auto high01 = hn::BitCast(dd, hn::InterleaveUpper(d, v0, v1));
+      const auto high23 = hn::BitCast(dd, hn::InterleaveUpper(d, v2, v3));
+      float* out = to + k * kWidth + r;
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, low01, low23)), d, out);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, low01, low23)), d, out + kWidth);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, high01, high23)), d, out + 2 * kWidth);
+      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, high01, high23)), d, out + 3 * kWidth);
+    }
+  }
+  done = whole;
+#endif
+  for (int64_t r = 0; r < kWidth; ++r) {
+    const float* const in = row(r);
+    for (int64_t k = done; k < depth; ++k) to[k * kWidth + r] = in[k];
+  }
+}
+
+/// Panels [ceil(count / kWidth)][depth][kWidth], `panel_stride` floats apart, of from[depth][count]; the last
+/// is filled up with zeros.
+template <int kWidth>
+void pack_columns(const float* from, int64_t ld, int64_t count, int64_t depth, float* HWY_RESTRICT to,
+                  int64_t panel_stride) {
+  const int64_t whole = count / kWidth;
+  const int64_t rest = count - whole * kWidth;
+  for (int64_t k = 0; k < depth; ++k) {
+    const float* in = from + k * ld;
+    float* out = to + k * kWidth;
+    for (int64_t panel = 0; panel < whole; ++panel) {
+      std::memcpy(out, in, kWidth * sizeof(float));
+      in += kWidth;
+      out += panel_stride;
+    }
+    if (rest > 0) {
+      std::memcpy(out, in, static_cast<size_t>(rest) * sizeof(float));
+      std::memset(out + rest, 0, static_cast<size_t>(kWidth - rest) * sizeof(float));
+    }
+  }
+}
+
+template <int kWidth>
+void pack_panels(const float* from, int64_t ld, bool by_rows, int64_t count, int64_t depth, float* to,
+                 int64_t panel_stride) {
+  if (!by_rows) return pack_columns<kWidth>(from, ld, count, depth, to, panel_stride);
+  for (int64_t i = 0; i < count; i += kWidth, to += panel_stride) {
+    pack_rows<kWidth>(from + i * ld, ld, std::min<int64_t>(kWidth, count - i), depth, to);
+  }
+}
+
+/// C[rows, columns] from one block of A and one of B.
+void multiply_block(int64_t rows, int64_t columns, int64_t depth, const BlockA& a, const float* b,
+                    int64_t panel_stride, const Finish& finish) {
+  for (int64_t j = 0; j < columns; j += kTileColumns, b += panel_stride) {
+    const int64_t width = std::min<int64_t>(kTileColumns, columns - j);
+    for (int64_t i = 0; i < rows; i += kTileRows) {
+      const int64_t height = std::min<int64_t>(kTileRows, rows - i);
+      const TileA tile = a.tile(i, height);
+      Finish part = finish;
+      part.c += i * finish.ldc + j;
+      if (part.bias != nullptr) part.bias += j;
+      if (height < kTileRows || width < kTileColumns) {
+        multiply_at_edge(depth, tile, height, width, b, part);
+      } else if (tile.layout == LayoutA::kByRows) {
+        multiply_tile<kTileRows, 2, LayoutA::kByRows>(depth, tile.data, tile.ld, kTileRows, b, part);
+      } else {
+        multiply_tile<kTileRows, 2, LayoutA::kByColumns>(depth, tile.data, tile.ld, kTileRows, b, part);
+      }
+    }
+  }
+}
+
+/// A block of A from `from`, packed to `to` if `pack` says so. A transposed A in place has no rows to repeat
+/// beyond its end, so a last tile that is not whole is packed in any case.
+BlockA prepare_a(const float* from, int64_t lda, bool transposed, bool pack, int64_t rows, int64_t depth,
+                 float* to) {
+  if (pack) {
+    pack_panels<kTileRows>(from, lda, !transposed, rows, depth, to, depth * kTileRows);
+    return {{to, kTileRows, LayoutA::kByColumns}, depth * kTileRows, nullptr};
+  }
+  if (!transposed) return {{from, lda, LayoutA::kByRows}, kTileRows * lda, nullptr};
+  const int64_t whole = rows / kTileRows * kTileRows;
+  if (whole < rows) pack_columns<kTileRows>(from + whole, lda, rows - whole, depth, to, 0);
+  return {{from, lda, LayoutA::kByColumns}, kTileRows, to};
+}
+
+void multiply_packed(const GemmArgs& args, const float* packed, float* workspace) {
+  // Each row of A is read once for every panel: with few panels, packing costs more than it saves.
+  constexpr int64_t kPanelsWorthPacking = 8;
+  const bool pack_a = args.n > kPanelsWorthPacking * kTileColumns;
+  const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
+  float* const block_a = workspace;
+  float* const block_b = workspace + block_a_floats(args.m, max_depth);
+  for (int64_t j = 0; j < args.n; j += kBlockColumns) {
+    const int64_t columns = std::min(kBlockColumns, args.n - j);
+    int64_t k = 0;
+    do {
+      const int64_t depth = std::min(max_depth, args.k - k);
+      const bool last = k + depth == args.k;
+      const float* b = block_b;
+      int64_t panel_stride = depth * kTileColumns;
+      if (packed != nullptr) {
+        b = packed + j * args.k + k * kTileColumns;
+        panel_stride = args.k * kTileColumns;
+      } else {
+        const float* from = args.b + (args.transpose_b ? j * args.ldb + k : k * args.ldb + j);
+        pack_panels<kTileColumns>(from, args.ldb, args.transpose_b, columns, depth, block_b, panel_stride);
+      }
+      for (int64_t i = 0; i < args.m; i += kBlockRows) {
+        const int64_t rows = std::min(kBlockRows, args.m - i);
+        const float* from = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
+        const BlockA a = prepare_a(from, args.lda, args.transpose_a, pack_a, rows, depth, block_a);
+        const float* bias = last && args.bias != nullptr ? args.bias + j : nullptr;
+        const Finish finish{args.c + i * args.ldc + j, args.ldc, args.accumulate || k > 0, bias,
+                            last && args.relu};
+        multiply_block(rows, columns, depth, a, b, panel_stride, finish);
+      }
+      k += depth;
+    } while (k < args.k);
+  }
+}
+
+/// The first `count` < kLanes floats at `from`, and zeros.
+HWY_INLINE Vector load_some(const float* from, int64_t count) {
+  const Tag d;
+#if HWY_TARGET <= HWY_AVX2
+  return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(count)), d, from);
+#else
+  HWY_ALIGN float some[kLanes] = {};
+  std::memcpy(some, from, static_cast<size_t>(count) * sizeof(float));
+  return hn::Load(d, some);
+#endif
+}
+
+/// sum[columns] += a[0..depth) * B[depth, columns], in ascending order of k for each column.
+void stream_rows(int64_t depth, const float* a, int64_t a_step, const float* b, int64_t ldb, int64_t columns,
+                 float* HWY_RESTRICT sum) {
+  const Tag d;
+  constexpr int kUnroll = 8;
+  int64_t k = 0;
+  const auto add = [&]<int kDepth>() HWY_ATTR {
+    Vector factor[kDepth];
+#pragma GCC unroll 8
+    for (int u = 0; u < kDepth; ++u) factor[u] = hn::Set(d, a[(k + u) * a_step]);
+    const float* row = b + k * ldb;
+    int64_t j = 0;
+    for (; j + kLanes <= columns; j += kLanes) {
+      Vector total = hn::Load(d, sum + j);
+#pragma GCC unroll 8
+      for (int u = 0; u < kDepth; ++u) total = hn::MulAdd(factor[u], hn::LoadU(d, row + u * ldb + j), total);
+      hn::Store(total, d, sum + j);
+    }
+    if (j < columns) {
+      Vector total = hn::Load(d, sum + j);
+#pragma GCC unroll 8
+      for (int u = 0; u < kDepth; ++u) {
+        total = hn::MulAdd(factor[u], load_some(row + u * ldb + j, columns - j), total);
+      }
+      hn::Store(total, d, sum + j);
+    }
+    k += kDepth;
+  };
+  while (k + kUnroll <= depth) add.template operator()<kUnroll>();
+  while (k < depth) add.template operator()<1>();
+}
+
+/// The sums of a row over a block, put where they belong.
+void finish_row(const float* sum, int64_t columns, const Finish& finish) {
+  const Tag d;
+  HWY_ALIGN float c[kLanes] = {};
+  HWY_ALIGN float bias[kLanes] = {};
+  for (int64_t j = 0; j < columns; j += kLanes) {
+    const auto bytes = static_cast<size_t>(std::min<int64_t>(kLanes, columns - j)) * sizeof(float);
+    if (finish.add_c) std::memcpy(c, finish.c + j, bytes);
+    if (finish.bias != nullptr) std::memcpy(bias, finish.bias + j, bytes);
+    const Vector v = finish_vector(hn::Load(d, sum + j), c, finish.add_c,
+                                   finish.bias == nullptr ? nullptr : bias, finish.relu);
+    hn::Store(v, d, c);
+    std::memcpy(finish.c + j, c, bytes);
+  }
+}
+
+/// The product for a few rows: B, read once and in the order of memory, costs nearly all the time.
+void multiply_streamed(const GemmArgs& args, float* sum) {
+  const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
+  for (int64_t j = 0; j < args.n; j += kStreamColumns) {
+    const int64_t columns = std::min(kStreamColumns, args.n - j);
+    int64_t k = 0;
+    do {
+      const int64_t depth = std::min(max_depth, args.k - k);
+      const bool last = k + depth == args.k;
+      for (int64_t i = 0; i < args.m; ++i) {
+        std::fill_n(sum, round_up(columns, kLanes), 0.0F);
+        const float* a = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
+        stream_rows(depth, a, args.transpose_a ? args.lda : 1, args.b + k * args.ldb + j, args.ldb, columns,
+                    sum);
+        const float* bias = last && args.bias != nullptr ? args.bias + j : nullptr;
+        finish_row(sum, columns,
+                   {args.c + i * args.ldc + j, args.ldc, args.accumulate || k > 0, bias, last && args.relu});
+      }
+      k += depth;
+    } while (k < args.k);
+  }
+}
+
+/// One row times packed panels, several panels at a time.
+template <int kPanels>
+void multiply_row_by_panels(int64_t depth, const float* a, int64_t a_step, const float* b,
+                            int64_t panel_stride, float* sum) {
+  const Tag d;
+  Vector total[kPanels][2];
+#pragma GCC unroll 4
+  for (int p = 0; p < kPanels; ++p) total[p][0] = total[p][1] = hn::Zero(d);
+  for (int64_t k = 0; k < depth; ++k) {
+    const Vector factor = hn::Set(d, a[k * a_step]);
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      const float* panel = b + p * panel_stride + k * kTileColumns;
+      total[p][0] = hn::MulAdd(factor, hn::Load(d, panel), total[p][0]);
+      total[p][1] = hn::MulAdd(factor, hn::Load(d, panel + kLanes), total[p][1]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int p = 0; p < kPanels; ++p) {
+    hn::Store(total[p][0], d, sum + p * kTileColumns);
+    hn::Store(total[p][1], d, sum + p * kTileColumns + kLanes);
+  }
+}
+
+void multiply_rows_by_panels(const GemmArgs& args, const float* packed) {
+  constexpr int kPanels = 4;
+  HWY_ALIGN float sum[kPanels * kTileColumns];
+  const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
+  const int64_t panel_stride = args.k * kTileColumns;
+  for (int64_t j = 0; j < args.n; j += kPanels * kTileColumns) {
+    const int64_t columns = std::min<int64_t>(kPanels * kTileColumns, args.n - j);
+    for (int64_t i = 0; i < args.m; ++i) {
+      int64_t k = 0;
+      do {
+        const int64_t depth = std::min(max_depth, args.k - k);
+        const bool last = k + depth == args.k;
+        const float* a = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
+        const int64_t a_step = args.transpose_a ? args.lda : 1;
+        const float* b = packed + j * args.k + k * kTileColumns;
+        if (columns > (kPanels - 1) * kTileColumns) {
+          multiply_row_by_panels<kPanels>(depth, a, a_step, b, panel_stride, sum);
+        } else {
+          for (int64_t p = 0; p * kTileColumns < columns; ++p) {
+            multiply_row_by_panels<1>(depth, a, a_step, b + p * panel_stride, panel_stride,
+                                      sum + p * kTileColumns);
+          }
+        }
+        const float* bias = last && args.bias != nullptr ? args.bias + j : nullptr;
+        finish_row(sum, columns,
+                   {args.c + i * args.ldc + j, args.ldc, args.accumulate || k > 0, bias, last && args.relu});
+        k += depth;
+      } while (k < args.k);
+    }
+  }
+}
+
+void multiply_here(const GemmArgs& args, const float* packed, float* workspace) {
+  if (args.m <= 0 || args.n <= 0) return;
+  if (args.m > kStreamRows || (packed == nullptr && args.transpose_b)) {
+    multiply_packed(args, packed, workspace);
+  } else if (packed != nullptr) {
+    multiply_rows_by_panels(args, packed);
+  } else {
+    multiply_streamed(args, workspace);
+  }
+}
+
+void pack_here(int64_t k, int64_t n, const float* b, int64_t ldb, bool transpose_b, float* packed) {
+  pack_panels<kTileColumns>(b, ldb, transpose_b, n, k, packed, k * kTileColumns);
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace nacre::gemm
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace nacre::gemm {
+
+HWY_EXPORT(multiply_here);
+HWY_EXPORT(pack_here);
+
+void multiply(const GemmArgs& args, const float* packed, float* workspace) {
+  HWY_DYNAMIC_DISPATCH(multiply_here)(args, packed, workspace);
+}
+
+void pack_whole_b(int64_t k, int64_t n, const float* b, int64_t ldb, bool transpose_b, float* packed) {
+  HWY_DYNAMIC_DISPATCH(pack_here)(k, n, b, ldb, transpose_b, packed);
+}
+
+}  // namespace nacre::gemm
+#endif  // HWY_ONCE

@@ -1,0 +1,334 @@
+#include "engine/gemm.h"
+
+#include <hwy/targets.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "engine/random.h"
+#include "engine/tensor.h"
+
+namespace nacre {
+namespace {
+
+/// Runs the rest of a scope with one of Highway's targets.
+class ForcedTarget {
+ public:
+  explicit ForcedTarget(int64_t target) { hwy::SetSupportedTargetsForTest(target); }
+  ~ForcedTarget() { hwy::SetSupportedTargetsForTest(0); }
+  ForcedTarget(const ForcedTarget&) = delete;
+  ForcedTarget& operator=(const ForcedTarget&) = delete;
+};
+
+std::vector<int64_t> targets() {
+  std::vector<int64_t> all;
+  for (int64_t rest = hwy::SupportedTargets(); rest != 0; rest &= rest - 1) all.push_back(rest & -rest);
+  return all;
+}
+
+Tensor random_tensor(int64_t count, uint64_t seed) {
+  const RandomStream stream(seed, hash_name(std::string("gemm test")));
+  Tensor tensor(Shape{count});
+  for (int64_t i = 0; i < count; ++i) tensor.data()[i] = 2 * stream.uniform(static_cast<uint64_t>(i)) - 1;
+  return tensor;
+}
+
+enum class Path { kPlain, kPacked, kParallel, kPackedParallel };
+constexpr Path kPaths[] = {Path::kPlain, Path::kPacked, Path::kParallel, Path::kPackedParallel};
+
+/// A product with its own matrices. Stored rows are longer than they need be, and C has a canary around it.
+class Problem {
+ public:
+  Problem(int64_t m, int64_t n, int64_t k, bool transpose_a, bool transpose_b)
+      : a_(random_tensor((transpose_a ? k : m) * ((transpose_a ? m : k) + 3), 1)),
+        b_(random_tensor((transpose_b ? n : k) * ((transpose_b ? k : n) + 1), 2)),
+        c_(random_tensor(m * (n + kGap), 3)),
+        bias_(random_tensor(n, 4)) {
+    args.m = m;
+    args.n = n;
+    args.k = k;
+    args.a = a_.data();
+    args.lda = (transpose_a ? m : k) + 3;
+    args.transpose_a = transpose_a;
+    args.b = b_.data();
+    args.ldb = (transpose_b ? k : n) + 1;
+    args.transpose_b = transpose_b;
+    args.ldc = n + kGap;
+  }
+
+  void set_epilogue(bool accumulate, bool bias, bool relu) {
+    args.accumulate = accumulate;
+    args.bias = bias ? bias_.data() : nullptr;
+    args.relu = relu;
+  }
+
+  [[nodiscard]] Tensor run(Path path, int threads = 1) const {
+    Tensor c = c_.clone();
+    GemmArgs all = args;
+    all.c = c.data();
+    run_with(all, path, threads);
+    return c;
+  }
+
+  /// Rows [first, first + count) and columns [left, left + width), each product alone.
+  [[nodiscard]] Tensor run_part(Path path, int64_t first, int64_t count, int64_t left, int64_t width) const {
+    Tensor c = c_.clone();
+    GemmArgs part = args;
+    part.m = count;
+    part.n = width;
+    part.a += args.transpose_a ? first : first * args.lda;
+    part.b += args.transpose_b ? left * args.ldb : left;
+    part.c = c.data() + first * args.ldc + left;
+    if (part.bias != nullptr) part.bias += left;
+    run_with(part, path, 1);
+    return c;
+  }
+
+  /// The largest error relative to the sum of absolute products; infinity when the gap between rows was
+  /// written.
+  [[nodiscard]] double error(const Tensor& c) const {
+    double worst = 0;
+    for (int64_t i = 0; i < args.m; ++i) {
+      for (int64_t j = 0; j < args.ldc; ++j) {
+        const double got = c.data()[i * args.ldc + j];
+        const double old = c_.data()[i * args.ldc + j];
+        if (j >= args.n) {
+          if (got != old) return std::numeric_limits<double>::infinity();
+          continue;
+        }
+        double sum = args.accumulate ? old : 0;
+        double scale = std::abs(sum) + 1;
+        for (int64_t k = 0; k < args.k; ++k) {
+          const double product = double{args.a[args.transpose_a ? k * args.lda + i : i * args.lda + k]} *
+                                 double{args.b[args.transpose_b ? j * args.ldb + k : k * args.ldb + j]};
+          sum += product;
+          scale += std::abs(product);
+        }
+        if (args.bias != nullptr) sum += double{args.bias[j]};
+        if (args.relu) sum = std::max(sum, 0.0);
+        worst = std::max(worst, std::abs(got - sum) / scale);
+      }
+    }
+    return worst;
+  }
+
+  GemmArgs args;
+
+ private:
+  static constexpr int64_t kGap = 5;
+
+  static void run_with(const GemmArgs& args, Path path, int threads) {
+    const bool parallel = path == Path::kParallel || path == Path::kPackedParallel;
+    const size_t bytes = parallel ? gemm_parallel_workspace_bytes(args.m, args.n, args.k, threads)
+                                  : gemm_workspace_bytes(args.m, args.n, args.k);
+    // NaN in the workspace: nothing may depend on what was there.
+    Tensor workspace(Shape{static_cast<int64_t>(bytes / sizeof(float))});
+    std::fill_n(workspace.data(), workspace.size(), std::numeric_limits<float>::quiet_NaN());
+    Tensor packed;
+    if (path == Path::kPacked || path == Path::kPackedParallel) {
+      packed = Tensor(Shape{static_cast<int64_t>(packed_b_floats(args.k, args.n))});
+      pack_b(args.k, args.n, args.b, args.ldb, args.transpose_b, packed.data());
+    }
+    switch (path) {
+      case Path::kPlain:
+        return sgemm(args, workspace.data());
+      case Path::kPacked:
+        return sgemm_packed_b(args, packed.data(), workspace.data());
+      case Path::kParallel:
+        return sgemm_parallel(args, threads, workspace.data());
+      case Path::kPackedParallel:
+        return sgemm_packed_b_parallel(args, packed.data(), threads, workspace.data());
+    }
+  }
+
+  Tensor a_;
+  Tensor b_;
+  Tensor c_;
+  Tensor bias_;
+};
+
+bool same_bits(const Tensor& a, const Tensor& b) {
+  return a.size() == b.size() &&
+         (a.size() == 0 ||
+          std::memcmp(a.data(), b.data(), static_cast<size_t>(a.size()) * sizeof(float)) == 0);
+}
+
+struct Extents {
+  int64_t m;
+  int64_t n;
+  int64_t k;
+};
+constexpr Extents kShapes[] = {{1, 1, 1},      {2, 3, 5},    {1, 10, 33},    {3, 17, 7},    {5, 16, 4},
+                               {6, 32, 27},    {7, 31, 29},  {12, 33, 64},   {13, 64, 320}, {23, 8, 321},
+                               {1, 67, 641},   {4, 131, 97}, {101, 15, 11},  {37, 200, 53}, {197, 29, 13},
+                               {199, 61, 17},  {9, 1, 700},  {2, 1100, 9},   {5, 1031, 6},  {200, 3, 197},
+                               {19, 263, 323}, {389, 2, 2},  {25, 130, 1000}};
+constexpr double kTolerance = 1e-6;
+
+TEST(Gemm, AgreesWithDoublePrecision) {
+  for (const int64_t target : targets()) {
+    const ForcedTarget forced(target);
+    int number = 0;
+    for (const auto& [m, n, k] : kShapes) {
+      for (int transposes = 0; transposes < 4; ++transposes) {
+        Problem problem(m, n, k, (transposes & 1) != 0, (transposes & 2) != 0);
+        // Every combination of the epilogue meets every path, shape and transposition over the whole test.
+        ++number;
+        problem.set_epilogue((number & 1) != 0, (number & 2) != 0, (number & 4) != 0);
+        const Tensor plain = problem.run(Path::kPlain);
+        EXPECT_LT(problem.error(plain), kTolerance)
+            << hwy::TargetName(target) << " " << m << " " << n << " " << k << " transposes " << transposes;
+        for (const Path path : kPaths) {
+          EXPECT_TRUE(same_bits(plain, problem.run(path)))
+              << hwy::TargetName(target) << " " << m << " " << n << " " << k << " transposes " << transposes
+              << " path " << static_cast<int>(path);
+        }
+      }
+    }
+  }
+}
+
+TEST(Gemm, EveryEpilogue) {
+  for (const int64_t target : targets()) {
+    const ForcedTarget forced(target);
+    for (const auto& [m, n, k] : {Extents{1, 21, 340}, {14, 21, 340}, {12, 32, 8}}) {
+      for (int epilogue = 0; epilogue < 8; ++epilogue) {
+        Problem problem(m, n, k, false, false);
+        problem.set_epilogue((epilogue & 1) != 0, (epilogue & 2) != 0, (epilogue & 4) != 0);
+        for (const Path path : kPaths) {
+          EXPECT_LT(problem.error(problem.run(path)), kTolerance)
+              << hwy::TargetName(target) << " rows " << m << " epilogue " << epilogue;
+        }
+      }
+    }
+  }
+}
+
+TEST(Gemm, RowsAndColumnsAloneHaveTheBitsOfTheWhole) {
+  for (const int64_t target : targets()) {
+    const ForcedTarget forced(target);
+    for (int transposes = 0; transposes < 4; ++transposes) {
+      Problem problem(100, 75, 661, (transposes & 1) != 0, (transposes & 2) != 0);
+      problem.set_epilogue(transposes == 1, transposes != 2, transposes == 3);
+      const Tensor whole = problem.run(Path::kPlain);
+      for (const Path path : kPaths) {
+        for (const auto& [first, count] :
+             {std::pair<int64_t, int64_t>{0, 1}, {99, 1}, {41, 2}, {17, 4}, {50, 13}}) {
+          for (const auto& [left, width] : {std::pair<int64_t, int64_t>{0, 75}, {3, 1}, {30, 20}, {10, 65}}) {
+            const Tensor part = problem.run_part(path, first, count, left, width);
+            for (int64_t i = first; i < first + count; ++i) {
+              const int64_t at = i * problem.args.ldc + left;
+              EXPECT_EQ(std::memcmp(part.data() + at, whole.data() + at,
+                                    static_cast<size_t>(width) * sizeof(float)),
+                        0)
+                  << hwy::TargetName(target) << " transposes " << transposes << " path "
+                  << static_cast<int>(path) << " row " << i << " of " << count << " from column " << left;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Gemm, TranspositionDoesNotChangeBits) {
+  const Tensor a = random_tensor(40 * 350, 5);
+  const Tensor b = random_tensor(350 * 50, 6);
+  Tensor at(Shape{350 * 40});
+  Tensor bt(Shape{50 * 350});
+  for (int64_t k = 0; k < 350; ++k) {
+    for (int64_t i = 0; i < 40; ++i) at.data()[k * 40 + i] = a.data()[i * 350 + k];
+    for (int64_t j = 0; j < 50; ++j) bt.data()[j * 350 + k] = b.data()[k * 50 + j];
+  }
+  for (const int64_t target : targets()) {
+    const ForcedTarget forced(target);
+    for (const int64_t m : {1, 3, 40}) {
+      Tensor workspace(Shape{static_cast<int64_t>(gemm_workspace_bytes(m, 50, 350) / sizeof(float))});
+      Tensor plain(Shape{m * 50});
+      Tensor transposed(Shape{m * 50});
+      sgemm({.m = m,
+             .n = 50,
+             .k = 350,
+             .a = a.data(),
+             .lda = 350,
+             .b = b.data(),
+             .ldb = 50,
+             .c = plain.data(),
+             .ldc = 50},
+            workspace.data());
+      sgemm({.m = m,
+             .n = 50,
+             .k = 350,
+             .a = at.data(),
+             .lda = 40,
+             .transpose_a = true,
+             .b = bt.data(),
+             .ldb = 350,
+             .transpose_b = true,
+             .c = transposed.data(),
+             .ldc = 50},
+            workspace.data());
+      EXPECT_TRUE(same_bits(plain, transposed)) << hwy::TargetName(target) << " rows " << m;
+    }
+  }
+}
+
+TEST(Gemm, ThreadsDoNotChangeBits) {
+  for (int transposes = 0; transposes < 4; ++transposes) {
+    Problem problem(403, 301, 130, (transposes & 1) != 0, (transposes & 2) != 0);
+    problem.set_epilogue(false, true, true);
+    const Tensor one = problem.run(Path::kPlain);
+    for (const int threads : {1, 2, 3, 7}) {
+      EXPECT_TRUE(same_bits(one, problem.run(Path::kParallel, threads))) << threads;
+      EXPECT_TRUE(same_bits(one, problem.run(Path::kPackedParallel, threads))) << threads;
+    }
+  }
+}
+
+TEST(Gemm, NothingToMultiply) {
+  for (const int64_t target : targets()) {
+    const ForcedTarget forced(target);
+    for (const int64_t m : {1, 5}) {
+      Problem problem(m, 9, 0, false, false);
+      problem.set_epilogue(false, true, false);
+      for (const Path path : kPaths) EXPECT_EQ(problem.error(problem.run(path)), 0) << m;
+    }
+    for (const auto& [m, n] : {std::pair<int64_t, int64_t>{0, 4}, {4, 0}, {0, 0}}) {
+      const Problem problem(m, n, 3, false, false);
+      for (const Path path : kPaths) EXPECT_EQ(problem.error(problem.run(path)), 0);
+    }
+  }
+}
+
+TEST(Gemm, NanPassesThroughReluAndStaysInItsRow) {
+  for (const int64_t target : targets()) {
+    const ForcedTarget forced(target);
+    for (const int64_t m : {1, 2, 20}) {
+      Tensor a = random_tensor(m * 40, 7);
+      const Tensor b = random_tensor(40 * 19, 8);
+      a.data()[11] = std::numeric_limits<float>::quiet_NaN();
+      Tensor c(Shape{m * 19});
+      Tensor workspace(Shape{static_cast<int64_t>(gemm_workspace_bytes(m, 19, 40) / sizeof(float))});
+      sgemm({.m = m,
+             .n = 19,
+             .k = 40,
+             .a = a.data(),
+             .lda = 40,
+             .b = b.data(),
+             .ldb = 19,
+             .c = c.data(),
+             .ldc = 19,
+             .relu = true},
+            workspace.data());
+      for (int64_t i = 0; i < c.size(); ++i) {
+        EXPECT_EQ(std::isnan(c.data()[i]), i < 19) << hwy::TargetName(target) << " rows " << m << " at " << i;
+        EXPECT_FALSE(c.data()[i] < 0);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nacre
