@@ -1,0 +1,70 @@
+#include "cli/data_source.h"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+namespace nacre {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// A list of images that stands for a data set, and how much memory its decoded images may take.
+Result<std::shared_ptr<const Dataset>> open_one(const std::string& path, IdxSplit preferred,
+                                                const DataRequest& request, const InputContract& contract,
+                                                std::vector<std::string> labels, size_t cache_bytes) {
+  DatasetOptions options;
+  options.image_root = request.image_root;
+  options.labels = std::move(labels);
+  options.skip_bad = request.skip_bad;
+  options.cache_bytes = cache_bytes;
+  options.threads = request.threads;
+  std::error_code error;
+  const fs::file_status status = fs::status(path, error);
+  if (!fs::exists(status)) {
+    return Status(StatusCode::kIo, path + ": " + (error ? error.message() : std::strerror(ENOENT)));
+  }
+  if (!fs::is_directory(status)) return Dataset::from_csv(path, contract, options);
+  const IdxSplit other = preferred == IdxSplit::kTrain ? IdxSplit::kTest : IdxSplit::kTrain;
+  if (Dataset::has_idx(path, preferred)) return Dataset::from_idx(path, preferred, contract, options);
+  if (preferred == IdxSplit::kTest && Dataset::has_idx(path, other)) {
+    return Dataset::from_idx(path, other, contract, options);
+  }
+  return Status(StatusCode::kBadData,
+                path +
+                    ": is a folder without IDX files; expected train-images-idx3-ubyte and "
+                    "train-labels-idx1-ubyte (plain or .gz), or a CSV list in place of the folder");
+}
+
+size_t bytes_of(int64_t mib) {
+  return static_cast<size_t>(mib) << 20;
+}
+
+}  // namespace
+
+Result<TrainingData> open_training_data(const DataRequest& request, const InputContract& contract) {
+  TrainingData data;
+  std::error_code unused;
+  const bool has_own =
+      fs::is_directory(request.data, unused) && Dataset::has_idx(request.data, IdxSplit::kTest);
+  const std::string validation = request.validation.empty() && has_own ? request.data : request.validation;
+  // Validation sets are smaller as a rule.
+  const size_t cache = bytes_of(request.cache_mib);
+  const size_t validation_cache = validation.empty() ? 0 : cache / 4;
+  NACRE_ASSIGN_OR_RETURN(data.training, open_one(request.data, IdxSplit::kTrain, request, contract,
+                                                 request.labels, cache - validation_cache));
+  if (!validation.empty()) {
+    NACRE_ASSIGN_OR_RETURN(data.validation, open_one(validation, IdxSplit::kTest, request, contract,
+                                                     data.training->labels(), validation_cache));
+  }
+  return data;
+}
+
+Result<std::shared_ptr<const Dataset>> open_evaluation_data(const DataRequest& request,
+                                                            const InputContract& contract) {
+  return open_one(request.data, IdxSplit::kTest, request, contract, request.labels,
+                  bytes_of(request.cache_mib));
+}
+
+}  // namespace nacre

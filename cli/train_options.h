@@ -1,0 +1,161 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/status.h"
+#include "train/augment.h"
+#include "train/optimizer.h"
+#include "train/trainer.h"
+
+namespace nacre {
+
+/// What an option of `nacre train` decides, and so where it may stand and whether it may change on --resume.
+enum class OptionRole : uint8_t {
+  kPlace,    ///< which files and what to do with them: not part of a recipe, never compared
+  kSwitch,   ///< how this one start goes about it: on the command line only
+  kWeights,  ///< the weights depend on it: a resumed run must keep it
+  kLength,   ///< when to stop, to validate, to save: may change on resume
+  kMachine,  ///< speed and memory only: not part of a recipe
+};
+
+/// Options of `nacre train`. The one list of them is visit(): the command line, recipes of model files,
+/// --config files and config.json are all made from it. Names are those of the command line without "--".
+struct TrainSettings {
+  std::string model;
+  std::string data;
+  std::string validation;
+  std::string image_root;
+  std::string out;
+  std::string config;
+  bool resume = false;
+  bool force = false;
+  bool overwrite = false;
+  int64_t epochs = 0;  ///< 0: not given
+  int64_t steps = 0;   ///< 0: not given
+  int64_t batch_size = 100;
+  OptimizerKind optimizer = OptimizerKind::kAdam;
+  std::optional<double> learning_rate;  ///< without: the optimizer's usual one
+  double momentum = 0;
+  double weight_decay = 0;
+  LearningRateSchedule lr_schedule = LearningRateSchedule::kConstant;
+  int64_t warmup_steps = 0;
+  std::string augment = "none";
+  int64_t seed = 0;
+  bool no_shuffle = false;
+  int64_t skip_bad = 0;
+  int64_t validate_every = 0;
+  std::optional<double> stop_at_accuracy;
+  int64_t checkpoint_every = 0;
+  int64_t keep = 5;
+  int64_t threads = 0;  ///< 0: not given
+  int64_t cache_mib = 1024;
+
+  template <typename Visitor>
+  void visit(Visitor& v) {
+    constexpr int64_t kMany = int64_t{1} << 40;
+    using enum OptionRole;
+    v.group("Data");
+    v.field("data", kPlace, data, "PATH",
+            "training data: a CSV list (file,label-name,label-number) or a folder of IDX files");
+    v.field(
+        "validation", kPlace, validation, "PATH",
+        "validation data: a CSV list or a folder of IDX files (default: the t10k-* files of --data, if any)");
+    v.field("image-root", kPlace, image_root, "DIR",
+            "folder that a CSV's file names start from (default: the CSV's own)");
+    v.field("skip-bad", kWeights, skip_bad, 0, kMany, "leave out up to N bad lines or images, and list them");
+    v.field("no-shuffle", kWeights, no_shuffle, "keep the order of the list in every epoch");
+    v.field("augment", kWeights, augment, "LIST",
+            "random changes to training images: none, or any of "
+            "flip,brightness=0.5,contrast=0.2:2.0,hue=0.08,saturation=0.2:2.0");
+    v.group("Model and run folder");
+    v.field("model", kPlace, model, "PRESET|FILE",
+            "what to train: a preset (see nacre models) or a model file");
+    v.field("out", kSwitch, out, "RUN", "folder to write the run to");
+    v.field("resume", kSwitch, resume, "go on from the run's latest checkpoint");
+    v.field("force", kSwitch, force, "with --resume: go on although data or options differ");
+    v.field("overwrite", kSwitch, overwrite, "replace a run that is there");
+    v.field("config", kSwitch, config, "FILE",
+            "take options from a JSON file, such as another run's config.json");
+    v.group("Training");
+    v.field("epochs", kLength, epochs, 1, 1000000000,
+            "passes over the data (default: 10, or as --steps says)");
+    v.field("steps", kLength, steps, 1, kMany, "steps of one batch, instead of --epochs");
+    v.field("batch-size", kWeights, batch_size, 1, 1 << 20, "images of a step");
+    v.field("optimizer", kWeights, optimizer, "how weights follow gradients");
+    v.field("learning-rate", kWeights, learning_rate, 0.0, 1e6,
+            "size of a step (default: 0.001 with adam, 0.01 with sgd)");
+    v.field("momentum", kWeights, momentum, 0.0, 1.0, "momentum of sgd");
+    v.field("weight-decay", kWeights, weight_decay, 0.0, 1e6, "pull of kernels towards 0 (L2)");
+    v.field("lr-schedule", kWeights, lr_schedule, "how the learning rate goes over the run");
+    v.field("warmup-steps", kWeights, warmup_steps, 0, kMany,
+            "steps over which the learning rate rises from 0");
+    v.field("seed", kWeights, seed, 0, INT64_MAX, "number that all randomness comes from");
+    v.group("Validation and checkpoints");
+    v.field("validate-every", kLength, validate_every, 0, kMany,
+            "steps between validations (0: every epoch)");
+    v.field("stop-at-accuracy", kLength, stop_at_accuracy, 0.0, 1.0,
+            "stop as soon as validation is that accurate, such as 0.9");
+    v.field("checkpoint-every", kLength, checkpoint_every, 0, kMany,
+            "steps between checkpoints (0: every epoch)");
+    v.field("keep", kLength, keep, 1, 1000000, "newest checkpoints to keep (the best one stays as well)");
+    v.group("Machine");
+    v.field("threads", kMachine, threads, 1, 1024, "threads to compute with (default: the CPUs allowed)");
+    v.field("cache-mib", kMachine, cache_mib, 0, int64_t{1} << 30, "memory for decoded images, in MiB");
+  }
+};
+
+/// A value that was given for an option, and where.
+struct GivenOption {
+  nlohmann::json value;
+  std::string where;                     ///< "--seed", "run/config.json: seed"; begins every message about it
+  StatusCode code = StatusCode::kUsage;  ///< of such a message
+};
+/// By name.
+using GivenOptions = std::map<std::string, GivenOption, std::less<>>;
+
+/// The options on a command line, filled when it is parsed.
+class CommandLineOptions {
+ public:
+  /// Adds every option to `command`, which keeps references to this.
+  void add_to(CLI::App& command);
+  [[nodiscard]] GivenOptions given() const;
+
+ private:
+  std::map<std::string, std::string, std::less<>> texts_;
+  std::map<std::string, bool, std::less<>> flags_;
+  std::map<std::string, CLI::Option*, std::less<>> options_;
+};
+
+/// The members of a JSON object as options. Unknown names, and options whose role has no place there
+/// (`recipe`: no kPlace and no kMachine either), are kBadData errors that list what is known.
+Result<GivenOptions> given_in_json(const nlohmann::json& object, const std::string& where, bool recipe);
+
+/// Puts `over` on top of `base`. Since --epochs and --steps both say when to stop, one of them in `over`
+/// takes the place of both in `base`.
+void put_on_top(GivenOptions& base, const GivenOptions& over);
+
+/// Checks every value: types, ranges, --epochs together with --steps, combinations.
+Result<TrainSettings> read_settings(const GivenOptions& given);
+
+/// The settings as config.json holds them, but for the model: all but switches and what was not given.
+nlohmann::ordered_json write_settings(TrainSettings settings);
+/// The part of them that a recipe is: roles kWeights and kLength.
+nlohmann::ordered_json write_recipe(TrainSettings settings);
+
+/// Options on which the weights depend and whose values differ, as "seed (1, was 0)".
+std::vector<std::string> differing_options(const TrainSettings& now, const TrainSettings& before);
+
+/// What train() is told.
+Result<TrainOptions> train_options(const TrainSettings& settings, bool reference);
+
+/// The learning rate that holds.
+double learning_rate_of(const TrainSettings& settings);
+
+}  // namespace nacre
