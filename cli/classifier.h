@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/command.h"
+#include "cli/session.h"
 #include "engine/bundle.h"
 #include "engine/executor.h"
 #include "image/decode.h"

@@ -1,24 +1,14 @@
 #pragma once
 
-#include <CLI/App.hpp>
+#include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
 #include <string_view>
 
-#include "engine/op_def.h"
-#include "engine/plan.h"
+#include "cli/session.h"
 #include "engine/status.h"
 
 namespace nacre {
-
-/// What is settled before a command runs; it outlives all that the command does.
-struct Session {
-  Registry registry;       ///< the built-in ops
-  bool reference = false;  ///< NACRE_ISA=reference: plans use the readable implementations
-
-  /// Options for a plan under the user's choices.
-  [[nodiscard]] PlanOptions plan_options(Mode mode, int64_t batch, int threads) const;
-};
 
 /// A command with its options bound, ready to run. The status becomes the exit code, and its message the one
 /// line on stderr; an error with an empty message exits with its code and says nothing more (the command has
@@ -46,7 +36,8 @@ void add_diff_command(CLI::App& app, Command& chosen);
 void add_models_command(CLI::App& app, Command& chosen);
 void add_bench_command(CLI::App& app, Command& chosen);
 
-/// `--threads N`, 1 to 1024; without it `threads` becomes available_threads() when the command line is read.
+/// `--threads N`, 1 to 1024; without it `threads` becomes available_threads() when the command is chosen (its
+/// preparse_callback).
 void add_threads_option(CLI::App& command, int& threads);
 /// `--json`.
 void add_json_option(CLI::App& command, bool& json);

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/command.h"
+#include "cli/session.h"
 #include "engine/bundle.h"
 #include "engine/checkpoint.h"
 #include "layers/model_file.h"

@@ -1,0 +1,136 @@
+#include "cli/command.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <csignal>
+#include <exception>
+#include <new>
+
+#include "cli/console.h"
+#include "engine/isa.h"
+#include "engine/parallel.h"
+#include "layers/registry.h"
+
+namespace nacre {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+int exit_code(const Status& status) {
+  if (!status.ok() && !status.message().empty()) print_message(status.message());
+  return static_cast<int>(status.code());
+}
+
+/// The sub-command that the command line names, or the program itself.
+const CLI::App& innermost(const CLI::App& app) {
+  const CLI::App* current = &app;
+  while (!current->get_subcommands().empty()) current = current->get_subcommands().front();
+  return *current;
+}
+
+/// "nacre bench infer: "
+std::string path_of(const CLI::App& app) {
+  const CLI::App* current = &innermost(app);
+  if (current == &app) return "";
+  std::string path = current->get_name();
+  while ((current = current->get_parent()) != &app) path = current->get_name() + " " + path;
+  return path + ": ";
+}
+
+/// CLI11's messages as one line in the style of ours.
+std::string usage_reason(const CLI::App& app, const CLI::ParseError& error) {
+  std::string text = error.what();
+  for (const std::string_view noise :
+       {"The following argument was not expected: ", "The following arguments were not expected: "}) {
+    if (text.starts_with(noise)) {
+      text = "unknown option or argument: " + text.substr(noise.size());
+      break;
+    }
+  }
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  const size_t end = text.find_last_not_of(" .");
+  text.erase(end == std::string::npos ? 0 : end + 1);
+  return path_of(app) + text + " (see nacre " + path_of(app) + "--help)";
+}
+
+Status run_session(const Command& chosen) {
+  NACRE_ASSIGN_OR_RETURN(const Isa isa, isa_from_environment());
+  use_isa(isa);
+  const Session session{builtin_ops(), isa_is_reference(isa)};
+  return chosen(session);
+}
+
+int run_guarded(int argc, const char* const* argv) {
+  CLI::App app("nacre trains, exports and runs image classifiers on a CPU.", "nacre");
+  app.set_version_flag("--version", "nacre " + std::string(nacre_version()), "print the version");
+  app.set_help_flag("--help,-h", "print this help");
+  app.require_subcommand(0, 1);
+  Command chosen;
+  for (const auto add_command :
+       {add_models_command, add_inspect_command, add_verify_command, add_diff_command, add_bench_command}) {
+    add_command(app, chosen);
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForVersion&) {
+    return exit_code(print("nacre " + std::string(nacre_version()) + "\n"));
+  } catch (const CLI::Success&) {
+    return exit_code(print(innermost(app).help()));
+  } catch (const CLI::ParseError& error) {
+    return exit_code({StatusCode::kUsage, usage_reason(app, error)});
+  }
+  if (!chosen) {
+    const Status printed = print(app.help());
+    return exit_code(printed.ok() ? Status(StatusCode::kUsage, "") : printed);
+  }
+  return exit_code(run_session(chosen));
+}
+
+}  // namespace
+
+PlanOptions Session::plan_options(Mode mode, int64_t batch, int threads) const {
+  PlanOptions options;
+  options.batch = batch;
+  options.mode = mode;
+  options.threads = threads;
+  options.reference = reference;
+  return options;
+}
+
+void add_threads_option(CLI::App& command, int& threads) {
+  threads = 0;
+  command
+      .add_option("--threads", threads, "threads to compute with (default: the CPUs allowed to this process)")
+      ->check(CLI::Range(1, kMaxThreads))
+      ->type_name("N");
+  // Asked of the system only for the command that is used, before its options are read.
+  command.preparse_callback([&threads](size_t /*arguments*/) { threads = available_threads(); });
+}
+
+void add_json_option(CLI::App& command, bool& json) {
+  command.add_flag("--json", json, "print JSON");
+}
+
+std::string_view nacre_version() {
+  return NACRE_VERSION;
+}
+
+int run_command_line(int argc, const char* const* argv) {
+  try {
+    // A write to a pipe whose reader has gone shall fail, not kill: a training run goes on.
+    std::signal(SIGPIPE, SIG_IGN);
+    return run_guarded(argc, argv);
+  } catch (const std::bad_alloc&) {
+    print_message("out of memory");
+    return static_cast<int>(StatusCode::kLimit);
+  } catch (const std::exception& error) {
+    print_message(std::string("internal error: ") + error.what());
+    return static_cast<int>(StatusCode::kInternal);
+  } catch (...) {
+    print_message("internal error: unknown exception");
+    return static_cast<int>(StatusCode::kInternal);
+  }
+}
+
+}  // namespace nacre
