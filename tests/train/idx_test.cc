@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 
 #include "tests/train/data_fixture.h"
@@ -86,13 +87,26 @@ TEST(Idx, TrailingDataIsRefused) {
 }
 
 TEST(Idx, DamagedGzipIsRefusedByItsChecksum) {
-  const std::string packed = gzip(idx_bytes({3}, "abc"));
-  // Name, time and system in gzip's header carry no data; everything from byte 10 on does.
+  const std::string file = idx_bytes({3}, "abc");
+  const std::string packed = gzip(file);
+  const auto intact = parse_idx(as_bytes(file));
+  ASSERT_TRUE(intact.ok());
+  size_t refused = 0;
+  // Gzip's header holds no data up to byte 10; after that only the bits that pad deflate's last byte may
+  // differ.
   for (size_t at = 10; at < packed.size(); ++at) {
     std::string damaged = packed;
     damaged[at] = static_cast<char>(damaged[at] ^ 4);
-    EXPECT_FALSE(parse_status(damaged).ok()) << at;
+    const auto array = parse_idx(as_bytes(damaged));
+    if (!array.ok()) {
+      ++refused;
+      continue;
+    }
+    EXPECT_TRUE(std::equal(array->bytes().begin(), array->bytes().end(), intact->bytes().begin(),
+                           intact->bytes().end()))
+        << at;
   }
+  EXPECT_GE(refused, packed.size() - 11);
 }
 
 class IdxFolder : public DataTest {};
