@@ -1,0 +1,82 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/data_source.h"
+#include "cli/eval_report.h"
+#include "cli/open_model.h"
+#include "train/evaluate.h"
+
+namespace nacre {
+namespace {
+
+struct EvalOptions {
+  std::string file;
+  std::string data;
+  std::string image_root;
+  std::string model;
+  int64_t batch_size = 100;
+  bool json = false;
+  int threads = 1;
+};
+
+Status run_eval(const Session& session, const EvalOptions& options) {
+  OpenOptions open;
+  open.model = options.model;
+  NACRE_ASSIGN_OR_RETURN(const OpenedModel opened, open_model(session, options.file, open));
+  const Bundle& model = opened.model;
+
+  DataRequest request;
+  request.data = options.data;
+  request.image_root = options.image_root;
+  request.labels = model.contract.labels;
+  request.cache_mib = 0;  // every image is used once
+  request.threads = options.threads;
+  InputContract contract = model.contract;
+  contract.labels.clear();
+  NACRE_ASSIGN_OR_RETURN(const std::shared_ptr<const Dataset> data, open_evaluation_data(request, contract));
+
+  const int64_t batch = std::min(options.batch_size, data->size());
+  NACRE_ASSIGN_OR_RETURN(
+      const Plan plan,
+      Plan::make(model.graph, session.registry, Shape{contract.height, contract.width, contract.channels},
+                 session.plan_options(Mode::kInference, batch, options.threads)));
+  Executor executor(plan);
+  NACRE_RETURN_IF_ERROR(executor.bind(model.variables).at(opened.path));
+  NACRE_ASSIGN_OR_RETURN(const Evaluation evaluation,
+                         evaluate(executor, plan, data, options.threads, /*probabilities=*/true));
+  return print(options.json ? eval_json(evaluation, data->labels()) : eval_text(evaluation, data->labels()));
+}
+
+}  // namespace
+
+void add_eval_command(CLI::App& app, Command& chosen) {
+  auto options = std::make_shared<EvalOptions>();
+  CLI::App* command = app.add_subcommand("eval", "measure a model on labelled images");
+  command->add_option("FILE", options->file, "a bundle, a checkpoint or a run folder")->required();
+  command
+      ->add_option("--data", options->data,
+                   "a CSV list (file,label-name,label-number), or a folder of IDX files (its t10k-* ones)")
+      ->type_name("PATH")
+      ->required();
+  command
+      ->add_option("--image-root", options->image_root,
+                   "folder that a CSV's file names start from (default: the CSV's own)")
+      ->type_name("DIR");
+  command->add_option("--model", options->model, "the network, for a checkpoint outside its run folder")
+      ->type_name("PRESET|FILE");
+  command->add_option("--batch-size", options->batch_size, "images that are computed together (default: 100)")
+      ->check(CLI::Range(int64_t{1}, int64_t{4096}))
+      ->type_name("N");
+  add_json_option(*command, options->json);
+  add_threads_option(*command, options->threads);
+  command->callback([options, &chosen] {
+    chosen = [options](const Session& session) { return run_eval(session, *options); };
+  });
+}
+
+}  // namespace nacre

@@ -1,0 +1,109 @@
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "cli/classifier.h"
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/golden.h"
+#include "cli/open_model.h"
+#include "serialize/bundle_file.h"
+
+namespace nacre {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct ExportOptions {
+  std::string file;
+  std::string out;
+  std::string model;
+  bool overwrite = false;
+  int threads = 1;
+};
+
+Signature serving_default(int64_t classes) {
+  Signature signature;
+  signature.name = "serving_default";
+  signature.method = "tensorflow/serving/predict";
+  signature.inputs = {{"image", "string", {-1}}};
+  signature.outputs = {{"prediction", "float32", {-1, classes}}};
+  return signature;
+}
+
+/// Where the weights come from. No times and no paths: the same checkpoint gives the same bundle.
+std::map<std::string, std::string> provenance_of(const OpenedModel& opened) {
+  const TrainingState& state = opened.state;
+  nlohmann::ordered_json metrics = nlohmann::ordered_json::object();
+  if (state.best_accuracy >= 0) {
+    if (state.best_step == state.step) metrics["validation_accuracy"] = state.best_accuracy;
+    metrics["best_validation_accuracy"] = state.best_accuracy;
+    metrics["best_step"] = state.best_step;
+  }
+  return {{"recipe", opened.recipe},
+          {"data_digest", state.data_digest},
+          {"step", std::to_string(state.step)},
+          {"epoch", std::to_string(state.epoch)},
+          {"metrics", metrics.dump()},
+          {"nacre_version", std::string(nacre_version())}};
+}
+
+Status make_parents(const std::string& path) {
+  const fs::path parent = fs::path(path).parent_path();
+  if (parent.empty()) return {};
+  std::error_code error;
+  fs::create_directories(parent, error);
+  return error ? Status(StatusCode::kIo, parent.string() + ": " + error.message()) : Status();
+}
+
+Status run_export(const Session& session, const ExportOptions& options) {
+  OpenOptions open;
+  open.model = options.model;
+  NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, options.file, open));
+  if (opened.kind != FileKind::kCheckpoint) {
+    return {StatusCode::kUnsupported,
+            options.file + ": is a bundle already; expected a checkpoint or a run folder"};
+  }
+  Bundle& bundle = opened.model;
+  ClassifierOptions classifying;
+  classifying.threads = options.threads;
+  NACRE_ASSIGN_OR_RETURN(Classifier classifier, Classifier::make(session, bundle, classifying));
+  bundle.signatures = {serving_default(classifier.classes())};
+  bundle.provenance = provenance_of(opened);
+  NACRE_ASSIGN_OR_RETURN(bundle.golden, make_golden_vectors(classifier));
+  NACRE_RETURN_IF_ERROR(make_parents(options.out));
+  BundleWriteOptions writing;
+  writing.overwrite = options.overwrite;
+  NACRE_RETURN_IF_ERROR(write_bundle(options.out, bundle, writing));
+  std::error_code error;
+  const auto bytes = static_cast<double>(fs::file_size(options.out, error));
+  return print(fmt::format(
+      "Wrote {} ({:.1f} MiB): {} at step {}, {} classes, {} parameters, {} golden vectors.\n"
+      "Next: nacre verify {}\n"
+      "      nacre predict {} IMAGE...\n",
+      options.out, bytes / (1 << 20), bundle.name, with_commas(static_cast<int64_t>(opened.state.step)),
+      classifier.classes(), with_commas(bundle.variables.num_elements()), bundle.golden.size(), options.out,
+      options.out));
+}
+
+}  // namespace
+
+void add_export_command(CLI::App& app, Command& chosen) {
+  auto options = std::make_shared<ExportOptions>();
+  CLI::App* command = app.add_subcommand("export", "make a bundle for prediction of a checkpoint");
+  command
+      ->add_option("RUN-or-CHECKPOINT", options->file, "a run folder (its best checkpoint) or a checkpoint")
+      ->required();
+  command->add_option("--out", options->out, "bundle to write")->type_name("FILE")->required();
+  command->add_option("--model", options->model, "the network, for a checkpoint outside its run folder")
+      ->type_name("PRESET|FILE");
+  command->add_flag("--overwrite", options->overwrite, "replace a file that is there");
+  add_threads_option(*command, options->threads);
+  command->callback([options, &chosen] {
+    chosen = [options](const Session& session) { return run_export(session, *options); };
+  });
+}
+
+}  // namespace nacre

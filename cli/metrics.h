@@ -1,0 +1,40 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "engine/status.h"
+#include "train/trainer.h"
+
+namespace nacre {
+
+/// The line of metrics.jsonl for a step: a JSON object with step and epoch (both from 1), loss, accuracy,
+/// images_per_second and, after a validation, validation_loss and validation_accuracy; ends in a newline.
+std::string metrics_line(const StepReport& report);
+
+/// Writes metrics.jsonl, a line a step. What was reported before a checkpoint is in the file before it.
+class MetricsLog : public TrainObserver {
+ public:
+  /// Opens the file to go on after step `step`: later lines, and a last one that is not whole, are cut off.
+  /// kIo `path: reason`.
+  static Result<std::unique_ptr<MetricsLog>> open(const std::string& path, uint64_t step);
+  ~MetricsLog() override;
+  MetricsLog(const MetricsLog&) = delete;
+  MetricsLog& operator=(const MetricsLog&) = delete;
+
+  Status on_step(const StepReport& report) override;
+  Status on_checkpoint(const Checkpoint& checkpoint, bool best) override;
+
+ private:
+  MetricsLog(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
+  Status flush();
+
+  std::string path_;
+  int fd_;
+  std::string pending_;
+  std::chrono::steady_clock::time_point flushed_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace nacre

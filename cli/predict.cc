@@ -1,0 +1,222 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "cli/classifier.h"
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/open_model.h"
+
+namespace nacre {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct PredictOptions {
+  std::string file;
+  std::vector<std::string> images;
+  std::string model;
+  int64_t top_k = 1;
+  bool top_k_given = false;
+  int64_t batch_size = 32;
+  bool json = false;
+  int threads = 1;
+};
+
+/// Longest path that is read from stdin.
+constexpr size_t kMaxPath = 4096;
+
+bool has_image_extension(const fs::path& path) {
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return extension == ".jpg" || extension == ".jpeg" || extension == ".png";
+}
+
+/// The images right in a folder, sorted by name.
+Result<std::vector<std::string>> images_in(const std::string& folder) {
+  std::vector<std::string> images;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    if (has_image_extension(entry->path())) images.push_back(entry->path().string());
+  }
+  if (error) return Status(StatusCode::kIo, folder + ": " + error.message());
+  if (images.empty()) {
+    return Status(StatusCode::kBadData, folder + ": the folder holds no .jpg, .jpeg or .png files");
+  }
+  std::sort(images.begin(), images.end());
+  return images;
+}
+
+/// Predicts paths as they come, in batches.
+class Predictor {
+ public:
+  Predictor(const PredictOptions& options, const InputContract& contract, Classifier classifier)
+      : options_(options), contract_(contract), classifier_(std::move(classifier)) {}
+
+  Status add(std::string path) {
+    pending_.push_back(std::move(path));
+    return pending_.size() < static_cast<size_t>(options_.batch_size) ? Status() : flush();
+  }
+  /// For what could not be turned into images; success goes on.
+  void add_error(const Status& error) {
+    ++count_;
+    note_error(error);
+  }
+  Status flush() {
+    const std::vector<Classifier::Answer> answers = classifier_.classify_files(pending_);
+    std::string text;
+    for (size_t i = 0; i < answers.size(); ++i) {
+      ++count_;
+      if (answers[i].ok()) {
+        text += describe(pending_[i], *answers[i]);
+        continue;
+      }
+      // In the order of the images for who reads both streams.
+      NACRE_RETURN_IF_ERROR(print(text));
+      text.clear();
+      note_error(answers[i].status());
+    }
+    pending_.clear();
+    return print(text);
+  }
+  /// What the command says at its end: the error of the only image, or kBadData when one of several was bad.
+  [[nodiscard]] Status outcome() const {
+    if (bad_ == 0) return {};
+    if (count_ == 1) return {last_error_, ""};
+    return {StatusCode::kBadData,
+            fmt::format("predict: {} of {} images could not be classified", bad_, count_)};
+  }
+
+ private:
+  void note_error(const Status& error) {
+    ++bad_;
+    last_error_ = error.code();
+    print_message(error.message());
+  }
+  [[nodiscard]] std::string label(size_t index) const {
+    return index < contract_.labels.size() ? contract_.labels[index] : std::to_string(index);
+  }
+  [[nodiscard]] std::string describe(const std::string& path, const std::vector<float>& prediction) const {
+    std::vector<size_t> order(prediction.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    const size_t shown = std::min(order.size(), static_cast<size_t>(options_.top_k));
+    // The first of equals comes first, as everywhere.
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return prediction[a] > prediction[b]; });
+    order.resize(shown);
+    return options_.json ? as_json(path, prediction, order) : as_text(path, prediction, order);
+  }
+  [[nodiscard]] std::string as_text(const std::string& path, const std::vector<float>& prediction,
+                                    const std::vector<size_t>& order) const {
+    std::string line = printable(path) + ":";
+    for (const size_t i : order) {
+      line += fmt::format("{} {} {:.1f}%", i == order.front() ? "" : ",", printable(label(i)),
+                          100 * prediction[i]);
+    }
+    return line + "\n";
+  }
+  [[nodiscard]] std::string as_json(const std::string& path, const std::vector<float>& prediction,
+                                    const std::vector<size_t>& order) const {
+    const auto entry = [&](size_t i) {
+      return nlohmann::ordered_json{{"label", label(i)}, {"index", i}, {"probability", prediction[i]}};
+    };
+    nlohmann::ordered_json line;
+    line["file"] = path;
+    line.update(entry(order.front()));
+    line["prediction"] = prediction;
+    if (options_.top_k_given) {
+      line["top"] = nlohmann::ordered_json::array();
+      for (const size_t i : order) line["top"].push_back(entry(i));
+    }
+    // A file's name need not be UTF-8; JSON must be.
+    return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+  }
+
+  const PredictOptions& options_;
+  const InputContract& contract_;
+  Classifier classifier_;
+  std::vector<std::string> pending_;
+  int64_t count_ = 0;
+  int64_t bad_ = 0;
+  StatusCode last_error_ = StatusCode::kOk;
+};
+
+/// The paths that an argument stands for, one after the other.
+Status add_argument(const std::string& argument, Predictor& predictor) {
+  if (argument == "-") {
+    for (std::string line; std::getline(std::cin, line);) {
+      if (line.empty()) continue;
+      if (line.size() > kMaxPath) {
+        predictor.add_error({StatusCode::kBadData, fmt::format("-: a path of {} bytes; at most {} are taken",
+                                                               line.size(), kMaxPath)});
+        continue;
+      }
+      NACRE_RETURN_IF_ERROR(predictor.add(line));
+    }
+    return {};
+  }
+  std::error_code none;
+  if (!fs::is_directory(argument, none)) return predictor.add(argument);
+  const Result<std::vector<std::string>> images = images_in(argument);
+  if (!images.ok()) {
+    NACRE_RETURN_IF_ERROR(predictor.flush());
+    predictor.add_error(images.status());
+    return {};
+  }
+  for (const std::string& image : *images) NACRE_RETURN_IF_ERROR(predictor.add(image));
+  return {};
+}
+
+Status run_predict(const Session& session, const PredictOptions& options) {
+  OpenOptions open;
+  open.model = options.model;
+  NACRE_ASSIGN_OR_RETURN(const OpenedModel opened, open_model(session, options.file, open));
+  std::error_code none;
+  const bool single =
+      options.images.size() == 1 && options.images[0] != "-" && !fs::is_directory(options.images[0], none);
+  ClassifierOptions classifying;
+  classifying.batch = single ? 1 : options.batch_size;
+  classifying.threads = options.threads;
+  NACRE_ASSIGN_OR_RETURN(Classifier classifier, Classifier::make(session, opened.model, classifying));
+  Predictor predictor(options, opened.model.contract, std::move(classifier));
+  for (const std::string& argument : options.images) NACRE_RETURN_IF_ERROR(add_argument(argument, predictor));
+  NACRE_RETURN_IF_ERROR(predictor.flush());
+  return predictor.outcome();
+}
+
+}  // namespace
+
+void add_predict_command(CLI::App& app, Command& chosen) {
+  auto options = std::make_shared<PredictOptions>();
+  CLI::App* command = app.add_subcommand("predict", "classify images");
+  command->add_option("FILE", options->file, "a bundle, a checkpoint or a run folder")->required();
+  command
+      ->add_option("IMAGE", options->images,
+                   "JPEG or PNG files, or folders of them; - reads paths from standard input, one a line")
+      ->required();
+  CLI::Option* top_k =
+      command->add_option("--top-k", options->top_k, "classes to show, best first (default: 1)")
+          ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
+          ->type_name("K");
+  command->add_option("--batch-size", options->batch_size, "images that are computed together (default: 32)")
+      ->check(CLI::Range(int64_t{1}, int64_t{4096}))
+      ->type_name("N");
+  command->add_option("--model", options->model, "the network, for a checkpoint outside its run folder")
+      ->type_name("PRESET|FILE");
+  add_json_option(*command, options->json);
+  add_threads_option(*command, options->threads);
+  command->callback([options, top_k, &chosen] {
+    options->top_k_given = top_k->count() > 0;
+    chosen = [options](const Session& session) { return run_predict(session, *options); };
+  });
+}
+
+}  // namespace nacre

@@ -1,0 +1,112 @@
+#include "cli/run_folder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <set>
+#include <system_error>
+
+namespace nacre {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kPrefix = "step-";
+constexpr std::string_view kSuffix = ".ckpt";
+
+Status io_error(const std::string& path, const std::error_code& error) {
+  return {StatusCode::kIo, path + ": " + error.message()};
+}
+
+/// Names of the entries of a folder; none when it is not there.
+Result<std::vector<std::string>> names_in(const std::string& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    names.push_back(entry->path().filename().string());
+  }
+  if (error && error != std::errc::no_such_file_or_directory) return io_error(folder, error);
+  return names;
+}
+
+Status remove_file(const std::string& path) {
+  std::error_code error;
+  fs::remove(path, error);
+  return error ? io_error(path, error) : Status();
+}
+
+}  // namespace
+
+RunFolder::RunFolder(std::string path) : path_(std::move(path)) {
+  while (path_.size() > 1 && path_.back() == '/') path_.pop_back();
+}
+
+std::string RunFolder::checkpoint_name(uint64_t step) {
+  return fmt::format("{}{:08}{}", kPrefix, step, kSuffix);
+}
+
+std::optional<uint64_t> RunFolder::step_of(std::string_view name) {
+  if (!name.starts_with(kPrefix) || !name.ends_with(kSuffix)) return std::nullopt;
+  name.remove_prefix(kPrefix.size());
+  name.remove_suffix(std::min(name.size(), kSuffix.size()));
+  uint64_t step = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), step);
+  if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
+  return step;
+}
+
+bool RunFolder::occupied() const {
+  std::error_code error;
+  const fs::file_status status = fs::symlink_status(path_, error);
+  if (!fs::exists(status)) return false;
+  const std::set<std::string, std::less<>> worthless = {".lock", "config.json", "metrics.jsonl", "labels.txt",
+                                                        "checkpoints"};
+  const Result<std::vector<std::string>> names = names_in(path_);
+  const Result<std::vector<std::string>> inner = names_in(checkpoints());
+  return !names.ok() || !inner.ok() || !inner->empty() ||
+         !std::all_of(names->begin(), names->end(),
+                      [&](const std::string& name) { return worthless.contains(name); });
+}
+
+Status RunFolder::create() const {
+  std::error_code error;
+  fs::create_directories(checkpoints(), error);
+  return error ? io_error(checkpoints(), error) : Status();
+}
+
+Status RunFolder::remove_run() const {
+  // The links go first: at no moment does one point to what is gone.
+  for (const std::string& file : {latest(), best(), metrics(), labels(), config()}) {
+    NACRE_RETURN_IF_ERROR(remove_file(file));
+  }
+  NACRE_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(checkpoints()));
+  for (const std::string& name : names) {
+    if (step_of(name).has_value()) NACRE_RETURN_IF_ERROR(remove_file(checkpoints() + "/" + name));
+  }
+  return {};
+}
+
+Status RunFolder::prune(int64_t keep) const {
+  std::set<std::string> linked;
+  for (const std::string& link : {latest(), best()}) {
+    std::error_code none;
+    linked.insert(fs::read_symlink(link, none).filename().string());
+  }
+  NACRE_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(checkpoints()));
+  std::map<uint64_t, std::string, std::greater<>> newest_first;
+  for (const std::string& name : names) {
+    if (const auto step = step_of(name)) newest_first.emplace(*step, name);
+  }
+  int64_t kept = 0;
+  for (const auto& [step, name] : newest_first) {
+    if (kept++ < keep || linked.contains(name)) continue;
+    NACRE_RETURN_IF_ERROR(remove_file(checkpoints() + "/" + name));
+  }
+  return {};
+}
+
+}  // namespace nacre

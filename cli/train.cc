@@ -1,0 +1,283 @@
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <filesystem>
+#include <memory>
+
+#include "cli/checkpointer.h"
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/data_source.h"
+#include "cli/metrics.h"
+#include "cli/progress.h"
+#include "cli/run_folder.h"
+#include "cli/stop_signal.h"
+#include "cli/train_config.h"
+#include "cli/train_resume.h"
+#include "serialize/atomic_file.h"
+
+namespace nacre {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool is_there(const std::string& path) {
+  std::error_code error;
+  return fs::exists(fs::symlink_status(path, error));
+}
+
+/// Refuses to write over what is there; who holds the folder now is told first.
+Status check_unoccupied(const RunFolder& folder) {
+  if (!folder.occupied()) return {};
+  if (is_there(folder.path() + "/.lock")) {
+    const Result<RunLock> lock = RunLock::acquire(folder.path());
+    if (!lock.ok() && lock.status().code() == StatusCode::kLocked) return lock.status();
+  }
+  const bool is_run = is_there(folder.config());
+  return {StatusCode::kIo,
+          folder.path() + (is_run ? ": holds a run already: --resume goes on with it, --overwrite "
+                                    "replaces it"
+                                  : ": exists and is no empty folder (--overwrite writes a run into "
+                                    "it all the same)")};
+}
+
+/// The text of labels.txt.
+std::string label_lines(const std::vector<std::string>& labels) {
+  std::string lines;
+  for (const std::string& label : labels) lines += label + "\n";
+  return lines;
+}
+
+/// What is odd about the data, and may be meant so.
+void print_notes_on_data(const TrainSettings& settings, const TrainingData& data) {
+  for (const auto& set : {data.training, data.validation}) {
+    if (set == nullptr) continue;
+    for (const std::string& skipped : set->skipped()) print_message("left out: " + skipped);
+  }
+  if (data.training->labels().size() == 1) {
+    print_message("the data has a single class: there is nothing to tell apart");
+  }
+  if (data.validation == nullptr && settings.stop_at_accuracy.has_value()) {
+    print_message("there is no validation data: stop-at-accuracy has no effect");
+  }
+}
+
+std::string describe_start(const TrainSetup& setup, const TrainOptions& options, const TrainingData& data,
+                           uint64_t step) {
+  std::string text = fmt::format(
+      "training {} on {} images of {} classes, {}; {} steps of {} images, {} threads", setup.model.name,
+      with_commas(data.training->size()), data.training->labels().size(),
+      data.validation == nullptr ? "without validation"
+                                 : with_commas(data.validation->size()) + " images for validation",
+      with_commas(total_steps(options, data.training->size())), options.batch_size, options.threads);
+  if (step > 0) text += fmt::format(", going on from step {}", with_commas(static_cast<int64_t>(step)));
+  return text;
+}
+
+std::string describe_end(const RunFolder& folder, const TrainSetup& setup, const TrainOptions& options,
+                         const TrainResult& result, const TrainingState& state, bool went_on) {
+  std::string text;
+  if (!went_on) {
+    text = fmt::format("The run had ended already, after {} steps; raise --epochs or --steps to go on.\n",
+                       with_commas(result.steps));
+  } else {
+    text = fmt::format("Trained {} for {} steps in {}: {} images/s on {} threads.\n", setup.model.name,
+                       with_commas(result.steps), readable_duration(result.training_seconds),
+                       with_commas(static_cast<int64_t>(result.images_per_second)), options.threads);
+  }
+  if (result.reason == StopReason::kReachedAccuracy) {
+    text += fmt::format("Stopped early: validation reached the accuracy asked for, {}.\n",
+                        *options.stop_at_accuracy);
+  }
+  if (state.best_accuracy >= 0) {
+    text += fmt::format("Best validation accuracy: {:.2f}% (step {}).\n", 100 * state.best_accuracy,
+                        with_commas(static_cast<int64_t>(state.best_step)));
+  }
+  const std::string run = folder.path();
+  text += fmt::format("Run folder: {} (checkpoints, metrics.jsonl, config.json)\n", run);
+  text += fmt::format("Next: nacre export {} --out {}/model.nacre\n", run, run);
+  return text;
+}
+
+/// The message of a run that ended too soon.
+Status explain(const Status& status, const RunFolder& folder) {
+  if (status.code() != StatusCode::kDiverged) return status;
+  std::error_code none;
+  const std::string last = fs::read_symlink(folder.latest(), none).filename().string();
+  return {status.code(),
+          fmt::format("{}: {} ({}; a smaller --learning-rate may help)", folder.path(), status.message(),
+                      last.empty() ? "there is no checkpoint yet"
+                                   : "the last good checkpoint is " + folder.checkpoints() + "/" + last)};
+}
+
+/// One run of the command, from options to the end of training.
+class TrainCommand {
+ public:
+  TrainCommand(const Session& session, GivenOptions given) : session_(session), given_(std::move(given)) {}
+
+  Status run() {
+    NACRE_RETURN_IF_ERROR(settle());
+    NACRE_RETURN_IF_ERROR(open_run());
+    NACRE_RETURN_IF_ERROR(open_data());
+    NACRE_RETURN_IF_ERROR(make_start());
+    NACRE_RETURN_IF_ERROR(write_run());
+    return train_run();
+  }
+
+ private:
+  Status settle();
+  Status open_run();
+  Status open_data();
+  Status make_start();
+  Status write_run();
+  Status train_run();
+
+  const Session& session_;
+  GivenOptions given_;
+  TrainSetup setup_;
+  RunFolder folder_{""};
+  std::optional<TrainConfig> before_;
+  std::optional<RunLock> lock_;
+  std::optional<Checkpoint> checkpoint_;
+  bool resuming_ = false;
+  TrainingData data_;
+  TrainOptions options_;
+  std::optional<Graph> graph_;
+  std::vector<std::string> notes_;
+};
+
+Status TrainCommand::settle() {
+  const auto out = given_.find("out");
+  if (out != given_.end() && given_.contains("resume")) {
+    const RunFolder folder(out->second.value.get<std::string>());
+    if (given_.contains("overwrite")) {
+      return {StatusCode::kUsage,
+              "--overwrite: replaces the run that --resume would go on with; give one of them"};
+    }
+    if (is_there(folder.config())) {
+      NACRE_ASSIGN_OR_RETURN(before_, read_train_config(folder.config()));
+    }
+  }
+  NACRE_ASSIGN_OR_RETURN(setup_, settle_train_setup(session_, given_, before_));
+  NACRE_ASSIGN_OR_RETURN(options_, train_options(setup_.settings, session_.reference));
+  folder_ = RunFolder(setup_.settings.out);
+  NACRE_RETURN_IF_ERROR(options_.augmentation.check(setup_.model.input.channels).at("--augment"));
+  return {};
+}
+
+Status TrainCommand::open_run() {
+  const TrainSettings& settings = setup_.settings;
+  if (!settings.resume && !settings.overwrite) return check_unoccupied(folder_);
+  // What is no run may hold files that only look like a run's.
+  if (settings.resume && !is_there(folder_.config())) NACRE_RETURN_IF_ERROR(check_unoccupied(folder_));
+  if (is_there(folder_.path())) {
+    NACRE_ASSIGN_OR_RETURN(lock_, RunLock::acquire(folder_.path()));
+  }
+  if (!settings.resume) return {};
+  NACRE_ASSIGN_OR_RETURN(checkpoint_, latest_checkpoint(folder_));
+  resuming_ = checkpoint_.has_value();
+  if (resuming_) {
+    setup_.labels = checkpoint_->contract.labels;
+  } else {
+    print_message(folder_.path() + ": there is no checkpoint to go on from: training starts anew");
+  }
+  return {};
+}
+
+Status TrainCommand::open_data() {
+  const TrainSettings& settings = setup_.settings;
+  DataRequest request;
+  request.data = settings.data;
+  request.validation = settings.validation;
+  request.image_root = settings.image_root;
+  request.labels = setup_.labels;
+  request.skip_bad = settings.skip_bad;
+  request.cache_mib = settings.cache_mib;
+  request.threads = options_.threads;
+  NACRE_ASSIGN_OR_RETURN(data_, open_training_data(request, setup_.model.input));
+  setup_.labels = data_.training->labels();
+  print_notes_on_data(settings, data_);
+  return {};
+}
+
+Status TrainCommand::make_start() {
+  const InputContract& contract = data_.training->contract();
+  const auto classes = static_cast<int64_t>(setup_.labels.size());
+  NACRE_ASSIGN_OR_RETURN(graph_, build_graph(setup_.model, classes, session_.registry));
+  const int64_t batch = std::min(options_.batch_size, data_.training->size());
+  NACRE_ASSIGN_OR_RETURN(
+      const Plan plan,
+      Plan::make(*graph_, session_.registry, Shape{contract.height, contract.width, contract.channels},
+                 session_.plan_options(Mode::kTraining, batch, options_.threads)));
+  const RunStart start{setup_, options_, plan, data_.training};
+  if (resuming_) {
+    NACRE_ASSIGN_OR_RETURN(notes_, adapt_checkpoint(session_, start, before_, *checkpoint_));
+    for (const std::string& note : notes_) print_message(note);
+  } else {
+    checkpoint_ = first_checkpoint(start);
+  }
+  return {};
+}
+
+Status TrainCommand::write_run() {
+  NACRE_RETURN_IF_ERROR(folder_.create());
+  if (!lock_.has_value()) {
+    NACRE_ASSIGN_OR_RETURN(lock_, RunLock::acquire(folder_.path()));
+  }
+  if (!resuming_) NACRE_RETURN_IF_ERROR(folder_.remove_run());
+  NACRE_RETURN_IF_ERROR(atomic_write_text(folder_.config(), config_text(setup_)));
+  return atomic_write_text(folder_.labels(), label_lines(setup_.labels));
+}
+
+Status TrainCommand::train_run() {
+  const uint64_t first = checkpoint_->state.step;
+  NACRE_ASSIGN_OR_RETURN(const std::unique_ptr<MetricsLog> metrics,
+                         MetricsLog::open(folder_.metrics(), first));
+  Checkpointer checkpointer(folder_, setup_.settings.keep);
+  print_message(describe_start(setup_, options_, data_, first));
+
+  Status failure;
+  std::optional<TrainResult> result;
+  int signal = 0;
+  {
+    Progress progress(::isatty(STDERR_FILENO) == 1);
+    const StopSignal stop;
+    const std::array<TrainObserver*, 3> observers{&progress, metrics.get(), &checkpointer};
+    Result<TrainResult> outcome =
+        train(*graph_, session_.registry, data_.training, data_.validation, options_, *checkpoint_, observers,
+              [] { return StopSignal::received() != 0; });
+    signal = StopSignal::received();
+    if (outcome.ok()) {
+      result = std::move(outcome).value();
+    } else {
+      failure = outcome.status();
+    }
+  }
+  if (!result.has_value()) return explain(failure, folder_);
+  if (result->reason == StopReason::kStopRequested) {
+    return {signal == SIGTERM ? StatusCode::kTerminated : StatusCode::kInterrupted,
+            fmt::format("{}: stopped after step {}, with a checkpoint; nacre train --resume --out {} goes on",
+                        folder_.path(), result->steps, folder_.path())};
+  }
+  const bool went_on = static_cast<uint64_t>(result->steps) > first;
+  return print(describe_end(folder_, setup_, options_, *result, checkpoint_->state, went_on));
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app, Command& chosen) {
+  auto options = std::make_shared<CommandLineOptions>();
+  CLI::App* command = app.add_subcommand("train", "train a network on labelled images");
+  options->add_to(*command);
+  command->footer(
+      "Example: nacre train --model fashion28 --data /usr/share/datasets/fashion-mnist --out runs/fashion\n"
+      "An option given here wins over --config FILE, that over the model's recipe.");
+  command->callback([options, &chosen] {
+    chosen = [options](const Session& session) { return TrainCommand(session, options->given()).run(); };
+  });
+}
+
+}  // namespace nacre

@@ -1,0 +1,122 @@
+#include "cli/train_config.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <utility>
+
+#include "cli/command.h"
+#include "engine/file.h"
+
+namespace nacre {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr size_t kMaxConfigBytes = size_t{64} << 20;
+
+Result<Json> parse_json(std::string_view text, const std::string& where) {
+  try {
+    return Json::parse(text);
+  } catch (const Json::parse_error& error) {
+    return Status(StatusCode::kBadData, fmt::format("{}: is no JSON: {}", where, error.what()));
+  }
+}
+
+/// The options that a model file recommends.
+Result<GivenOptions> recipe_options(const ModelDescription& model, const std::string& where) {
+  NACRE_ASSIGN_OR_RETURN(const Json recipe, parse_json(model.recipe.empty() ? "{}" : model.recipe, where));
+  return given_in_json(recipe, where, /*recipe=*/true);
+}
+
+Status required(const std::string& value, std::string_view name, std::string_view hint) {
+  if (!value.empty()) return {};
+  return {StatusCode::kUsage,
+          fmt::format("train: --{} is required: {} (see nacre train --help)", name, hint)};
+}
+
+}  // namespace
+
+Result<TrainConfig> read_train_config(const std::string& path) {
+  NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(path, kMaxConfigBytes));
+  TrainConfig config;
+  config.path = path;
+  NACRE_ASSIGN_OR_RETURN(Json object,
+                         parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path));
+  if (object.is_object()) {
+    object.erase("nacre_version");
+    if (const auto model = object.find("model"); model != object.end() && model->is_object()) {
+      config.model = model->dump();
+      object.erase(model);
+    }
+    if (const auto labels = object.find("labels"); labels != object.end()) {
+      const auto is_text = [](const Json& label) { return label.is_string(); };
+      if (!labels->is_array() || !std::all_of(labels->begin(), labels->end(), is_text)) {
+        return Status(StatusCode::kBadData, path + ": labels: expected a list of class names");
+      }
+      config.labels = labels->get<std::vector<std::string>>();
+      object.erase(labels);
+    }
+  }
+  NACRE_ASSIGN_OR_RETURN(config.options, given_in_json(object, path, /*recipe=*/false));
+  return config;
+}
+
+Result<TrainSetup> settle_train_setup(const Session& session, const GivenOptions& command_line,
+                                      const std::optional<TrainConfig>& run) {
+  TrainSetup setup;
+  GivenOptions given;
+  std::optional<std::pair<std::string, std::string>> model_json;  // text and where it stands
+  const auto put_config = [&](const TrainConfig& config) {
+    put_on_top(given, config.options);
+    // Class names go with the data that they were taken from.
+    if (config.options.contains("data") || !config.labels.empty()) setup.labels = config.labels;
+    if (config.options.contains("model")) model_json.reset();
+    if (config.model.has_value()) model_json.emplace(*config.model, config.path + ": model");
+  };
+  if (run.has_value()) put_config(*run);
+  if (const auto config = command_line.find("config"); config != command_line.end()) {
+    NACRE_ASSIGN_OR_RETURN(const TrainConfig file,
+                           read_train_config(config->second.value.get<std::string>()));
+    put_config(file);
+  }
+  put_on_top(given, command_line);
+  if (command_line.contains("data")) setup.labels.clear();
+  if (command_line.contains("model")) model_json.reset();
+
+  NACRE_ASSIGN_OR_RETURN(setup.settings, read_settings(given));
+  NACRE_RETURN_IF_ERROR(required(setup.settings.out, "out", "the folder to write the run to"));
+  NACRE_RETURN_IF_ERROR(required(model_json.has_value() ? model_json->first : setup.settings.model, "model",
+                                 "a preset (see nacre models) or a model file"));
+  NACRE_RETURN_IF_ERROR(required(setup.settings.data, "data", "a CSV list or a folder of IDX files"));
+  std::string where = setup.settings.model;
+  if (model_json.has_value()) {
+    where = model_json->second;
+    NACRE_ASSIGN_OR_RETURN(setup.model, parse_model(model_json->first, where, session.registry));
+  } else {
+    NACRE_ASSIGN_OR_RETURN(setup.model, load_model(setup.settings.model, session.registry));
+  }
+  NACRE_ASSIGN_OR_RETURN(GivenOptions all, recipe_options(setup.model, where + ": recipe"));
+  put_on_top(all, given);
+  NACRE_ASSIGN_OR_RETURN(setup.settings, read_settings(all));
+  return setup;
+}
+
+std::string config_text(const TrainSetup& setup) {
+  TrainSettings settings = setup.settings;
+  for (std::string* path : {&settings.data, &settings.validation, &settings.image_root}) {
+    std::error_code error;
+    const std::filesystem::path absolute = std::filesystem::absolute(*path, error);
+    if (!path->empty() && !error) *path = absolute.lexically_normal().string();
+  }
+  nlohmann::ordered_json config;
+  config["nacre_version"] = nacre_version();
+  config["model"] = nlohmann::ordered_json::parse(write_model(setup.model));
+  config["labels"] = setup.labels;
+  settings.model.clear();
+  config.update(write_settings(settings));
+  // A class name need not be well-formed; the text must be.
+  return config.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace nacre

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/run_folder.h"
+#include "cli/session.h"
+#include "cli/train_config.h"
+#include "engine/checkpoint.h"
+#include "engine/plan.h"
+#include "engine/status.h"
+#include "train/dataset.h"
+#include "train/trainer.h"
+
+namespace nacre {
+
+/// The checkpoint of `latest`; nothing when the run has none yet.
+Result<std::optional<Checkpoint>> latest_checkpoint(const RunFolder& folder);
+
+/// What a run is made ready with.
+struct RunStart {
+  const TrainSetup& setup;
+  const TrainOptions& options;
+  const Plan& plan;  ///< for training
+  const std::shared_ptr<const Dataset>& data;
+};
+
+/// A checkpoint of step 0: initial variables.
+Checkpoint first_checkpoint(const RunStart& start);
+
+/// Makes `checkpoint`, just read, ready to go on from, and returns what the user should know, a line each.
+/// kBadData when its variables are not those of the network (listing the first ones), or when data or options
+/// on which the weights depend have changed (naming them), unless --force. `before` is the run's config.json,
+/// if it is there.
+Result<std::vector<std::string>> adapt_checkpoint(const Session& session, const RunStart& start,
+                                                  const std::optional<TrainConfig>& before,
+                                                  Checkpoint& checkpoint);
+
+}  // namespace nacre
