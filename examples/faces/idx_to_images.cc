@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cmath>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -145,7 +146,7 @@ Status run(const Options& options) {
 }  // namespace
 }  // namespace nacre
 
-int main(int argc, char** argv) {
+int main(int argc, char** argv) try {
   nacre::Options options;
   CLI::App app(
       "Writes one split of an IDX data set as image files, and OUT/SPLIT.csv for nacre train --data");
@@ -176,4 +177,7 @@ int main(int argc, char** argv) {
   const nacre::Status status = nacre::run(options);
   if (!status.ok()) std::fprintf(stderr, "idx_to_images: %s\n", status.message().c_str());
   return static_cast<int>(status.code());
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "idx_to_images: %s\n", error.what());
+  return static_cast<int>(nacre::StatusCode::kInternal);
 }
