@@ -1,0 +1,157 @@
+#include "engine/vector_math.h"
+
+#include <cstring>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/vector_math.cc"
+#include <hwy/foreach_target.h>  // IWYU pragma: keep
+// Highway's ops, for the target that foreach_target.h chose.
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace nacre {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Tag = hn::ScalableTag<float>;
+using Vector = hn::Vec<Tag>;
+constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Tag()));
+
+HWY_INLINE Vector set(float x) {
+  return hn::Set(Tag(), x);
+}
+
+/// One whole vector of every array, at the same place.
+struct Whole {
+  int64_t at;
+  HWY_INLINE Vector load(const float* x) const { return hn::LoadU(Tag(), x + at); }
+  HWY_INLINE void store(Vector v, float* x) const { hn::StoreU(v, Tag(), x + at); }
+};
+
+/// The last elements of every array, fewer than a vector, with zeros after them: the same instructions work
+/// on them.
+struct Part {
+  int64_t at;
+  size_t bytes;
+  HWY_INLINE Vector load(const float* x) const {
+    HWY_ALIGN float some[kLanes] = {};
+    std::memcpy(some, x + at, bytes);
+    return hn::Load(Tag(), some);
+  }
+  HWY_INLINE void store(Vector v, float* x) const {
+    HWY_ALIGN float some[kLanes];
+    hn::Store(v, Tag(), some);
+    std::memcpy(x + at, some, bytes);
+  }
+};
+
+template <typename Body>
+HWY_INLINE void for_each_vector(int64_t n, const Body& body) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(Whole{i});
+  if (i < n) body(Part{i, static_cast<size_t>(n - i) * sizeof(float)});
+}
+
+void relu_forward_here(int64_t n, const float* x, float* y) {
+  const Vector zero = set(0);
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const Vector v = lanes.load(x);
+    lanes.store(hn::IfThenElse(hn::Lt(v, zero), zero, v), y);
+  });
+}
+
+void relu_backward_here(int64_t n, const float* y, const float* dy, float* dx) {
+  const Vector zero = set(0);
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    lanes.store(hn::IfThenElse(hn::Gt(lanes.load(y), zero), lanes.load(dy), zero), dx);
+  });
+}
+
+void add_here(int64_t n, const float* a, const float* b, float* y) {
+  for_each_vector(n,
+                  [&](const auto& lanes) HWY_ATTR { lanes.store(hn::Add(lanes.load(a), lanes.load(b)), y); });
+}
+
+void axpy_here(int64_t n, float factor, const float* x, float* y) {
+  const Vector factors = set(factor);
+  for_each_vector(n, [&](const auto& lanes)
+                         HWY_ATTR { lanes.store(hn::MulAdd(factors, lanes.load(x), lanes.load(y)), y); });
+}
+
+void adam_update_here(int64_t n, const AdamStep& adam, const float* gradient, float* w, float* m, float* v) {
+  const Vector step = set(adam.step);
+  const Vector rate1 = set(1 - adam.beta1);
+  const Vector rate2 = set(1 - adam.beta2);
+  const Vector epsilon = set(adam.epsilon);
+  const Vector decay = set(adam.weight_decay);
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const Vector weight = lanes.load(w);
+    const Vector g = hn::MulAdd(decay, weight, lanes.load(gradient));
+    const Vector old_mean = lanes.load(m);
+    const Vector mean = hn::MulAdd(rate1, hn::Sub(g, old_mean), old_mean);
+    const Vector old_square = lanes.load(v);
+    const Vector square = hn::MulAdd(rate2, hn::Sub(hn::Mul(g, g), old_square), old_square);
+    lanes.store(mean, m);
+    lanes.store(square, v);
+    lanes.store(hn::Sub(weight, hn::Div(hn::Mul(step, mean), hn::Add(hn::Sqrt(square), epsilon))), w);
+  });
+}
+
+void sgd_momentum_update_here(int64_t n, const MomentumStep& sgd, const float* gradient, float* w,
+                              float* velocity) {
+  const Vector rate = set(sgd.learning_rate);
+  const Vector momentum = set(sgd.momentum);
+  const Vector decay = set(sgd.weight_decay);
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const Vector weight = lanes.load(w);
+    const Vector g = hn::MulAdd(decay, weight, lanes.load(gradient));
+    const Vector speed = hn::MulAdd(momentum, lanes.load(velocity), g);
+    lanes.store(speed, velocity);
+    lanes.store(hn::NegMulAdd(rate, speed, weight), w);
+  });
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace nacre
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace nacre {
+
+HWY_EXPORT(relu_forward_here);
+HWY_EXPORT(relu_backward_here);
+HWY_EXPORT(add_here);
+HWY_EXPORT(axpy_here);
+HWY_EXPORT(adam_update_here);
+HWY_EXPORT(sgd_momentum_update_here);
+
+void relu_forward(int64_t n, const float* x, float* y) {
+  HWY_DYNAMIC_DISPATCH(relu_forward_here)(n, x, y);
+}
+
+void relu_backward(int64_t n, const float* y, const float* dy, float* dx) {
+  HWY_DYNAMIC_DISPATCH(relu_backward_here)(n, y, dy, dx);
+}
+
+void add(int64_t n, const float* a, const float* b, float* y) {
+  HWY_DYNAMIC_DISPATCH(add_here)(n, a, b, y);
+}
+
+void axpy(int64_t n, float factor, const float* x, float* y) {
+  HWY_DYNAMIC_DISPATCH(axpy_here)(n, factor, x, y);
+}
+
+void adam_update(int64_t n, const AdamStep& adam, const float* gradient, float* w, float* m, float* v) {
+  HWY_DYNAMIC_DISPATCH(adam_update_here)(n, adam, gradient, w, m, v);
+}
+
+void sgd_momentum_update(int64_t n, const MomentumStep& sgd, const float* gradient, float* w,
+                         float* velocity) {
+  HWY_DYNAMIC_DISPATCH(sgd_momentum_update_here)(n, sgd, gradient, w, velocity);
+}
+
+}  // namespace nacre
+#endif  // HWY_ONCE

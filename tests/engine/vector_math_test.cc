@@ -1,0 +1,150 @@
+#include "engine/vector_math.h"
+
+#include <hwy/targets.h>
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <limits>
+
+#include "engine/random.h"
+
+namespace nacre {
+namespace {
+
+using Array = std::vector<float>;
+
+constexpr int64_t kCount = 67;
+
+Array random_array(uint64_t seed, float least, float range) {
+  const RandomStream stream(seed, hash_name(std::string("vector math test")));
+  Array x(kCount);
+  for (size_t i = 0; i < x.size(); ++i) x[i] = least + range * stream.uniform(i);
+  return x;
+}
+
+/// Calls `body` under every one of Highway's targets that this CPU has.
+void on_every_target(const std::function<void()>& body) {
+  for (int64_t rest = hwy::SupportedTargets(); rest != 0; rest &= rest - 1) {
+    const int64_t target = rest & -rest;
+    SCOPED_TRACE(hwy::TargetName(target));
+    hwy::SetSupportedTargetsForTest(target);
+    body();
+    hwy::SetSupportedTargetsForTest(0);
+  }
+}
+
+constexpr AdamStep kAdam{
+    .step = 0.01F, .beta1 = 0.9F, .beta2 = 0.99F, .epsilon = 1e-3F, .weight_decay = 0.1F};
+constexpr MomentumStep kMomentum{.learning_rate = 0.1F, .momentum = 0.8F, .weight_decay = 0.05F};
+
+struct State {
+  Array gradient = random_array(1, -1, 2);
+  Array w = random_array(2, -1, 2);
+  Array m = random_array(3, -1, 2);
+  Array v = random_array(4, 0, 1);
+
+  void adam(int64_t at, int64_t n) {
+    adam_update(n, kAdam, gradient.data() + at, w.data() + at, m.data() + at, v.data() + at);
+  }
+  void momentum(int64_t at, int64_t n) {
+    sgd_momentum_update(n, kMomentum, gradient.data() + at, w.data() + at, m.data() + at);
+  }
+};
+
+TEST(VectorMath, Relu) {
+  on_every_target([] {
+    Array x = random_array(5, -1, 2);
+    x[3] = std::numeric_limits<float>::quiet_NaN();
+    x.back() = std::numeric_limits<float>::quiet_NaN();
+    x[4] = 0;
+    Array y(x.size());
+    relu_forward(kCount, x.data(), y.data());
+    const Array dy = random_array(6, -1, 2);
+    Array dx(x.size());
+    relu_backward(kCount, y.data(), dy.data(), dx.data());
+    for (size_t i = 0; i < x.size(); ++i) {
+      EXPECT_EQ(std::isnan(y[i]), std::isnan(x[i])) << i;
+      EXPECT_TRUE(std::isnan(x[i]) || y[i] == std::max(x[i], 0.0F)) << i;
+      EXPECT_EQ(dx[i], x[i] > 0 ? dy[i] : 0.0F) << i;
+    }
+    Array in_place = x;
+    relu_forward(kCount, in_place.data(), in_place.data());
+    EXPECT_EQ(std::memcmp(in_place.data(), y.data(), y.size() * sizeof(float)), 0);
+  });
+}
+
+TEST(VectorMath, AddAndAxpy) {
+  on_every_target([] {
+    const Array a = random_array(7, -1, 2);
+    const Array b = random_array(8, -1, 2);
+    Array sum(a.size());
+    add(kCount, a.data(), b.data(), sum.data());
+    Array y = b;
+    axpy(kCount, 0.3F, a.data(), y.data());
+    for (size_t i = 0; i < a.size(); ++i) {
+      EXPECT_EQ(sum[i], a[i] + b[i]);
+      EXPECT_NEAR(double{y[i]}, 0.3 * double{a[i]} + double{b[i]}, 2e-7);
+    }
+  });
+}
+
+TEST(VectorMath, AdamFollowsItsFormula) {
+  on_every_target([] {
+    const State old;
+    State now;
+    now.adam(0, kCount);
+    for (size_t i = 0; i < old.w.size(); ++i) {
+      const double g = double{old.gradient[i]} + 0.1 * double{old.w[i]};
+      const double m = 0.9 * double{old.m[i]} + 0.1 * g;
+      const double v = 0.99 * double{old.v[i]} + 0.01 * g * g;
+      EXPECT_NEAR(double{now.m[i]}, m, 5e-7);
+      EXPECT_NEAR(double{now.v[i]}, v, 5e-7);
+      EXPECT_NEAR(double{now.w[i]}, double{old.w[i]} - 0.01 * m / (std::sqrt(v) + 1e-3), 5e-7);
+    }
+  });
+}
+
+TEST(VectorMath, MomentumFollowsItsFormula) {
+  on_every_target([] {
+    const State old;
+    State now;
+    now.momentum(0, kCount);
+    for (size_t i = 0; i < old.w.size(); ++i) {
+      const double speed = 0.8 * double{old.m[i]} + double{old.gradient[i]} + 0.05 * double{old.w[i]};
+      EXPECT_NEAR(double{now.m[i]}, speed, 5e-7);
+      EXPECT_NEAR(double{now.w[i]}, double{old.w[i]} - 0.1 * speed, 5e-7);
+    }
+  });
+}
+
+TEST(VectorMath, CutsDoNotChangeBits) {
+  on_every_target([] {
+    State whole_adam;
+    State whole_momentum;
+    Array whole_axpy = random_array(8, -1, 2);
+    whole_adam.adam(0, kCount);
+    whole_momentum.momentum(0, kCount);
+    axpy(kCount, 0.3F, whole_adam.gradient.data(), whole_axpy.data());
+    for (const int64_t length : {1, 3, 16, 21}) {
+      State adam;
+      State momentum;
+      Array sum = random_array(8, -1, 2);
+      for (int64_t at = 0; at < kCount; at += length) {
+        const int64_t n = std::min(length, kCount - at);
+        adam.adam(at, n);
+        momentum.momentum(at, n);
+        axpy(n, 0.3F, adam.gradient.data() + at, sum.data() + at);
+      }
+      EXPECT_EQ(adam.w, whole_adam.w) << length;
+      EXPECT_EQ(adam.m, whole_adam.m) << length;
+      EXPECT_EQ(adam.v, whole_adam.v) << length;
+      EXPECT_EQ(momentum.w, whole_momentum.w) << length;
+      EXPECT_EQ(momentum.m, whole_momentum.m) << length;
+      EXPECT_EQ(sum, whole_axpy) << length;
+    }
+  });
+}
+
+}  // namespace
+}  // namespace nacre
