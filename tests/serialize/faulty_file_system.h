@@ -9,7 +9,7 @@
 namespace nacre {
 
 /// The real file system, except that some calls fail; it writes down what was called.
-class FaultyFileSystem final : public FileSystem {
+class FaultyFileSystem : public FileSystem {
  public:
   enum class Fault {
     kNone,

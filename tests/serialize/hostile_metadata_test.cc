@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -48,7 +49,9 @@ Status load_tensors(const std::vector<TensorSpec>& specs, size_t blob_count = 1)
   for (const TensorSpec& spec : specs) {
     const auto name = builder.CreateString(spec.name);
     const auto dims = builder.CreateVector(spec.dims);
-    tensors.push_back(fb::CreateTensor(builder, name, spec.dtype, dims, spec.offset, xxh3(blob)));
+    const bool empty = std::ranges::find(spec.dims, 0) != spec.dims.end();
+    tensors.push_back(
+        fb::CreateTensor(builder, name, spec.dtype, dims, spec.offset, empty ? xxh3({}) : xxh3(blob)));
   }
   const auto table = builder.CreateVector(tensors);
   const auto text = builder.CreateString("");
