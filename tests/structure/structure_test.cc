@@ -130,8 +130,8 @@ TEST_F(Checker, FindsALibraryThatPrintsExitsOrThrows) {
   plant("engine/a.cc", "void f() { std::cout << 1; }\nvoid g() { exit(1); }\n");
   plant("image/b.cc", "// throw is a word here\nconst char* k = \"printf(\";\nvoid h() {\n  throw 1;\n}\n");
   plant("train/c.cc",
-        "auto* p = new Thing(3);\nauto* q = renew(1);\nint error_exit(int);\nstd::unique_ptr<T> t(new "
-        "T(1));\n");
+        "auto* p = new Thing(3);\nauto* q = renew(1);\nint error_exit(int);\n"
+        "std::unique_ptr<T> t(new T(1));\nreturn std::unique_ptr<T>(\n    new T{2});\n");
   plant("cli/main.cc", "void f() { std::cout << 1; }\n");
   EXPECT_THAT(check_library_manners(root_), ElementsAre("engine/a.cc:1: a library must not use `std::cout`",
                                                         "engine/a.cc:2: a library must not use `exit(`",
