@@ -1,0 +1,99 @@
+#include "cli/eval_report.h"
+
+#include "tests/cli/run_fixture.h"
+
+namespace nacre {
+namespace {
+
+using testing::HasSubstr;
+
+/// 4 images of class a (3 known, 1 taken for b), 2 of b (both known), none of c.
+Evaluation small_evaluation() {
+  Evaluation evaluation;
+  evaluation.loss = 0.5;
+  evaluation.correct = 5;
+  evaluation.count = 6;
+  evaluation.confusion = {{3, 1, 0}, {0, 2, 0}, {0, 0, 0}};
+  return evaluation;
+}
+
+TEST(EvalReport, Json) {
+  const auto json = nlohmann::json::parse(eval_json(small_evaluation(), {"a", "b", "c"}));
+  EXPECT_DOUBLE_EQ(json.at("accuracy"), 5.0 / 6.0);
+  EXPECT_EQ(json.at("loss"), 0.5);
+  EXPECT_EQ(json.at("count"), 6);
+  EXPECT_EQ(json.at("confusion"), nlohmann::json::parse("[[3,1,0],[0,2,0],[0,0,0]]"));
+  const auto& b = json.at("per_class").at(1);
+  EXPECT_EQ(b.at("label"), "b");
+  EXPECT_EQ(b.at("count"), 2);
+  EXPECT_DOUBLE_EQ(b.at("precision"), 2.0 / 3.0);
+  EXPECT_EQ(b.at("recall"), 1.0);
+  EXPECT_DOUBLE_EQ(b.at("f1"), 0.8);
+  EXPECT_TRUE(json.at("per_class").at(2).at("precision").is_null());
+  EXPECT_TRUE(json.at("per_class").at(2).at("recall").is_null());
+}
+
+TEST(EvalReport, Text) {
+  const std::string text = eval_text(small_evaluation(), {"a", "b", "c"});
+  EXPECT_THAT(text, HasSubstr("Accuracy 83.33% (5 of 6 images), loss 0.5000"));
+  EXPECT_THAT(text, HasSubstr("66.7%"));
+  EXPECT_THAT(text, HasSubstr("Confusion matrix"));
+}
+
+TEST(EvalReport, ManyClassesGetTheirWorstPairs) {
+  Evaluation evaluation;
+  evaluation.count = 30;
+  evaluation.correct = 28;
+  evaluation.confusion.assign(30, std::vector<int64_t>(30, 0));
+  evaluation.confusion[3][7] = 2;
+  std::vector<std::string> labels;
+  for (int i = 0; i < 30; ++i) labels.push_back("class" + std::to_string(i));
+  const std::string text = eval_text(evaluation, labels);
+  EXPECT_THAT(text, HasSubstr("Most confused"));
+  EXPECT_THAT(text, testing::ContainsRegex("class3 +class7 +2"));
+}
+
+using EvalTest = RunTest;
+
+TEST_F(EvalTest, BundleCheckpointAndRunAgree) {
+  ASSERT_EQ(train("run").code, 0);
+  ASSERT_EQ(nacre({"export", "run", "--out", "model.nacre"}).code, 0);
+  const Outcome bundle = nacre({"eval", "model.nacre", "--data", "idx", "--json"});
+  ASSERT_EQ(bundle.code, 0) << bundle.err;
+  const auto json = nlohmann::json::parse(bundle.out);
+  EXPECT_EQ(json.at("count"), 30);  // the t10k-* files
+  double best = 0;
+  for (const auto& line : metrics("run")) best = std::max(best, line.value("validation_accuracy", 0.0));
+  EXPECT_EQ(json.at("accuracy"), best);
+  EXPECT_EQ(nacre({"eval", "run", "--data", "idx", "--json"}).out, bundle.out);
+  EXPECT_EQ(nacre({"eval", "run/checkpoints/best", "--data", "idx", "--json", "--threads", "3"}).out,
+            bundle.out);
+  EXPECT_EQ(nacre({"eval", "run", "--data", "idx", "--json", "--batch-size", "7"}).code, 0);
+  EXPECT_THAT(nacre({"eval", "run", "--data", "idx"}).out, HasSubstr("of 30 images"));
+}
+
+TEST_F(EvalTest, CsvOfImagesWithTheModelsClasses) {
+  write_csv("faces");
+  write_colour_model("colour.json");
+  ASSERT_EQ(nacre({"train", "--model", "colour.json", "--data", "faces/list.csv", "--out", "run", "--epochs",
+                   "20", "--learning-rate", "0.01"})
+                .code,
+            0);
+  const Outcome outcome = nacre({"eval", "run", "--data", "faces/list.csv", "--json"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(nlohmann::json::parse(outcome.out).at("accuracy"), 1.0);
+  write("faces/other.csv", "faces00.png,stranger,0\n");
+  const Outcome stranger = nacre({"eval", "run", "--data", "faces/other.csv"});
+  EXPECT_EQ(stranger.code, 3);
+  EXPECT_THAT(stranger.err, HasSubstr("faces/other.csv:1: "));
+}
+
+TEST_F(EvalTest, BadUseIsNamed) {
+  ASSERT_EQ(train("run").code, 0);
+  EXPECT_EQ(nacre({"eval", "run"}).code, 2);
+  EXPECT_EQ(nacre({"eval", "run", "--data", "nosuch"}).code, 5);
+  EXPECT_EQ(nacre({"eval", "run", "--data", "run"}).code, 3);
+}
+
+}  // namespace
+}  // namespace nacre

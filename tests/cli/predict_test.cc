@@ -1,0 +1,116 @@
+#include <filesystem>
+#include <sstream>
+
+#include "tests/cli/run_fixture.h"
+
+namespace nacre {
+namespace {
+
+namespace fs = std::filesystem;
+
+using testing::HasSubstr;
+
+/// Starts from a bundle of a network trained on images of a CSV.
+class PredictTest : public RunTest {
+ protected:
+  void SetUp() override {
+    RunTest::SetUp();
+    write_csv("faces");
+    write_colour_model("colour.json");
+    const Outcome trained = nacre({"train", "--model", "colour.json", "--data", "faces/list.csv", "--out",
+                                   "run", "--epochs", "20", "--learning-rate", "0.01"});
+    ASSERT_EQ(trained.code, 0) << trained.err;
+    const Outcome exported = nacre({"export", "run", "--out", "model.nacre"});
+    ASSERT_EQ(exported.code, 0) << exported.err;
+  }
+  static std::vector<nlohmann::json> lines_of(const std::string& text) {
+    std::vector<nlohmann::json> lines;
+    std::istringstream in(text);
+    for (std::string line; std::getline(in, line);) lines.push_back(nlohmann::json::parse(line));
+    return lines;
+  }
+};
+
+TEST_F(PredictTest, TellsTheClass) {
+  const Outcome outcome = nacre({"predict", "model.nacre", "faces/faces00.png", "faces/faces03.jpg"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("faces/faces00.png: upper "));
+  EXPECT_THAT(outcome.out, HasSubstr("faces/faces03.jpg: lower "));
+}
+
+TEST_F(PredictTest, JsonHasItsKeys) {
+  const Outcome outcome = nacre({"predict", "model.nacre", "faces/faces01.png", "--json", "--top-k", "2"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto lines = lines_of(outcome.out);
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_EQ(lines[0].at("file"), "faces/faces01.png");
+  EXPECT_EQ(lines[0].at("label"), "lower");
+  EXPECT_EQ(lines[0].at("index"), 1);
+  ASSERT_EQ(lines[0].at("prediction").size(), 2U);
+  EXPECT_EQ(lines[0].at("probability"), lines[0].at("prediction")[1]);
+  EXPECT_EQ(lines[0].at("top")[1].at("label"), "upper");
+}
+
+TEST_F(PredictTest, ASinglePredictionEqualsTheSameImageInABatch) {
+  const Outcome batch =
+      nacre({"predict", "model.nacre", "faces", "--json", "--batch-size", "5", "--threads", "3"});
+  ASSERT_EQ(batch.code, 0) << batch.err;
+  const auto lines = lines_of(batch.out);
+  ASSERT_EQ(lines.size(), 12U);
+  for (const auto& line : lines) {
+    const Outcome single = nacre({"predict", "model.nacre", line.at("file"), "--json", "--threads", "1"});
+    ASSERT_EQ(single.code, 0) << single.err;
+    EXPECT_EQ(nlohmann::json::parse(single.out), line);
+  }
+}
+
+TEST_F(PredictTest, FoldersAreSortedAndPathsReadFromStdin) {
+  write("faces/readme.txt", "not an image");
+  const auto lines = lines_of(nacre({"predict", "model.nacre", "faces", "--json", "--batch-size", "5"}).out);
+  ASSERT_EQ(lines.size(), 12U);
+  for (size_t i = 1; i < lines.size(); ++i) {
+    EXPECT_LT(lines[i - 1].at("file").get<std::string>(), lines[i].at("file").get<std::string>());
+  }
+  const Outcome outcome =
+      nacre({"predict", "model.nacre", "-", "--json"}, "faces/faces07.jpg\n\nfaces/faces02.jpg");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  const auto from_stdin = lines_of(outcome.out);
+  ASSERT_EQ(from_stdin.size(), 2U);
+  EXPECT_EQ(from_stdin[0], lines[7]);
+  EXPECT_EQ(from_stdin[1], lines[2]);
+}
+
+TEST_F(PredictTest, BadImagesAreReportedAndTheRestGoesOn) {
+  write("bad.jpg", "GIF89a and more");
+  const Outcome outcome = nacre({"predict", "model.nacre", "faces/faces00.png", "bad.jpg", "missing.png",
+                                 "faces/faces03.jpg", "--json"});
+  EXPECT_EQ(outcome.code, 3);
+  EXPECT_THAT(outcome.err, HasSubstr("nacre: bad.jpg: "));
+  EXPECT_THAT(outcome.err, HasSubstr("nacre: missing.png: "));
+  EXPECT_THAT(outcome.err, HasSubstr("2 of 4 images"));
+  const auto lines = lines_of(outcome.out);
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_EQ(lines[1].at("file"), "faces/faces03.jpg");
+  EXPECT_EQ(nacre({"predict", "model.nacre", "bad.jpg"}).code, 3);
+  EXPECT_EQ(nacre({"predict", "model.nacre", "missing.png"}).code, 5);
+}
+
+TEST_F(PredictTest, ARunFolderAndACheckpointGiveTheSame) {
+  const std::string bundle = nacre({"predict", "model.nacre", "faces", "--json"}).out;
+  EXPECT_EQ(nacre({"predict", "run", "faces", "--json"}).out, bundle);
+  EXPECT_EQ(nacre({"predict", "run/checkpoints/latest", "faces", "--json"}).out, bundle);
+  fs::copy(path("run/checkpoints/latest"), path("lone.ckpt"));
+  EXPECT_EQ(nacre({"predict", "lone.ckpt", "faces", "--json", "--model", "colour.json"}).out, bundle);
+  const Outcome lone = nacre({"predict", "lone.ckpt", "faces"});
+  EXPECT_NE(lone.code, 0);
+  EXPECT_THAT(lone.err, HasSubstr("--model"));
+}
+
+TEST_F(PredictTest, BadUseIsNamed) {
+  EXPECT_EQ(nacre({"predict", "model.nacre"}).code, 2);
+  EXPECT_EQ(nacre({"predict", "model.nacre", "faces", "--top-k", "0"}).code, 2);
+  EXPECT_EQ(nacre({"predict", "nosuch.nacre", "faces"}).code, 5);
+}
+
+}  // namespace
+}  // namespace nacre
