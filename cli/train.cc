@@ -123,6 +123,8 @@ class TrainCommand {
     NACRE_RETURN_IF_ERROR(open_run());
     NACRE_RETURN_IF_ERROR(open_data());
     NACRE_RETURN_IF_ERROR(make_start());
+    // From here on there is something to bring to a good end.
+    const StopSignal stop;
     NACRE_RETURN_IF_ERROR(write_run());
     return train_run();
   }
@@ -244,7 +246,6 @@ Status TrainCommand::train_run() {
   int signal = 0;
   {
     Progress progress(::isatty(STDERR_FILENO) == 1);
-    const StopSignal stop;
     const std::array<TrainObserver*, 3> observers{&progress, metrics.get(), &checkpointer};
     Result<TrainResult> outcome =
         train(*graph_, session_.registry, data_.training, data_.validation, options_, *checkpoint_, observers,

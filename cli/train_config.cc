@@ -7,25 +7,17 @@
 
 #include "cli/command.h"
 #include "engine/file.h"
+#include "layers/strict_json.h"
 
 namespace nacre {
 namespace {
 
 using Json = nlohmann::json;
 
-constexpr size_t kMaxConfigBytes = size_t{64} << 20;
-
-Result<Json> parse_json(std::string_view text, const std::string& where) {
-  try {
-    return Json::parse(text);
-  } catch (const Json::parse_error& error) {
-    return Status(StatusCode::kBadData, fmt::format("{}: is no JSON: {}", where, error.what()));
-  }
-}
-
 /// The options that a model file recommends.
 Result<GivenOptions> recipe_options(const ModelDescription& model, const std::string& where) {
-  NACRE_ASSIGN_OR_RETURN(const Json recipe, parse_json(model.recipe.empty() ? "{}" : model.recipe, where));
+  NACRE_ASSIGN_OR_RETURN(const Json recipe,
+                         parse_strict_json(model.recipe.empty() ? "{}" : model.recipe, where));
   return given_in_json(recipe, where, /*recipe=*/true);
 }
 
@@ -38,11 +30,11 @@ Status required(const std::string& value, std::string_view name, std::string_vie
 }  // namespace
 
 Result<TrainConfig> read_train_config(const std::string& path) {
-  NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(path, kMaxConfigBytes));
+  NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(path, kMaxJsonBytes));
   TrainConfig config;
   config.path = path;
-  NACRE_ASSIGN_OR_RETURN(Json object,
-                         parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path));
+  NACRE_ASSIGN_OR_RETURN(
+      Json object, parse_strict_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path));
   if (object.is_object()) {
     object.erase("nacre_version");
     if (const auto model = object.find("model"); model != object.end() && model->is_object()) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "cli/command.h"
+#include "layers/strict_json.h"
 #include "serialize/checkpoint_file.h"
 
 namespace nacre {
@@ -21,7 +22,7 @@ std::string essence(ModelDescription model) {
 
 /// The settings that a checkpoint was written under.
 Result<TrainSettings> settings_of(const Checkpoint& checkpoint, const std::string& where) {
-  const nlohmann::json recipe = nlohmann::json::parse(checkpoint.recipe, nullptr, /*allow_exceptions=*/false);
+  NACRE_ASSIGN_OR_RETURN(const nlohmann::json recipe, parse_strict_json(checkpoint.recipe, where));
   NACRE_ASSIGN_OR_RETURN(const GivenOptions given, given_in_json(recipe, where, /*recipe=*/true));
   return read_settings(given);
 }
