@@ -51,7 +51,7 @@ Status load_image(const std::string& path, const InputContract& contract, float*
   if (!bytes.ok()) {
     // A folder or FIFO in the place of an image is bad data; failing to read is the operating system's
     // refusal.
-    const Status status = bytes.status();
+    Status status = bytes.status();
     if (status.code() == StatusCode::kIo && is_there_but_no_file(path))
       return {StatusCode::kBadData, status.message()};
     return status;

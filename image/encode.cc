@@ -144,7 +144,8 @@ Result<std::vector<std::byte>> encode_png(const Image& image) {
   header.insert(header.end(), {std::byte{8}, color_type, std::byte{0}, std::byte{0}, std::byte{0}});
 
   std::vector<std::byte> png;
-  for (const unsigned char c : kPngSignature) png.push_back(std::byte{c});
+  const auto signature = std::as_bytes(std::span(kPngSignature));
+  png.assign(signature.begin(), signature.end());
   append_png_chunk(&png, "IHDR", header);
   append_png_chunk(&png, "IDAT", compressed);
   append_png_chunk(&png, "IEND", {});

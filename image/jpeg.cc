@@ -79,7 +79,6 @@ Status error_of(const JpegDecoder& decoder) {
   const int parameter = decoder.errors.parameter;
   switch (decoder.errors.code) {
     case JERR_IMAGE_TOO_BIG:
-      return {StatusCode::kLimit, "JPEG: " + reason};
     case JERR_OUT_OF_MEMORY:
       return {StatusCode::kLimit, "JPEG: " + reason};
     case JERR_SOF_UNSUPPORTED:
