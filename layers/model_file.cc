@@ -36,6 +36,11 @@ std::string shown(const Json& value) {
   return text.size() <= kMaxShown ? text : text.substr(0, kMaxShown) + "...";
 }
 
+/// A key in a message: as it is when it is harmless.
+std::string key_text(const std::string& key) {
+  return is_valid_name(key) ? key : shown(Json(key));
+}
+
 Status bad(std::string_view place, std::string_view reason) {
   return {StatusCode::kBadData, fmt::format("{}: {}", place, reason)};
 }
@@ -98,7 +103,7 @@ class ObjectReader {
   [[nodiscard]] Status finish() const {
     for (const auto& [key, value] : object_->items()) {
       if (std::ranges::find(known_, key) == known_.end()) {
-        return bad(place_of(shown(Json(key))),
+        return bad(place_of(key_text(key)),
                    fmt::format("unknown key; known are {}", fmt::join(known_, ", ")));
       }
     }
@@ -207,7 +212,7 @@ Result<Node> read_layer(const Json& value, const std::string& place, const Regis
   }
   for (const auto& [key, attribute] : value.items()) {
     if (key == "op" || key == "name" || key == "inputs") continue;
-    NACRE_ASSIGN_OR_RETURN(AttrValue read, read_attribute(attribute, object.place_of(shown(Json(key)))));
+    NACRE_ASSIGN_OR_RETURN(AttrValue read, read_attribute(attribute, object.place_of(key_text(key))));
     node.attributes.emplace(key, std::move(read));
   }
   NACRE_RETURN_IF_ERROR(
@@ -269,7 +274,7 @@ Result<std::string> read_recipe(const Json& value) {
   if (!value.is_object()) return bad("recipe", "is " + shown(value) + ", expected an object");
   for (const auto& [key, option] : value.items()) {
     if (!option.is_primitive() || option.is_null()) {
-      return bad("recipe." + shown(Json(key)),
+      return bad("recipe." + key_text(key),
                  fmt::format("is {}, expected true, false, a number or text", shown(option)));
     }
   }

@@ -121,7 +121,8 @@ TEST_F(ModelFile, RefusalsNameThePlaceAndWhatIsKnown) {
               AllOf(HasSubstr("layers[1]"), HasSubstr("units")));
   EXPECT_THAT(refusal(parse_layers(R"({"op": "Flatten"}, {"op": "Dense", "units": 2, "unit": 2})")),
               AllOf(HasSubstr("layers[1]"), HasSubstr("unit"), HasSubstr("known are")));
-  EXPECT_THAT(refusal(parse_layers(R"({"op": "Dense", "units": null})")), HasSubstr("layers[0]."));
+  EXPECT_THAT(refusal(parse_layers(R"({"op": "Dense", "units": null})")),
+              HasSubstr("layers[0].units: is null"));
   EXPECT_THAT(refusal(parse_layers(R"({"op": "Dense", "units": {"a": 1}})")), HasSubstr("an object"));
   EXPECT_THAT(refusal(parse_layers(R"({"op": "Dense", "units": 18446744073709551615})")),
               HasSubstr("layers[0]."));

@@ -1,0 +1,101 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "cli/console.h"
+#include "tests/cli/run_fixture.h"
+
+namespace nacre {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+/// An error: the code, nothing on stdout, one line on stderr.
+void expect_error(const Outcome& outcome, int code) {
+  EXPECT_EQ(outcome.code, code) << outcome.err;
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_THAT(outcome.err, StartsWith("nacre: "));
+  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
+}
+
+class CommandLine : public RunTest {};
+
+TEST_F(CommandLine, HelpAndVersionSucceed) {
+  EXPECT_THAT(nacre({"--version"}).out, StartsWith("nacre "));
+  for (const char* command :
+       {"train", "eval", "export", "predict", "inspect", "verify", "diff", "models", "bench"}) {
+    EXPECT_THAT(nacre({"--help"}).out, HasSubstr(command));
+    const Outcome help = nacre({command, "--help"});
+    EXPECT_EQ(help.code, 0) << help.err;
+    EXPECT_THAT(help.out, HasSubstr(command));
+  }
+  EXPECT_THAT(nacre({"bench", "infer", "--help"}).out, HasSubstr("--batch-size"));
+}
+
+TEST_F(CommandLine, WithoutACommandItShowsHelp) {
+  const Outcome outcome = nacre({});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.out, HasSubstr("models"));
+}
+
+TEST_F(CommandLine, WrongUsageIsOneLineAndExits2) {
+  expect_error(nacre({"frobnicate"}), 2);
+  expect_error(nacre({"models", "--frobnicate"}), 2);
+  expect_error(nacre({"models", "a", "b"}), 2);
+  expect_error(nacre({"models", "--classes", "0"}), 2);
+  expect_error(nacre({"models", "--classes=x"}), 2);
+  expect_error(nacre({"verify"}), 2);
+  expect_error(nacre({"verify", "x", "--threads", "0"}), 2);
+  expect_error(nacre({"bench"}), 2);
+  expect_error(nacre({"bench", "infer"}), 2);
+  expect_error(nacre({"bench", "train", "--model", "fashion28", "--optimizer", "lamb"}), 2);
+  const Outcome outcome = nacre({"inspect", "x", "--frob\nnicate"});
+  expect_error(outcome, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("inspect"));
+}
+
+TEST_F(CommandLine, FilesThatAreNoModelsAreRefused) {
+  write("text", "hello");
+  write("empty", "");
+  write("folder/file", "x");
+  for (const char* command : {"verify", "inspect"}) {
+    expect_error(nacre({command, "text"}), 4);
+    expect_error(nacre({command, "empty"}), 4);
+    expect_error(nacre({command, "folder"}), 3);
+    expect_error(nacre({command, "missing"}), 5);
+  }
+  expect_error(nacre({"diff", "text", "text"}), 4);
+  expect_error(nacre({"bench", "load", "missing"}), 5);
+}
+
+TEST_F(CommandLine, AnUnknownInstructionSetIsRefused) {
+  setenv("NACRE_ISA", "mmx", 1);
+  const Outcome outcome = nacre({"models"});
+  unsetenv("NACRE_ISA");
+  expect_error(outcome, 2);
+  EXPECT_THAT(outcome.err, HasSubstr("NACRE_ISA"));
+}
+
+TEST(Console, MessagesStayOneLine) {
+  EXPECT_EQ(printable("a\nb\x7f\tc"), "a\\x0ab\\x7f\\x09c");
+}
+
+TEST(Console, TablesAlign) {
+  Table table({{"name", Table::Align::kLeft}, {"n", Table::Align::kRight}});
+  table.add_row({"a", "1,000"});
+  table.add_rule();
+  table.add_row({"\xc3\xa9tale"});
+  EXPECT_EQ(table.to_string(), "name       n\n------------\na      1,000\n------------\n\xc3\xa9tale\n");
+}
+
+TEST(Console, NumbersHaveCommas) {
+  EXPECT_EQ(with_commas(0), "0");
+  EXPECT_EQ(with_commas(999), "999");
+  EXPECT_EQ(with_commas(1000), "1,000");
+  EXPECT_EQ(with_commas(-1234567), "-1,234,567");
+}
+
+}  // namespace
+}  // namespace nacre
