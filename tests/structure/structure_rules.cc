@@ -185,7 +185,7 @@ Violations check_library_manners(const fs::path& root) {
   // A member function of such a name is another one; a new that goes straight into its owner is not raw; and
   // an allocator reports as the standard says.
   static const std::regex pardoned(
-      R"re((\.|->)\s*(printf|fprintf|puts|fputs|exit|abort|terminate)\s*\(|_ptr<[^;]*>\s*(\w+)?\(new\b|throw std::bad_alloc\b)re");
+      R"re((\.|->)\s*(printf|fprintf|puts|fputs|exit|abort|terminate)\s*\(|_ptr<[^;]*>\s*(\w+)?\(\s*new\b|throw std::bad_alloc\b)re");
   Violations violations;
   for (const auto& [folder, unused] : own_folders()) {
     if (folder == "cli") continue;
