@@ -5,7 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 
 started=$(date +%s)
-data=/usr/share/datasets/fashion-mnist
+source=/usr/share/datasets/fashion-mnist
+data=runs/fashion-mnist
 labels=examples/faces/fashion_labels.txt
 run=runs/quickstart
 nacre=build/release/nacre
@@ -30,8 +31,13 @@ if [ -e "$run" ]; then
   rm -r "$run"
 fi
 
+# The data set comes without the names of its classes: a folder with links to its files and labels.txt has both.
+mkdir -p "$data"
+ln -sf "$source"/*-ubyte.gz "$data/"
+cp "$labels" "$data/labels.txt"
+
 step "Training fashion28 on 60,000 pictures of clothes"
-show "$nacre" train --model fashion28 --data "$data" --labels "$labels" --out "$run"
+show "$nacre" train --model fashion28 --data "$data" --out "$run"
 
 step "Exporting the network for prediction"
 show "$nacre" export "$run" --out "$run/model.nacre"
