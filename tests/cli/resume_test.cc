@@ -63,8 +63,8 @@ TEST_F(ResumeTest, KilledAtAnyMomentItEqualsTheUninterruptedRun) {
 }
 
 TEST_F(ResumeTest, AStoppedRunGoesOn) {
-  ASSERT_EQ(train("whole", {"--steps", "400"}).code, 0);
-  Process process(train_arguments("run", {"--steps", "400"}), folder_);
+  ASSERT_EQ(train("whole", {"--steps", "2000"}).code, 0);
+  Process process(train_arguments("run", {"--steps", "2000"}), folder_);
   while (process.running() && !exists("run/metrics.jsonl")) usleep(500);
   process.send(SIGTERM);
   EXPECT_EQ(process.wait().code, 143);
@@ -108,13 +108,14 @@ TEST_F(ResumeTest, OtherDataSeedOrOptionsAreRefused) {
   expect_refused(train("run", {"--resume", "--epochs", "3", "--no-shuffle"}), "no-shuffle");
   expect_refused(train("run", {"--resume", "--epochs", "3", "--optimizer", "sgd"}), "optimizer");
   write_idx("idx", 60, 30, 1);
-  expect_refused(train("run", {"--resume", "--epochs", "3"}), "data");
+  expect_refused(train("run", {"--resume", "--epochs", "3"}), "data (its list");
   EXPECT_EQ(read("run/config.json"), before);
   EXPECT_EQ(metrics("run").size(), 12U);
-  const Outcome forced = train("run", {"--resume", "--epochs", "3", "--force", "--batch-size", "20",
+  const Outcome forced = train("run", {"--resume", "--epochs", "6", "--force", "--batch-size", "20",
                                        "--optimizer", "sgd", "--threads", "2"});
   EXPECT_EQ(forced.code, 0) << forced.err;
   EXPECT_THAT(forced.err, HasSubstr("different now: "));
+  EXPECT_EQ(metrics("run").back().at("step"), 18);
 }
 
 TEST_F(ResumeTest, LengthOutputAndThreadsMayDiffer) {
