@@ -29,13 +29,13 @@ const CLI::App& innermost(const CLI::App& app) {
   return *current;
 }
 
-/// "nacre bench infer: "
+/// "bench infer", or nothing for the program itself.
 std::string path_of(const CLI::App& app) {
   const CLI::App* current = &innermost(app);
   if (current == &app) return "";
   std::string path = current->get_name();
   while ((current = current->get_parent()) != &app) path = current->get_name() + " " + path;
-  return path + ": ";
+  return path;
 }
 
 /// CLI11's messages as one line in the style of ours.
@@ -51,7 +51,9 @@ std::string usage_reason(const CLI::App& app, const CLI::ParseError& error) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   const size_t end = text.find_last_not_of(" .");
   text.erase(end == std::string::npos ? 0 : end + 1);
-  return path_of(app) + text + " (see nacre " + path_of(app) + "--help)";
+  const std::string path = path_of(app);
+  if (path.empty()) return text + " (see nacre --help)";
+  return fmt::format("{}: {} (see nacre {} --help)", path, text, path);
 }
 
 Status run_session(const Command& chosen) {
@@ -77,7 +79,7 @@ int run_guarded(int argc, const char* const* argv) {
   } catch (const CLI::CallForVersion&) {
     return exit_code(print("nacre " + std::string(nacre_version()) + "\n"));
   } catch (const CLI::Success&) {
-    return exit_code(print(innermost(app).help()));
+    return exit_code(print(app.help()));
   } catch (const CLI::ParseError& error) {
     return exit_code({StatusCode::kUsage, usage_reason(app, error)});
   }
