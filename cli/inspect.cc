@@ -200,7 +200,8 @@ std::string signature_line(const Signature& signature) {
 Status print_text(const Contents& contents) {
   constexpr size_t kMaxLabels = 20;
   const InputContract& in = contents.contract;
-  std::string text = fmt::format("{}: {} {}\n", printable(contents.path), contents.kind, contents.name);
+  std::string text = fmt::format("{}: {}{}{}\n", printable(contents.path), contents.kind,
+                                 contents.name.empty() ? "" : " ", contents.name);
   text +=
       fmt::format("input: {} x {} x {}, scale {}, jpeg_dct {}, exif {}, resize {}\n\n", in.height, in.width,
                   in.channels, in.scale, dct_name(in.jpeg_dct), exif_name(in.exif), resize_name(in.resize));
