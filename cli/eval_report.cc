@@ -44,12 +44,18 @@ std::string percent(const std::optional<double>& share) {
   return share.has_value() ? fmt::format("{:.1f}%", 100 * *share) : "-";
 }
 
+/// "3 shirt"; "3" where the class has no other name.
+std::string numbered(size_t index, const std::string& label) {
+  const std::string number = std::to_string(index);
+  return label == number ? number : number + " " + label;
+}
+
 std::string matrix_text(const Evaluation& evaluation, const std::vector<std::string>& labels) {
   std::vector<Table::Column> columns{{"true \\ predicted"}};
   for (size_t i = 0; i < labels.size(); ++i) columns.push_back({std::to_string(i), Table::Align::kRight});
   Table table(std::move(columns));
   for (size_t i = 0; i < labels.size(); ++i) {
-    std::vector<std::string> row{fmt::format("{} {}", i, labels[i])};
+    std::vector<std::string> row{numbered(i, labels[i])};
     for (const int64_t n : evaluation.confusion[i]) row.push_back(n == 0 ? "." : std::to_string(n));
     table.add_row(std::move(row));
   }
@@ -108,8 +114,8 @@ std::string eval_text(const Evaluation& evaluation, const std::vector<std::strin
                {"F1", Table::Align::kRight}});
   const std::vector<ClassScore> scores = class_scores(evaluation);
   for (size_t i = 0; i < scores.size(); ++i) {
-    table.add_row({fmt::format("{} {}", i, labels[i]), with_commas(scores[i].count),
-                   percent(scores[i].precision()), percent(scores[i].recall()), percent(scores[i].f1())});
+    table.add_row({numbered(i, labels[i]), with_commas(scores[i].count), percent(scores[i].precision()),
+                   percent(scores[i].recall()), percent(scores[i].f1())});
   }
   text += table.to_string() + "\n";
   return text + (labels.size() <= kMostColumns ? matrix_text(evaluation, labels)

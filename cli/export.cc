@@ -58,6 +58,14 @@ Status make_parents(const std::string& path) {
   return error ? Status(StatusCode::kIo, parent.string() + ": " + error.message()) : Status();
 }
 
+/// "812 bytes", "34.2 KiB", "5.1 MiB"
+std::string readable_size(uintmax_t bytes) {
+  const auto number = static_cast<double>(bytes);
+  if (bytes < 1024) return fmt::format("{} bytes", bytes);
+  if (bytes < 1 << 20) return fmt::format("{:.1f} KiB", number / 1024);
+  return fmt::format("{:.1f} MiB", number / (1 << 20));
+}
+
 Status run_export(const Session& session, const ExportOptions& options) {
   OpenOptions open;
   open.model = options.model;
@@ -78,14 +86,14 @@ Status run_export(const Session& session, const ExportOptions& options) {
   writing.overwrite = options.overwrite;
   NACRE_RETURN_IF_ERROR(write_bundle(options.out, bundle, writing));
   std::error_code error;
-  const auto bytes = static_cast<double>(fs::file_size(options.out, error));
+  const uintmax_t bytes = fs::file_size(options.out, error);
   return print(fmt::format(
-      "Wrote {} ({:.1f} MiB): {} at step {}, {} classes, {} parameters, {} golden vectors.\n"
+      "Wrote {} ({}): {} at step {}, {} classes, {} parameters, {} golden vectors.\n"
       "Next: nacre verify {}\n"
       "      nacre predict {} IMAGE...\n",
-      options.out, bytes / (1 << 20), bundle.name, with_commas(static_cast<int64_t>(opened.state.step)),
-      classifier.classes(), with_commas(bundle.variables.num_elements()), bundle.golden.size(), options.out,
-      options.out));
+      options.out, readable_size(error ? 0 : bytes), bundle.name,
+      with_commas(static_cast<int64_t>(opened.state.step)), classifier.classes(),
+      with_commas(bundle.variables.num_elements()), bundle.golden.size(), options.out, options.out));
 }
 
 }  // namespace

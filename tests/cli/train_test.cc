@@ -180,7 +180,9 @@ TEST_F(TrainTest, ALossThatIsNotANumberEndsTheRun) {
   EXPECT_THAT(outcome.err, HasSubstr("step"));
   EXPECT_THAT(outcome.err, HasSubstr("run"));
   // What is there is good.
-  if (exists("run/checkpoints/latest")) EXPECT_EQ(nacre({"inspect", "run"}).code, 0);
+  if (exists("run/checkpoints/latest")) {
+    EXPECT_EQ(nacre({"inspect", "run"}).code, 0);
+  }
 }
 
 TEST_F(TrainTest, SigtermStopsAfterACheckpoint) {
