@@ -1,5 +1,6 @@
 #include "engine/executor.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "engine/parallel.h"
@@ -57,6 +58,12 @@ TensorView<float> Executor::at_offset(const Unit& unit, size_t offset, int64_t n
   return {reinterpret_cast<float*>(arena_.data() + offset), unit.operation->info().output.with_batch(n)};
 }
 
+StepContext Executor::within_plan(const StepContext& requested) const {
+  StepContext context = requested;
+  context.threads = std::min(requested.threads, plan_->options().threads);
+  return context;
+}
+
 Workspace Executor::workspace() {
   return {scratch_.data(), scratch_.data() + plan_->shared_workspace_bytes(),
           plan_->thread_workspace_bytes()};
@@ -74,7 +81,8 @@ void Executor::collect_inputs(const Unit& unit, TensorView<const float> input, i
   }
 }
 
-TensorView<const float> Executor::forward(TensorView<const float> input, const StepContext& context) {
+TensorView<const float> Executor::forward(TensorView<const float> input, const StepContext& requested) {
+  const StepContext context = within_plan(requested);
   assert(variables_.size() == plan_->units().size());
   const int64_t n = input.shape[0];
   assert(n <= plan_->options().batch && input.shape == plan_->input_shape().with_batch(n));
@@ -97,7 +105,8 @@ TensorView<const float> Executor::forward(TensorView<const float> input, const S
 }
 
 void Executor::backward(TensorView<const float> input, TensorView<const float> grad_output,
-                        const StepContext& context) {
+                        const StepContext& requested) {
+  const StepContext context = within_plan(requested);
   assert(plan_->options().mode == Mode::kTraining);
   const int64_t n = input.shape[0];
   const std::vector<Unit>& units = plan_->units();

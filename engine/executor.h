@@ -19,13 +19,14 @@ class Executor {
   Status bind(const VariableStore& store);
 
   /// The graph's output [n, ...] for `input` [n, H, W, C], n <= the plan's batch; valid until the next call.
-  /// Needs bind.
-  TensorView<const float> forward(TensorView<const float> input, const StepContext& context);
+  /// Needs bind. Uses at most the plan's threads.
+  TensorView<const float> forward(TensorView<const float> input, const StepContext& requested);
 
   /// Gradients of the loss with respect to every trainable variable, given that with respect to the output of
-  /// the forward just done, [n, ...]. Same input and context as then; the plan must be one for training.
+  /// the forward just done, [n, ...]. Same input and context as then; the plan must be one for training. Once
+  /// for each forward: it reuses the memory of values that it has done with.
   void backward(TensorView<const float> input, TensorView<const float> grad_output,
-                const StepContext& context);
+                const StepContext& requested);
 
   /// The gradient of Plan::variables()[i]; empty for one that is not trainable. Valid until the next
   /// backward.
@@ -35,6 +36,8 @@ class Executor {
   [[nodiscard]] TensorView<float> at_offset(const Unit& unit, size_t offset, int64_t n);
   void collect_inputs(const Unit& unit, TensorView<const float> input, int64_t n);
   [[nodiscard]] Workspace workspace();
+  /// With no more threads than there is scratch memory for.
+  [[nodiscard]] StepContext within_plan(const StepContext& requested) const;
 
   const Plan* plan_;
   BasicTensor<std::byte> arena_;

@@ -20,10 +20,10 @@ Result<const OpDef*> find_op(const Registry& registry, const Node& node) {
     return Status(StatusCode::kUnsupported, fmt::format("node {:?}: unknown op {:?}; known are {}", node.name,
                                                         node.op, registry.names()));
   }
-  if (node.op_version > op->version) {
+  if (node.op_version < 1 || node.op_version > op->version) {
     return Status(StatusCode::kUnsupported,
-                  fmt::format("node {:?}: {} of version {}, but this nacre knows up to {}", node.name,
-                              node.op, node.op_version, op->version));
+                  fmt::format("node {:?}: {} of version {}, but this nacre knows 1 to {}", node.name, node.op,
+                              node.op_version, op->version));
   }
   const auto inputs = static_cast<int>(node.inputs.size());
   if (inputs < op->min_inputs || inputs > op->max_inputs) {
@@ -50,13 +50,13 @@ std::vector<std::vector<int>> find_readers(const Graph& graph) {
 std::vector<int> match_chain(const Graph& graph, const std::vector<std::vector<int>>& readers, int first,
                              const std::vector<std::string>& pattern) {
   std::vector<int> chain;
-  for (int at = first; chain.size() < pattern.size(); at = readers[static_cast<size_t>(at)].front()) {
+  for (int at = first;; at = readers[static_cast<size_t>(at)].front()) {
     const Node& node = graph.nodes()[static_cast<size_t>(at)];
     if (node.op != pattern[chain.size()] || (!chain.empty() && node.inputs.size() != 1)) return {};
     chain.push_back(at);
-    if (chain.size() < pattern.size() && readers[static_cast<size_t>(at)].size() != 1) return {};
+    if (chain.size() == pattern.size()) return chain;
+    if (readers[static_cast<size_t>(at)].size() != 1) return {};
   }
-  return chain;
 }
 
 size_t bytes_of(const Shape& shape) {
@@ -83,11 +83,11 @@ Status Plan::add_nodes(const Graph& graph, const Registry& registry) {
   const size_t count = graph.nodes().size();
   std::vector<std::unique_ptr<Operator>> operations(count);
   std::vector<const OpDef*> ops(count);
+  std::vector<Shape> outputs(count);  // of the operations, which move into units one by one
   const auto input_shapes = [&](size_t i) {
     std::vector<Shape> shapes;
     for (const int producer : graph.producers()[i]) {
-      shapes.push_back(producer < 0 ? input_shape_
-                                    : operations[static_cast<size_t>(producer)]->info().output);
+      shapes.push_back(producer < 0 ? input_shape_ : outputs[static_cast<size_t>(producer)]);
     }
     return shapes;
   };
@@ -114,6 +114,7 @@ Status Plan::add_nodes(const Graph& graph, const Registry& registry) {
     const OperatorInfo& info = operations[i]->info();
     // An operator's own arithmetic may have multiplied extents from outside; only checked shapes go on.
     NACRE_RETURN_IF_ERROR(at_node(node, Shape::make(info.output.dims()).status()));
+    outputs[i] = info.output;
     NodeSummary summary{node.name, node.op, info.output.with_batch(1), 0, info.flops_per_row};
     for (const VariableSpec& spec : info.variables) {
       NACRE_RETURN_IF_ERROR(at_node(node, Shape::make(spec.shape.dims()).status()));
@@ -219,9 +220,19 @@ Status Plan::place_buffers() {
       written[input] = true;
     }
   }
+  wanted_bytes += shared_bytes_ + Wide{per_thread_bytes_} * static_cast<unsigned>(options_.threads);
   if (wanted_bytes > options_.max_bytes) {
     return {StatusCode::kLimit, fmt::format("a batch of {} rows would need more than {} MiB of activations",
                                             options_.batch, options_.max_bytes >> 20)};
+  }
+  Wide variable_bytes = 0;
+  for (const PlannedVariable& variable : variables_) {
+    variable_bytes += bytes_of(variable.shape);
+    if (variable_bytes > options_.max_bytes) {
+      return {StatusCode::kLimit,
+              fmt::format("the variables up to {} {} would need more than {} MiB", variable.name,
+                          variable.shape.to_string(), options_.max_bytes >> 20)};
+    }
   }
   const MemoryPlan memory = plan_memory(lifetimes);
   for (size_t i = 0; i < offsets.size(); ++i) *offsets[i] = memory.offsets[i];

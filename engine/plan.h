@@ -14,10 +14,12 @@ namespace nacre {
 struct PlanOptions {
   int64_t batch = 1;  ///< the most rows that an execution may have
   Mode mode = Mode::kInference;
-  int threads = 1;                      ///< the most threads that an execution may use
-  bool reference = false;               ///< run the readable implementations
-  bool fuse = true;                     ///< put fused operators in place of chains
-  size_t max_bytes = size_t{16} << 30;  ///< the most that all activations and gradients together may take
+  int threads = 1;         ///< the most threads that an execution may use
+  bool reference = false;  ///< run the readable implementations
+  bool fuse = true;        ///< put fused operators in place of chains
+  /// The most that activations, their gradients and scratch memory may take together; and the most for the
+  /// variables.
+  size_t max_bytes = size_t{16} << 30;
 };
 
 /// One operator of the plan, in order of execution. It computes one value from others: value 0 is the graph's
@@ -61,8 +63,8 @@ struct NodeSummary {
 /// executors. Keeps pointers into the registry, which must outlive it.
 class Plan {
  public:
-  /// `input_row` is the shape of one row, [H, W, C]. Errors name the node. kLimit when the arena would exceed
-  /// 2^40 bytes.
+  /// `input_row` is the shape of one row, [H, W, C]. Errors name the node. kLimit when more than
+  /// options.max_bytes would be needed.
   static Result<Plan> make(const Graph& graph, const Registry& registry, const Shape& input_row,
                            const PlanOptions& options);
 
