@@ -21,6 +21,14 @@ std::string to_string(const AttrValue& value) {
   return std::visit(Printer{}, value);
 }
 
+std::string for_message(const AttrValue& value) {
+  constexpr size_t kLongest = 100;
+  std::string text = to_string(value);
+  // Values come from files, so that they may be of any length.
+  if (text.size() > kLongest) text = text.substr(0, kLongest) + "...";
+  return text;
+}
+
 const AttrValue* AttrReader::take(std::string_view name) {
   known_.emplace_back(name);
   const auto found = attributes_.find(name);
@@ -28,7 +36,9 @@ const AttrValue* AttrReader::take(std::string_view name) {
 }
 
 void AttrReader::fail(std::string_view name, const std::string& reason) {
-  if (status_.ok()) status_ = Status(StatusCode::kBadData, fmt::format("attribute {:?} {}", name, reason));
+  if (status_.ok()) {
+    status_ = Status(StatusCode::kBadData, fmt::format("attribute {:?} {}", name, reason));
+  }
 }
 
 void AttrReader::field(std::string_view name, bool& value, std::string_view /*doc*/) {
@@ -37,7 +47,7 @@ void AttrReader::field(std::string_view name, bool& value, std::string_view /*do
   if (const auto* v = std::get_if<bool>(found)) {
     value = *v;
   } else {
-    fail(name, fmt::format("is {}, expected true or false", to_string(*found)));
+    fail(name, fmt::format("is {}, expected true or false", for_message(*found)));
   }
 }
 
@@ -50,7 +60,7 @@ void AttrReader::field(std::string_view name, int64_t& value, int64_t min, int64
   }
   const auto* v = std::get_if<int64_t>(found);
   if (v == nullptr || *v < min || *v > max) {
-    fail(name, fmt::format("is {}, expected an integer from {} to {}", to_string(*found), min, max));
+    fail(name, fmt::format("is {}, expected an integer from {} to {}", for_message(*found), min, max));
     return;
   }
   value = *v;
@@ -60,14 +70,14 @@ void AttrReader::field(std::string_view name, double& value, double min, double 
                        std::string_view /*doc*/) {
   const AttrValue* found = take(name);
   if (found == nullptr) {
-    if (value < min || value > max) fail(name, "is missing");
+    if (!(value >= min && value <= max)) fail(name, "is missing");
     return;
   }
   double number = std::nan("");
   if (const auto* real = std::get_if<double>(found)) number = *real;
   if (const auto* integer = std::get_if<int64_t>(found)) number = static_cast<double>(*integer);
   if (!(number >= min && number <= max)) {
-    fail(name, fmt::format("is {}, expected a number from {} to {}", to_string(*found), min, max));
+    fail(name, fmt::format("is {}, expected a number from {} to {}", for_message(*found), min, max));
     return;
   }
   value = number;
@@ -93,7 +103,7 @@ void AttrReader::field(std::string_view name, Extent2& value, int64_t min, int64
   }
   if (!valid || !in_range(extent.height) || !in_range(extent.width)) {
     fail(name, fmt::format("is {}, expected an integer from {} to {} or two of them, [height, width]",
-                           to_string(*found), min, max));
+                           for_message(*found), min, max));
     return;
   }
   value = extent;
@@ -104,7 +114,7 @@ Status AttrReader::finish() {
   for (const auto& [name, value] : attributes_) {
     if (std::ranges::find(known_, name) == known_.end()) {
       return {StatusCode::kBadData,
-              fmt::format("unknown attribute {:?}; known are {}", name, fmt::join(known_, ", "))};
+              fmt::format("unknown attribute {}; known are {}", for_message(name), fmt::join(known_, ", "))};
     }
   }
   return {};

@@ -42,6 +42,8 @@ struct AttrDoc {
 
 /// An attribute's value as JSON text, for messages and documentation.
 std::string to_string(const AttrValue& value);
+/// The same, cut off when it is long.
+std::string for_message(const AttrValue& value);
 
 // A typed attribute struct lists its fields once:
 //
@@ -137,7 +139,7 @@ void AttrReader::field(std::string_view name, E& value, std::string_view /*doc*/
     }
     known += (known.empty() ? "\"" : ", \"") + std::string(e.name) + "\"";
   }
-  fail(name, "is " + to_string(*found) + "; known are " + known);
+  fail(name, "is " + for_message(*found) + "; known are " + known);
 }
 
 /// Attribute struct A from a map (see AttrReader).
