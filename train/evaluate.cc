@@ -18,6 +18,15 @@ Result<Evaluation> evaluate(Executor& executor, const Plan& plan, const std::sha
     return Status(StatusCode::kBadData, fmt::format("the data has {} classes, but the model tells {} apart",
                                                     data->labels().size(), classes));
   }
+  if (plan.output_shape().rank() != 2) {
+    return Status(StatusCode::kBadData, fmt::format("the model's output is {}, expected [N, {}]",
+                                                    plan.output_shape().to_string(), classes));
+  }
+  if (plan.input_shape().elements_per_row() != data->image_floats()) {
+    return Status(StatusCode::kBadData,
+                  fmt::format("the data's images have {} numbers, but the model takes {}",
+                              data->image_floats(), plan.input_shape().elements_per_row()));
+  }
   LoaderOptions options;
   options.batch_size = plan.options().batch;
   options.shuffle = false;

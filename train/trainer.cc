@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 
 #include "train/loader.h"
 #include "train/loss.h"
@@ -99,6 +100,10 @@ class Training {
 };
 
 Status Training::prepare() {
+  if (options_.batch_size < 1) {
+    return {StatusCode::kUsage,
+            fmt::format("a batch of {} images, expected at least 1", options_.batch_size)};
+  }
   total_ = total_steps(options_, data_->size());
   if (total_ <= 0) return {StatusCode::kUsage, "neither epochs nor steps say when training ends"};
   PlanOptions plan_options;
@@ -124,6 +129,15 @@ Status Training::prepare() {
   optimizer_.bind(*plan_, checkpoint_.variables);
   grad_logits_ = Tensor(output);
   if (validation_ != nullptr) {
+    // Found now instead of after the first epoch.
+    if (validation_->labels().size() != data_->labels().size() ||
+        validation_->image_floats() != data_->image_floats()) {
+      return {StatusCode::kBadData,
+              fmt::format(
+                  "the validation data has {} classes and images of {} numbers, expected {} and {} as "
+                  "in the training data",
+                  validation_->labels().size(), validation_->image_floats(), classes, data_->image_floats())};
+    }
     plan_options.mode = Mode::kInference;
     plan_options.batch = std::min(options_.batch_size, validation_->size());
     NACRE_ASSIGN_OR_RETURN(validation_plan_, Plan::make(graph_, registry_, row, plan_options));
@@ -188,10 +202,10 @@ Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
   };
   result_.steps = static_cast<int64_t>(state.step);
   if (reached()) result_.reason = StopReason::kReachedAccuracy;
-  if (reached() || result_.steps >= total_) return result_;
+  if (reached() || state.step >= static_cast<uint64_t>(total_)) return result_;
 
   LoaderOptions loading;
-  loading.batch_size = options_.batch_size;
+  loading.batch_size = std::min(options_.batch_size, data_->size());
   loading.shuffle = options_.shuffle;
   loading.seed = state.seed;
   loading.augmentation = options_.augmentation;
@@ -214,8 +228,8 @@ Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
     images += batch->n;
     rate.add(batch->n, seconds);
     report.images_per_second = rate.images_per_second();
-    report.seconds_left =
-        static_cast<double>((total_ - number) * options_.batch_size) / report.images_per_second;
+    report.seconds_left = static_cast<double>(total_ - number) * static_cast<double>(loading.batch_size) /
+                          report.images_per_second;
 
     const bool stopping = stop_requested();
     const bool last = number == total_;
@@ -242,7 +256,12 @@ Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
 
 int64_t total_steps(const TrainOptions& options, int64_t size) {
   if (options.steps > 0) return options.steps;
-  return options.epochs * ((size + options.batch_size - 1) / options.batch_size);
+  const int64_t batch = std::min(options.batch_size, size);
+  const int64_t batches = (size - 1) / batch + 1;
+  // More steps than anyone will wait for; the product would overflow.
+  if (options.epochs > std::numeric_limits<int64_t>::max() / batches)
+    return std::numeric_limits<int64_t>::max();
+  return options.epochs * batches;
 }
 
 Result<TrainResult> train(const Graph& graph, const Registry& registry,
