@@ -65,11 +65,16 @@ bool RunFolder::occupied() const {
   if (!fs::exists(status)) return false;
   const std::set<std::string, std::less<>> worthless = {".lock", "config.json", "metrics.jsonl", "labels.txt",
                                                         "checkpoints"};
+  // A killed run may leave the temporary of the file that it was writing (AtomicFile's name for it).
+  const auto is_temporary = [](std::string_view name) {
+    return name.starts_with('.') && name.ends_with(".tmp");
+  };
   const Result<std::vector<std::string>> names = names_in(path_);
   const Result<std::vector<std::string>> inner = names_in(checkpoints());
-  return !names.ok() || !inner.ok() || !inner->empty() ||
-         !std::all_of(names->begin(), names->end(),
-                      [&](const std::string& name) { return worthless.contains(name); });
+  return !names.ok() || !inner.ok() || !std::all_of(inner->begin(), inner->end(), is_temporary) ||
+         !std::all_of(names->begin(), names->end(), [&](const std::string& name) {
+           return worthless.contains(name) || is_temporary(name);
+         });
 }
 
 Status RunFolder::create() const {

@@ -1,5 +1,6 @@
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 
 #include "tests/cli/run_fixture.h"
 
@@ -60,6 +61,16 @@ TEST_F(ResumeTest, KilledAtAnyMomentItEqualsTheUninterruptedRun) {
     EXPECT_EQ(fs::read_symlink(path("whole/checkpoints/best")),
               fs::read_symlink(path(run + "/checkpoints/best")));
   }
+}
+
+TEST_F(ResumeTest, WhatAKillBeforeTheFirstFileLeavesIsNoObstacle) {
+  fs::create_directories(path("run/checkpoints"));
+  for (const std::string name :
+       {"run/.lock", "run/.config.json.tmp", "run/checkpoints/.step-00000003.ckpt.tmp"}) {
+    std::ofstream(path(name)) << "half";
+  }
+  const Outcome outcome = train("run", {"--epochs", "1", "--resume"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
 }
 
 TEST_F(ResumeTest, AStoppedRunGoesOn) {
