@@ -39,7 +39,6 @@ const Folders& free_folders() {
 const std::map<std::string, Folders>& third_party() {
   static const std::map<std::string, Folders> table = {
       {"CLI/", {"cli"}},
-      {"spdlog/", {"cli"}},
       {"jpeglib.h", {"image"}},
       {"turbojpeg.h", {"image"}},
       {"stb/", {"image"}},
