@@ -96,7 +96,7 @@ std::string describe_end(const RunFolder& folder, const TrainSetup& setup, const
     text += fmt::format("Best validation accuracy: {:.2f}% (step {}).\n", 100 * state.best_accuracy,
                         with_commas(static_cast<int64_t>(state.best_step)));
   }
-  const std::string run = folder.path();
+  const std::string& run = folder.path();
   text += fmt::format("Run folder: {} (checkpoints, metrics.jsonl, config.json)\n", run);
   text += fmt::format("Next: nacre export {} --out {}/model.nacre\n", run, run);
   return text;

@@ -27,7 +27,7 @@ struct Checkpoint {
   VariableStore variables;
   TrainingState state;
   InputContract contract;
-  std::string recipe;         ///< JSON text: the run's config.json
+  std::string recipe;         ///< JSON object: the run's training options, without model and paths
   std::string nacre_version;  ///< that wrote it
 };
 

@@ -67,7 +67,7 @@ class BasicTensor {
   /// A copy in memory of its own.
   [[nodiscard]] BasicTensor clone() const {
     BasicTensor copy(shape_);
-    if (size() > 0) std::memcpy(copy.data_, data_, static_cast<size_t>(size()) * sizeof(T));
+    if (copy.data_ != nullptr) std::memcpy(copy.data_, data_, static_cast<size_t>(size()) * sizeof(T));
     return copy;
   }
 

@@ -261,7 +261,7 @@ Result<std::shared_ptr<const Dataset>> Dataset::from_csv(const std::string& path
 
   auto state = std::make_unique<State>();
   state->contract = contract;
-  state->contract.labels = options.labels.empty() ? std::move(list.labels) : options.labels;
+  state->contract.labels = options.labels.empty() ? list.labels : options.labels;
   state->options = options;
   const std::filesystem::path root = root_of(path, options);
   std::vector<CsvRow> rows;
