@@ -15,7 +15,8 @@ Shape::Shape(std::initializer_list<int64_t> dims) : rank_(static_cast<int>(dims.
 
 Result<Shape> Shape::make(std::span<const int64_t> dims) {
   if (dims.size() > static_cast<size_t>(kMaxRank)) {
-    return Status(StatusCode::kBadData, fmt::format("a shape of rank {} (the most is {})", dims.size(), kMaxRank));
+    return Status(StatusCode::kBadData,
+                  fmt::format("a shape of rank {} (the most is {})", dims.size(), kMaxRank));
   }
   Shape shape;
   int64_t elements = 1;
@@ -24,7 +25,8 @@ Result<Shape> Shape::make(std::span<const int64_t> dims) {
     // A zero extent anywhere makes the product zero, but the others must still be sane.
     const int64_t factor = std::max<int64_t>(dim, 1);
     if (elements > kMaxElements / factor) {
-      return Status(StatusCode::kBadData, fmt::format("a shape of more than 2^48 elements: [{}]", fmt::join(dims, ", ")));
+      return Status(StatusCode::kBadData,
+                    fmt::format("a shape of more than 2^48 elements: [{}]", fmt::join(dims, ", ")));
     }
     elements *= factor;
     shape.dims_[static_cast<size_t>(shape.rank_++)] = dim;
