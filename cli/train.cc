@@ -209,6 +209,9 @@ Status TrainCommand::make_start() {
   const InputContract& contract = data_.training->contract();
   const auto classes = static_cast<int64_t>(setup_.labels.size());
   NACRE_ASSIGN_OR_RETURN(graph_, build_graph(setup_.model, classes, session_.registry));
+  // What cannot be exported is said before hours of training, not after them.
+  NACRE_RETURN_IF_ERROR(
+      redraw_for_prediction(*graph_, session_.registry).status().at("model " + setup_.model.name));
   const int64_t batch = std::min(options_.batch_size, data_.training->size());
   NACRE_ASSIGN_OR_RETURN(
       const Plan plan,

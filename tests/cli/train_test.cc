@@ -105,6 +105,15 @@ TEST_F(TrainTest, BadOptionsAreNamed) {
   expect({}, 3, "seed: expected an integer");
 }
 
+TEST_F(TrainTest, AModelThatCannotBeExportedIsRefusedBeforeTraining) {
+  write("taken.json", R"({"name": "taken", "input": {"height": 8, "width": 8, "channels": 1}, "layers": [
+    {"op": "Flatten", "name": "prediction"}, {"op": "Dense", "name": "out", "units": "classes"}]})");
+  const Outcome outcome = nacre({"train", "--model", "taken.json", "--data", "idx", "--out", "run"});
+  EXPECT_EQ(outcome.code, 3);
+  EXPECT_THAT(outcome.err, HasSubstr("model taken: two nodes are named \"prediction\""));
+  EXPECT_FALSE(exists("run/checkpoints/latest"));
+}
+
 TEST_F(TrainTest, MissingOptionsAreNamed) {
   EXPECT_THAT(nacre({"train", "--data", "idx", "--out", "run"}).err, HasSubstr("--model is required"));
   EXPECT_THAT(nacre({"train", "--model", "tiny.json", "--out", "run"}).err, HasSubstr("--data is required"));
