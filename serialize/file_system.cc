@@ -1,9 +1,9 @@
 #include "serialize/file_system.h"
 
 #include <fcntl.h>
-#include <stdio.h>
 #include <sys/file.h>
 #include <unistd.h>
+#include <cstdio>
 
 namespace nacre {
 namespace {
