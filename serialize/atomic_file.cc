@@ -148,6 +148,14 @@ Status check_target(FileSystem& fs, const std::string& path, bool overwrite) {
 }  // namespace
 
 struct AtomicFile::State {
+  State(FileSystem& file_system, std::string target, std::string temporary_path, Descriptor folder_held,
+        Descriptor file_held)
+      : fs(file_system),
+        path(std::move(target)),
+        temporary(std::move(temporary_path)),
+        folder(std::move(folder_held)),
+        file(std::move(file_held)) {}
+
   FileSystem& fs;
   std::string path;
   std::string temporary;
@@ -179,8 +187,8 @@ Result<AtomicFile> AtomicFile::create(const std::string& path, bool overwrite, F
                     }));
   if (folder.get() == -1) return io_error(path, fmt::format("open its folder {}", names.folder), errno);
   NACRE_ASSIGN_OR_RETURN(Descriptor file, take_temporary(file_system, path, names.temporary));
-  AtomicFile result(std::unique_ptr<State>(
-      new State{file_system, path, names.temporary, std::move(folder), std::move(file), false}));
+  AtomicFile result(
+      std::make_unique<State>(file_system, path, names.temporary, std::move(folder), std::move(file)));
   NACRE_RETURN_IF_ERROR(check_target(file_system, path, overwrite));
   return result;
 }
