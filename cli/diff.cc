@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <cstring>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -55,7 +55,7 @@ void compare_values(const Tensor& a, const Tensor& b, Difference& result) {
   for (size_t i = 0; i < count; ++i) {
     const double x = static_cast<double>(a.data()[i]);
     const double delta = std::abs(x - static_cast<double>(b.data()[i]));
-    if (std::memcmp(a.data() + i, b.data() + i, sizeof(float)) != 0) ++result.elements;
+    if (std::bit_cast<uint32_t>(a.data()[i]) != std::bit_cast<uint32_t>(b.data()[i])) ++result.elements;
     // NaN stays, once there.
     if (!(delta <= result.max_abs) && !std::isnan(result.max_abs)) result.max_abs = delta;
     squares += delta * delta;

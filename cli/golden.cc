@@ -29,8 +29,7 @@ Image gradient(int64_t height, int64_t width, int64_t channels) {
   return draw(height, width, channels, [=](int64_t y, int64_t x, int64_t c) {
     const int64_t across = x * 255 / width;
     const int64_t down = y * 255 / height;
-    const int64_t levels[] = {across, down, (across + down) / 2};
-    return static_cast<uint8_t>(levels[c]);
+    return static_cast<uint8_t>(c == 0 ? across : c == 1 ? down : (across + down) / 2);
   });
 }
 

@@ -1,10 +1,10 @@
 // Packing for gemm_kernel.cc, compiled once for every instruction set: foreach_target.h flips
 // HWY_TARGET_TOGGLE.
-#if defined(NACRE_ENGINE_GEMM_PACK_INL_H_) == defined(HWY_TARGET_TOGGLE)
-#ifdef NACRE_ENGINE_GEMM_PACK_INL_H_
-#undef NACRE_ENGINE_GEMM_PACK_INL_H_
+#if defined(NACRE_ENGINE_GEMM_PACK_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef NACRE_ENGINE_GEMM_PACK_INL_H
+#undef NACRE_ENGINE_GEMM_PACK_INL_H
 #else
-#define NACRE_ENGINE_GEMM_PACK_INL_H_
+#define NACRE_ENGINE_GEMM_PACK_INL_H
 #endif
 
 #include <hwy/highway.h>

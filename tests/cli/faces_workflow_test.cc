@@ -48,8 +48,8 @@ TEST_F(FacesWorkflowTest, FromListToPrediction) {
   for (size_t begin = 0; begin < predicted.out.size(); ++lines) {
     const size_t end = predicted.out.find('\n', begin);
     double sum = 0;
-    for (const json& p : json::parse(predicted.out.substr(begin, end - begin)).at("prediction"))
-      sum += p.get<double>();
+    const json line = json::parse(predicted.out.substr(begin, end - begin));
+    for (const json& p : line.at("prediction")) sum += p.get<double>();
     EXPECT_NEAR(sum, 1.0, 1e-4);
     begin = end + 1;
   }
