@@ -254,7 +254,10 @@ Status settle_combinations(TrainSettings& settings, const GivenOptions& given) {
   }
   if (settings.momentum != 0 && settings.optimizer != OptimizerKind::kSgd) {
     return error("momentum",
-                 "is for the optimizer sgd; adam has its own (give --momentum 0 or --optimizer sgd)");
+                 "is for the optimizer sgd; adam and adamw have their own (give --momentum 0 or --optimizer sgd)");
+  }
+  if (settings.nesterov && settings.momentum == 0) {
+    return error("nesterov", "needs --optimizer sgd with a --momentum");
   }
   // One way of writing it, so that equal ones compare equal.
   const Result<Augmentation> augmentation = Augmentation::parse(settings.augment);
@@ -364,7 +367,7 @@ std::vector<std::string> differing_options(const TrainSettings& now, const Train
 }
 
 double learning_rate_of(const TrainSettings& settings) {
-  return settings.learning_rate.value_or(settings.optimizer == OptimizerKind::kAdam ? 1e-3 : 1e-2);
+  return settings.learning_rate.value_or(settings.optimizer == OptimizerKind::kSgd ? 1e-2 : 1e-3);
 }
 
 Result<TrainOptions> train_options(const TrainSettings& settings, bool reference) {
@@ -375,6 +378,7 @@ Result<TrainOptions> train_options(const TrainSettings& settings, bool reference
   options.optimizer.kind = settings.optimizer;
   options.optimizer.learning_rate = learning_rate_of(settings);
   options.optimizer.momentum = settings.momentum;
+  options.optimizer.nesterov = settings.nesterov;
   options.optimizer.weight_decay = settings.weight_decay;
   options.optimizer.schedule = settings.lr_schedule;
   options.optimizer.warmup_steps = settings.warmup_steps;

@@ -43,6 +43,7 @@ struct TrainSettings {
   OptimizerKind optimizer = OptimizerKind::kAdam;
   std::optional<double> learning_rate;  ///< without: the optimizer's usual one
   double momentum = 0;
+  bool nesterov = false;
   double weight_decay = 0;
   LearningRateSchedule lr_schedule = LearningRateSchedule::kConstant;
   int64_t warmup_steps = 0;
@@ -90,9 +91,11 @@ struct TrainSettings {
     v.field("batch-size", kWeights, batch_size, 1, 1 << 20, "images of a step");
     v.field("optimizer", kWeights, optimizer, "how weights follow gradients");
     v.field("learning-rate", kWeights, learning_rate, 0.0, 1e6,
-            "size of a step (default: 0.001 with adam, 0.01 with sgd)");
+            "size of a step (default: 0.001 with adam and adamw, 0.01 with sgd)");
     v.field("momentum", kWeights, momentum, 0.0, 1.0, "momentum of sgd");
-    v.field("weight-decay", kWeights, weight_decay, 0.0, 1e6, "pull of kernels towards 0 (L2)");
+    v.field("nesterov", kWeights, nesterov, "look ahead along the momentum of sgd");
+    v.field("weight-decay", kWeights, weight_decay, 0.0, 1e6,
+            "pull of kernels towards 0: L2 with sgd and adam, decoupled with adamw");
     v.field("lr-schedule", kWeights, lr_schedule, "how the learning rate goes over the run");
     v.field("warmup-steps", kWeights, warmup_steps, 0, kMany,
             "steps over which the learning rate rises from 0");

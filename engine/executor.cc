@@ -4,17 +4,14 @@
 #include <cassert>
 
 #include "engine/parallel.h"
+#include "engine/vector_math.h"
 
 namespace nacre {
 namespace {
 
-/// sum[i] += part[i], in fixed chunks.
 void accumulate(TensorView<float> sum, const float* part, int threads) {
-  constexpr int64_t kChunk = 1 << 14;
-  const int64_t size = sum.size();
-  parallel_for((size + kChunk - 1) / kChunk, threads, [&](int64_t chunk, int) {
-    const int64_t end = std::min(size, (chunk + 1) * kChunk);
-    for (int64_t i = chunk * kChunk; i < end; ++i) sum.data[i] += part[i];
+  for_elements(sum.size(), threads, [&](int64_t begin, int64_t end) {
+    add(end - begin, sum.data + begin, part + begin, sum.data + begin);
   });
 }
 

@@ -12,6 +12,16 @@ namespace nacre {
 template <typename Body>
 void parallel_for(int64_t chunks, int threads, const Body& body);
 
+/// Number of chunks of `chunk` items that cover `count`.
+constexpr int64_t chunks_of(int64_t count, int64_t chunk) {
+  return (count + chunk - 1) / chunk;
+}
+
+/// Runs body(begin, end) over [0, count) in chunks of a fixed size, for work on elements that do not depend
+/// on each other.
+template <typename Body>
+void for_elements(int64_t count, int threads, const Body& body);
+
 /// The default number of threads: the CPUs that the scheduler and the cgroup quota allow, at least 1.
 int available_threads();
 

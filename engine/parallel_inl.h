@@ -19,4 +19,12 @@ void parallel_for(int64_t chunks, int threads, const Body& body) {
   for (int64_t chunk = 0; chunk < chunks; ++chunk) body(chunk, omp_get_thread_num());
 }
 
+template <typename Body>
+void for_elements(int64_t count, int threads, const Body& body) {
+  constexpr int64_t kChunk = 16384;
+  parallel_for(chunks_of(count, kChunk), threads, [&](int64_t chunk, int /*worker*/) {
+    body(chunk * kChunk, std::min(count, (chunk + 1) * kChunk));
+  });
+}
+
 }  // namespace nacre

@@ -74,18 +74,13 @@ void add_here(int64_t n, const float* a, const float* b, float* y) {
                   [&](const auto& lanes) HWY_ATTR { lanes.store(hn::Add(lanes.load(a), lanes.load(b)), y); });
 }
 
-void axpy_here(int64_t n, float factor, const float* x, float* y) {
-  const Vector factors = set(factor);
-  for_each_vector(n, [&](const auto& lanes)
-                         HWY_ATTR { lanes.store(hn::MulAdd(factors, lanes.load(x), lanes.load(y)), y); });
-}
-
 void adam_update_here(int64_t n, const AdamStep& adam, const float* gradient, float* w, float* m, float* v) {
   const Vector step = set(adam.step);
   const Vector rate1 = set(1 - adam.beta1);
   const Vector rate2 = set(1 - adam.beta2);
   const Vector epsilon = set(adam.epsilon);
   const Vector decay = set(adam.weight_decay);
+  const Vector decoupled = set(adam.decoupled_decay);
   for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
     const Vector weight = lanes.load(w);
     const Vector g = hn::MulAdd(decay, weight, lanes.load(gradient));
@@ -95,21 +90,25 @@ void adam_update_here(int64_t n, const AdamStep& adam, const float* gradient, fl
     const Vector square = hn::MulAdd(rate2, hn::Sub(hn::Mul(g, g), old_square), old_square);
     lanes.store(mean, m);
     lanes.store(square, v);
-    lanes.store(hn::Sub(weight, hn::Div(hn::Mul(step, mean), hn::Add(hn::Sqrt(square), epsilon))), w);
+    const Vector kept = hn::NegMulAdd(decoupled, weight, weight);
+    lanes.store(hn::Sub(kept, hn::Div(hn::Mul(step, mean), hn::Add(hn::Sqrt(square), epsilon))), w);
   });
 }
 
-void sgd_momentum_update_here(int64_t n, const MomentumStep& sgd, const float* gradient, float* w,
-                              float* velocity) {
+void sgd_update_here(int64_t n, const SgdStep& sgd, const float* gradient, float* w, float* velocity) {
   const Vector rate = set(sgd.learning_rate);
   const Vector momentum = set(sgd.momentum);
   const Vector decay = set(sgd.weight_decay);
   for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
     const Vector weight = lanes.load(w);
     const Vector g = hn::MulAdd(decay, weight, lanes.load(gradient));
-    const Vector speed = hn::MulAdd(momentum, lanes.load(velocity), g);
-    lanes.store(speed, velocity);
-    lanes.store(hn::NegMulAdd(rate, speed, weight), w);
+    Vector step = g;
+    if (velocity != nullptr) {
+      const Vector speed = hn::MulAdd(momentum, lanes.load(velocity), g);
+      lanes.store(speed, velocity);
+      step = sgd.nesterov ? hn::MulAdd(momentum, speed, g) : speed;
+    }
+    lanes.store(hn::NegMulAdd(rate, step, weight), w);
   });
 }
 
@@ -124,9 +123,8 @@ namespace nacre {
 HWY_EXPORT(relu_forward_here);
 HWY_EXPORT(relu_backward_here);
 HWY_EXPORT(add_here);
-HWY_EXPORT(axpy_here);
 HWY_EXPORT(adam_update_here);
-HWY_EXPORT(sgd_momentum_update_here);
+HWY_EXPORT(sgd_update_here);
 
 void relu_forward(int64_t n, const float* x, float* y) {
   HWY_DYNAMIC_DISPATCH(relu_forward_here)(n, x, y);
@@ -140,17 +138,12 @@ void add(int64_t n, const float* a, const float* b, float* y) {
   HWY_DYNAMIC_DISPATCH(add_here)(n, a, b, y);
 }
 
-void axpy(int64_t n, float factor, const float* x, float* y) {
-  HWY_DYNAMIC_DISPATCH(axpy_here)(n, factor, x, y);
-}
-
 void adam_update(int64_t n, const AdamStep& adam, const float* gradient, float* w, float* m, float* v) {
   HWY_DYNAMIC_DISPATCH(adam_update_here)(n, adam, gradient, w, m, v);
 }
 
-void sgd_momentum_update(int64_t n, const MomentumStep& sgd, const float* gradient, float* w,
-                         float* velocity) {
-  HWY_DYNAMIC_DISPATCH(sgd_momentum_update_here)(n, sgd, gradient, w, velocity);
+void sgd_update(int64_t n, const SgdStep& sgd, const float* gradient, float* w, float* velocity) {
+  HWY_DYNAMIC_DISPATCH(sgd_update_here)(n, sgd, gradient, w, velocity);
 }
 
 }  // namespace nacre

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -62,21 +61,5 @@ struct NoAttrs {
 Status check_image_input(const Shape& shape);
 /// kBadData unless `shape` has a batch extent and no empty extent.
 Status check_batch_input(const Shape& shape);
-
-/// Elements that a chunk of an element-wise operator takes: fixed, so that chunks do not depend on threads.
-inline constexpr int64_t kElementChunk = 16384;
-
-/// Number of chunks of `chunk` elements that cover `count`.
-constexpr int64_t chunks_of(int64_t count, int64_t chunk) {
-  return (count + chunk - 1) / chunk;
-}
-
-/// Runs body(begin, end) over [0, count) in chunks of kElementChunk.
-template <typename Body>
-void for_elements(int64_t count, int threads, const Body& body) {
-  parallel_for(chunks_of(count, kElementChunk), threads, [&](int64_t chunk, int /*worker*/) {
-    body(chunk * kElementChunk, std::min(count, (chunk + 1) * kElementChunk));
-  });
-}
 
 }  // namespace nacre

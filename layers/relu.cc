@@ -1,5 +1,6 @@
 #include <memory>
 
+#include "engine/vector_math.h"
 #include "layers/eigen_maps.h"
 #include "layers/op_common.h"
 
@@ -11,21 +12,16 @@ class Relu final : public ReferenceOperator<Relu> {
   explicit Relu(const Shape& shape) { info_.output = shape; }
 
   void forward(const ForwardArgs<float>& args) const override {
-    const float* in = args.inputs[0].data;
-    float* out = args.output.data;
     for_elements(args.output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
-      // Written so that a NaN, which is not below zero, passes.
-      for (int64_t i = begin; i < end; ++i) out[i] = in[i] < 0.0F ? 0.0F : in[i];
+      relu_forward(end - begin, args.inputs[0].data + begin, args.output.data + begin);
     });
   }
 
   void backward(const BackwardArgs<float>& args) const override {
     float* grad_in = args.grad_inputs[0].data;
     if (grad_in == nullptr) return;
-    const float* out = args.output.data;
-    const float* grad_out = args.grad_output.data;
     for_elements(args.output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) grad_in[i] = out[i] > 0.0F ? grad_out[i] : 0.0F;
+      relu_backward(end - begin, args.output.data + begin, args.grad_output.data + begin, grad_in + begin);
     });
   }
 

@@ -44,6 +44,13 @@ Result<Window2> make_window(const Shape& input, Extent2 window, Extent2 strides,
   return result;
 }
 
+Result<PoolWindow> make_pool_window(const AttrMap& attributes, const Shape& input) {
+  NACRE_ASSIGN_OR_RETURN(const PoolAttrs attrs, parse_attributes<PoolAttrs>(attributes));
+  NACRE_ASSIGN_OR_RETURN(const Window2 window,
+                         make_window(input, attrs.pool_size, attrs.resolved_strides(), attrs.padding));
+  return PoolWindow{window, input[3]};
+}
+
 Result<AttrMap> normalize_pool_attributes(const AttrMap& attributes) {
   NACRE_ASSIGN_OR_RETURN(PoolAttrs attrs, parse_attributes<PoolAttrs>(attributes));
   attrs.strides = attrs.resolved_strides();

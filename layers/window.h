@@ -47,6 +47,27 @@ struct Window2 {
   [[nodiscard]] int64_t cells() const { return y.window * x.window; }
 };
 
+/// A window that slides over images [H, W, channels], each channel by itself.
+struct PoolWindow {
+  Window2 window;
+  int64_t channels = 0;
+
+  /// The output's shape for a batch of `batch` images.
+  [[nodiscard]] Shape output(int64_t batch) const {
+    return Shape{batch, window.y.out, window.x.out, channels};
+  }
+  /// Elements of an input image.
+  [[nodiscard]] int64_t image_size() const { return window.y.in * window.x.in * channels; }
+  /// The cells of output (oy, ox)'s window that are no padding.
+  [[nodiscard]] int64_t cells_inside(int64_t oy, int64_t ox) const {
+    return (window.y.end_cell(oy) - window.y.first_cell(oy)) *
+           (window.x.end_cell(ox) - window.x.first_cell(ox));
+  }
+  /// body(offset into the image) for each of them, in row-major order.
+  template <typename Body>
+  void for_cells(int64_t oy, int64_t ox, const Body& body) const;
+};
+
 /// body(iy, ix, cell) for every cell of output (oy, ox)'s window that is no padding, in row-major order;
 /// `cell` counts the whole window.
 template <typename Body>
@@ -56,6 +77,12 @@ void for_each_cell(const Window2& window, int64_t oy, int64_t ox, const Body& bo
       body(window.y.start(oy) + ky, window.x.start(ox) + kx, ky * window.x.window + kx);
     }
   }
+}
+
+template <typename Body>
+void PoolWindow::for_cells(int64_t oy, int64_t ox, const Body& body) const {
+  for_each_cell(window, oy, ox,
+                [&](int64_t iy, int64_t ix, int64_t) { body((iy * window.x.in + ix) * channels); });
 }
 
 /// The geometry over `input` [N, H, W, C]. kBadData when it is no batch of images, or the window does not fit
@@ -84,6 +111,9 @@ struct PoolAttrs {
             strides.width == 0 ? pool_size.width : strides.width};
   }
 };
+
+/// The window of a pooling layer with `attributes` over `input` [N, H, W, C]; errors as make_window.
+Result<PoolWindow> make_pool_window(const AttrMap& attributes, const Shape& input);
 
 /// OpDef::normalize of the pooling layers: strides are written out.
 Result<AttrMap> normalize_pool_attributes(const AttrMap& attributes);

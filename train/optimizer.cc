@@ -8,24 +8,13 @@
 #include <numbers>
 
 #include "engine/parallel.h"
+#include "engine/vector_math.h"
 
 namespace nacre {
-namespace {
-
-constexpr int64_t kChunk = 1 << 14;  // elements of a variable that one thread updates at a time
-
-/// Runs update(begin, end) over [0, size) in chunks.
-template <typename Update>
-void in_chunks(int64_t size, int threads, const Update& update) {
-  parallel_for((size + kChunk - 1) / kChunk, threads,
-               [&](int64_t chunk, int) { update(chunk * kChunk, std::min(size, (chunk + 1) * kChunk)); });
-}
-
-}  // namespace
 
 std::span<const EnumName<OptimizerKind>> enum_names(OptimizerKind) {
-  static constexpr std::array<EnumName<OptimizerKind>, 2> kNames{
-      {{OptimizerKind::kSgd, "sgd"}, {OptimizerKind::kAdam, "adam"}}};
+  static constexpr std::array<EnumName<OptimizerKind>, 3> kNames{
+      {{OptimizerKind::kSgd, "sgd"}, {OptimizerKind::kAdam, "adam"}, {OptimizerKind::kAdamW, "adamw"}}};
   return kNames;
 }
 
@@ -57,7 +46,7 @@ double learning_rate_at(const OptimizerOptions& options, int64_t step, int64_t t
 
 std::vector<std::string> Optimizer::slot_names(const PlannedVariable& variable) const {
   if (!variable.trainable) return {};
-  if (options_.kind == OptimizerKind::kAdam) return {variable.name + "/adam_m", variable.name + "/adam_v"};
+  if (options_.kind != OptimizerKind::kSgd) return {variable.name + "/adam_m", variable.name + "/adam_v"};
   if (options_.momentum != 0) return {variable.name + "/momentum"};
   return {};
 }
@@ -90,43 +79,39 @@ void Optimizer::bind(const Plan& plan, VariableStore& store) {
 
 void Optimizer::apply(const Executor& executor, int64_t step, double rate, int threads) {
   const auto t = static_cast<double>(step);
-  const auto beta1 = static_cast<float>(options_.beta1);
-  const auto beta2 = static_cast<float>(options_.beta2);
-  const float one_minus_beta1 = 1.0F - beta1;
-  const float one_minus_beta2 = 1.0F - beta2;
-  const auto epsilon = static_cast<float>(options_.epsilon);
-  const auto adam_rate = static_cast<float>(rate * std::sqrt(1.0 - std::pow(options_.beta2, t)) /
-                                            (1.0 - std::pow(options_.beta1, t)));
-  const auto sgd_rate = static_cast<float>(rate);
-  const auto momentum = static_cast<float>(options_.momentum);
+  const AdamStep adam{
+      .step = static_cast<float>(rate * std::sqrt(1.0 - std::pow(options_.beta2, t)) /
+                                 (1.0 - std::pow(options_.beta1, t))),
+      .beta1 = static_cast<float>(options_.beta1),
+      .beta2 = static_cast<float>(options_.beta2),
+      .epsilon = static_cast<float>(options_.epsilon),
+  };
+  const SgdStep sgd{
+      .learning_rate = static_cast<float>(rate),
+      .momentum = static_cast<float>(options_.momentum),
+      .nesterov = options_.nesterov,
+  };
   for (const Target& target : targets_) {
-    float* w = target.variable.data;
-    const float* gradient = executor.gradient(target.index).data;
-    const auto decay = target.decay ? static_cast<float>(options_.weight_decay) : 0.0F;
-    if (options_.kind == OptimizerKind::kAdam) {
-      float* m = target.slots[0].data;
-      float* v = target.slots[1].data;
-      in_chunks(target.variable.size(), threads, [=](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const float g = gradient[i] + decay * w[i];
-          m[i] = beta1 * m[i] + one_minus_beta1 * g;
-          v[i] = beta2 * v[i] + one_minus_beta2 * (g * g);
-          w[i] -= adam_rate * m[i] / (std::sqrt(v[i]) + epsilon);
-        }
-      });
-    } else if (!target.slots.empty()) {
-      float* b = target.slots[0].data;
-      in_chunks(target.variable.size(), threads, [=](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          b[i] = momentum * b[i] + (gradient[i] + decay * w[i]);
-          w[i] -= sgd_rate * b[i];
-        }
-      });
-    } else {
-      in_chunks(target.variable.size(), threads, [=](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) w[i] -= sgd_rate * (gradient[i] + decay * w[i]);
-      });
-    }
+    const double decay = target.decay ? options_.weight_decay : 0.0;
+    const TensorView<const float> gradient = executor.gradient(target.index);
+    for_elements(target.variable.size(), threads, [&](int64_t begin, int64_t end) {
+      const auto at = [&](const TensorView<float>& view) { return view.data + begin; };
+      const float* g = gradient.data + begin;
+      if (options_.kind == OptimizerKind::kSgd) {
+        SgdStep update = sgd;
+        update.weight_decay = static_cast<float>(decay);
+        float* velocity = target.slots.empty() ? nullptr : at(target.slots[0]);
+        sgd_update(end - begin, update, g, at(target.variable), velocity);
+        return;
+      }
+      AdamStep update = adam;
+      if (options_.kind == OptimizerKind::kAdamW) {
+        update.decoupled_decay = static_cast<float>(rate * decay);
+      } else {
+        update.weight_decay = static_cast<float>(decay);
+      }
+      adam_update(end - begin, update, g, at(target.variable), at(target.slots[0]), at(target.slots[1]));
+    });
   }
 }
 

@@ -11,7 +11,7 @@
 
 namespace nacre {
 
-enum class OptimizerKind : uint8_t { kSgd, kAdam };
+enum class OptimizerKind : uint8_t { kSgd, kAdam, kAdamW };
 std::span<const EnumName<OptimizerKind>> enum_names(OptimizerKind);
 
 /// How the learning rate goes over a run of `total` steps, after the warm-up: the same all along; a tenth
@@ -23,11 +23,14 @@ std::span<const EnumName<LearningRateSchedule>> enum_names(LearningRateSchedule)
 struct OptimizerOptions {
   OptimizerKind kind = OptimizerKind::kSgd;
   double learning_rate = 0.01;
-  double momentum = 0;      ///< SGD
-  double weight_decay = 0;  ///< L2: adds weight_decay * w to the gradient of kernels (not of biases)
-  double beta1 = 0.9;       ///< Adam
-  double beta2 = 0.999;     ///< Adam
-  double epsilon = 1e-8;    ///< Adam
+  double momentum = 0;    ///< SGD
+  bool nesterov = false;  ///< SGD with momentum
+  /// Of kernels, not of biases. SGD and Adam: adds weight_decay * w to the gradient (L2). AdamW: takes rate *
+  /// weight_decay * w from w.
+  double weight_decay = 0;
+  double beta1 = 0.9;     ///< Adam
+  double beta2 = 0.999;   ///< Adam
+  double epsilon = 1e-8;  ///< Adam
   LearningRateSchedule schedule = LearningRateSchedule::kConstant;
   int64_t warmup_steps = 0;  ///< steps over which the rate rises linearly from 0
 };
@@ -35,15 +38,10 @@ struct OptimizerOptions {
 /// The learning rate of step `step` (from 1) of `total`.
 double learning_rate_at(const OptimizerOptions& options, int64_t step, int64_t total);
 
-/// Updates variables from gradients. Its slots are variables of the store: `conv1/kernel/momentum`,
-/// `.../adam_m`,
-/// `.../adam_v`.
-///
-/// SGD: b = momentum * b + g;  w -= rate * b (TensorFlow's MomentumOptimizer; without momentum there is no
-/// slot). Adam (Kingma, Ba: "Adam", 2015, the efficient form before section 2.1, as TensorFlow's
-/// AdamOptimizer):
-///   m = beta1 m + (1 - beta1) g;  v = beta2 v + (1 - beta2) g^2;
-///   w -= rate * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + epsilon),  t = step, from 1.
+/// Updates variables from gradients, by the formulas of engine/vector_math.h. Its slots are variables of the
+/// store: `conv1/kernel/momentum` (SGD with momentum), `.../adam_m` and `.../adam_v` (Adam and AdamW). SGD
+/// with momentum is TensorFlow's MomentumOptimizer; Adam is its AdamOptimizer, with the step size rate *
+/// sqrt(1 - beta2^t) / (1 - beta1^t) at step t, from 1.
 class Optimizer {
  public:
   explicit Optimizer(const OptimizerOptions& options) : options_(options) {}

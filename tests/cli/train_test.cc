@@ -91,11 +91,12 @@ TEST_F(TrainTest, BadOptionsAreNamed) {
   expect({"--batch-size", "0"}, 2, "--batch-size: expected an integer from 1 to");
   expect({"--batch-size", "x"}, 2, "found \"x\"");
   expect({"--learning-rate", "nan"}, 2, "--learning-rate: expected a number");
-  expect({"--optimizer", "lion"}, 2, "--optimizer: expected sgd|adam, found \"lion\"");
+  expect({"--optimizer", "lion"}, 2, "--optimizer: expected sgd|adam|adamw, found \"lion\"");
   expect({"--augment", "swirl"}, 2, "--augment");
   expect({"--augment", "hue=0.1"}, 2, "--augment");
   expect({"--epochs", "1", "--steps", "1"}, 2, "either epochs or steps");
   expect({"--momentum", "0.9"}, 2, "--momentum");
+  expect({"--nesterov", "--optimizer", "sgd"}, 2, "--nesterov: needs");
   expect({"--no-such-option"}, 2, "--no-such-option");
   write("config.json", R"({"batch-sise": 6})");
   expect({"--config", "config.json"}, 3, "config.json: \"batch-sise\" is no option there; known are");

@@ -145,6 +145,37 @@ TEST_F(OptimizerTest, Adam) {
   EXPECT_EQ(store_.find("dense/kernel/adam_v")->shape(), (Shape{kInputs, 5}));
 }
 
+TEST_F(OptimizerTest, NesterovMomentum) {
+  OptimizerOptions options;
+  options.momentum = 0.9;
+  options.nesterov = true;
+  compare(options, 5, [](bool) {
+    return [b = std::vector<double>(100)](int64_t, double rate, size_t i, double g, double& w) mutable {
+      b[i] = 0.9 * b[i] + g;
+      w -= rate * (g + 0.9 * b[i]);
+    };
+  });
+  EXPECT_EQ(store_.size(), 4U);
+}
+
+TEST_F(OptimizerTest, AdamWDecaysBesideTheGradient) {
+  OptimizerOptions options;
+  options.kind = OptimizerKind::kAdamW;
+  options.weight_decay = 0.1;
+  compare(options, 5, [](bool kernel) {
+    const double decay = kernel ? 0.1 : 0.0;
+    return [decay, m = std::vector<double>(100), v = std::vector<double>(100)](
+               int64_t t, double rate, size_t i, double g, double& w) mutable {
+      m[i] = 0.9 * m[i] + 0.1 * g;
+      v[i] = 0.999 * v[i] + 0.001 * g * g;
+      const double m_hat = m[i] / (1 - std::pow(0.9, static_cast<double>(t)));
+      const double v_hat = v[i] / (1 - std::pow(0.999, static_cast<double>(t)));
+      w -= rate * decay * w + rate * m_hat / (std::sqrt(v_hat) + 1e-8);
+    };
+  });
+  EXPECT_EQ(store_.size(), 6U);
+}
+
 TEST_F(OptimizerTest, SlotsAreKeptAndChecked) {
   OptimizerOptions options;
   options.momentum = 0.9;
@@ -162,7 +193,7 @@ TEST_F(OptimizerTest, SlotsAreKeptAndChecked) {
 }
 
 TEST_F(OptimizerTest, ThreadsDoNotChangeBits) {
-  for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kAdam}) {
+  for (const OptimizerKind kind : {OptimizerKind::kSgd, OptimizerKind::kAdam, OptimizerKind::kAdamW}) {
     for (const double momentum : {0.0, 0.9}) {
       OptimizerOptions options;
       options.kind = kind;
