@@ -20,10 +20,9 @@ for target in build/fuzz/tests/fuzz/fuzz_*; do
   name=${target##*/fuzz_}
   mkdir -p "build/fuzz/corpus/$name"
   seeds=tests/fuzz/seeds/$name
-  [ -d "$seeds" ] || seeds=""
-  # shellcheck disable=SC2086  # no seeds, no argument
+  [ "$name" != container ] || seeds=tests/serialize/fixtures
   "$target" -max_total_time="${1:-60}" -rss_limit_mb=4096 -timeout=20 -artifact_prefix="build/fuzz/crashes/$name-" \
-    -print_final_stats=1 "build/fuzz/corpus/$name" $seeds || failed=$((failed + 1))
+    -print_final_stats=1 "build/fuzz/corpus/$name" "$seeds" || failed=$((failed + 1))
 done
 echo "fuzz.sh: $failed targets failed"
 [ "$failed" -eq 0 ]

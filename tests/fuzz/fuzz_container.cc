@@ -1,5 +1,5 @@
-// Feeds the checkpoint reader. The input is a file; half of the runs get its checksums made right first,
-// since no fuzzer guesses a checksum.
+// libFuzzer target: any bytes as a checkpoint, or as a bundle when its magic comes first. Read as they are,
+// and once more with the checksums made right, since no fuzzer guesses a checksum.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -9,8 +9,10 @@
 #include <span>
 
 #include "engine/tensor.h"
+#include "serialize/bundle_file.h"
 #include "serialize/checkpoint_file.h"
 #include "serialize/checksum.h"
+#include "serialize/container.h"
 
 namespace {
 
@@ -33,6 +35,16 @@ void repair(std::span<std::byte> file) {
   put(56, nacre::xxh3(file.first(56)));
 }
 
+nacre::Status read(std::span<const std::byte> bytes, const std::shared_ptr<void>& keep_alive,
+                   nacre::LoadDepth depth) {
+  const nacre::ReadOptions options{.depth = depth, .use_mmap = true, .allow_nonfinite = true};
+  const auto& magic = nacre::kBundleFormat.magic;
+  if (bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0) {
+    return nacre::parse_bundle(bytes, keep_alive, options).status();
+  }
+  return nacre::parse_checkpoint(bytes, keep_alive, options).status();
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -45,9 +57,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   for (const bool repaired : {false, true}) {
     if (repaired) repair(bytes);
     for (const auto depth : {nacre::LoadDepth::kLoad, nacre::LoadDepth::kVerify}) {
-      const nacre::ReadOptions options{.depth = depth, .use_mmap = true, .allow_nonfinite = true};
-      const auto read = nacre::parse_checkpoint(bytes, keep_alive, options);
-      if (!read.ok() && read.status().message().empty()) std::abort();
+      const nacre::Status status = read(bytes, keep_alive, depth);
+      if (!status.ok() && status.message().empty()) std::abort();
     }
   }
   return 0;
