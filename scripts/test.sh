@@ -1,8 +1,8 @@
 #!/bin/sh
 # Everything that must hold: installs what it needs, builds, runs all tests in a release build and under the sanitizers,
-# and checks formatting, headers, scripts and clang-tidy. Goes on after a failure; the last line is `N passed, N failed`.
+# lets PyTorch judge the training, and checks formatting, headers, scripts and clang-tidy. Goes on after a failure; the last line is `N passed, N failed`.
 #
-#   sh scripts/test.sh [--no-sanitizers] [--no-tidy]    leaves out a part, and says so
+#   sh scripts/test.sh [--no-sanitizers] [--no-tidy] [--no-judges]    leaves out a part, and says so
 #
 # Counted are test cases, and one for each build or check. Logs are in build/test-logs/.
 set -u
@@ -13,16 +13,18 @@ export PATH="/usr/bin:/bin:$PATH"
 
 sanitizers=yes
 tidy=yes
+judges=yes
 for argument in "$@"; do
   case $argument in
     --no-sanitizers) sanitizers=no ;;
     --no-tidy) tidy=no ;;
+    --no-judges) judges=no ;;
     -h | --help)
       awk 'NR > 1 { if (!sub(/^# ?/, "")) exit; print }' scripts/test.sh
       exit 0
       ;;
     *)
-      echo "test.sh: unknown option $argument (there are --no-sanitizers and --no-tidy)" >&2
+      echo "test.sh: unknown option $argument (there are --no-sanitizers, --no-tidy and --no-judges)" >&2
       exit 2
       ;;
   esac
@@ -83,6 +85,28 @@ run_tests() {
   fi
 }
 
+# Counts each case of tests/judges as pytest does.
+run_judges() {
+  log=$logs/judges.log
+  begun=$(date +%s)
+  status=0
+  sh scripts/judges.sh build/release-tests/nacre >"$log" 2>&1 || status=$?
+  count() { tail -n 1 "$log" | sed -n "s/.*\b\([0-9][0-9]*\) $1.*/\1/p"; }
+  good=$(count passed)
+  bad=$(($(count failed | grep . || echo 0) + $(count error | grep . || echo 0) + $(count skipped | grep . || echo 0)))
+  [ "$status" -eq 0 ] && [ -n "$good" ] || [ "$bad" -gt 0 ] || bad=1
+  passed=$((passed + ${good:-0}))
+  failed=$((failed + bad))
+  if [ "$bad" -eq 0 ]; then
+    printf 'ok      %-28s %4d s   %d cases\n' judges "$(($(date +%s) - begun))" "$good"
+    grep -E '^[a-z0-9_]+:? .*PyTorch' "$log" || true
+  else
+    failures="$failures judges"
+    printf 'FAILED  %-28s %4d s   (%s)\n' judges "$(($(date +%s) - begun))" "$log"
+    tail -n 60 "$log"
+  fi
+}
+
 sources() {
   find $folders -type f \( -name '*.h' -o -name '*.cc' \) | sort
 }
@@ -121,6 +145,7 @@ check format format_is_kept
 check build-release-tests sh scripts/build.sh release-tests
 run_tests release-tests
 check headers sh scripts/build.sh release-tests header_hygiene
+[ "$judges" = no ] || run_judges
 [ "$tidy" = no ] || check clang-tidy tidy_is_clean
 if [ "$sanitizers" = yes ]; then
   check build-asan-ubsan sh scripts/build.sh asan-ubsan
@@ -128,6 +153,7 @@ if [ "$sanitizers" = yes ]; then
 fi
 
 echo
+[ "$judges" = yes ] || echo "left out: PyTorch as a judge (--no-judges)"
 [ "$tidy" = yes ] || echo "left out: clang-tidy (--no-tidy)"
 [ "$sanitizers" = yes ] || echo "left out: the build with AddressSanitizer and UndefinedBehaviorSanitizer (--no-sanitizers)"
 [ -z "$failures" ] || echo "failed:$failures"

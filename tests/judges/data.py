@@ -1,0 +1,39 @@
+"""Fashion-MNIST in the size that a network takes, as IDX files that nacre trains on."""
+
+import gzip
+import os
+import pathlib
+import struct
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+SOURCE = pathlib.Path(os.environ.get("NACRE_FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
+
+
+def _read(path):
+    with gzip.open(path) as file:
+        data = file.read()
+    rank = data[3]
+    shape = struct.unpack(f">{rank}I", data[4 : 4 + 4 * rank])
+    return np.frombuffer(data, np.uint8, offset=4 + 4 * rank).reshape(shape)
+
+
+def fashion(count, size, channels):
+    """The first `count` training images as uint8 [count, size, size, channels] (colours: three tints), and labels."""
+    (images,) = SOURCE.glob("train-images-idx3-ubyte*")
+    (labels,) = SOURCE.glob("train-labels-idx1-ubyte*")
+    pixels = torch.from_numpy(_read(images)[:count].astype(np.float32))[:, None]
+    if size != 28:
+        pixels = F.interpolate(pixels, (size, size), mode="bilinear", align_corners=False)
+    tints = torch.tensor([1.0, 0.8, 0.6])[:channels].reshape(1, channels, 1, 1)
+    pixels = (pixels * tints).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return pixels.contiguous().numpy(), _read(labels)[:count].copy()
+
+
+def write_idx(folder, pixels, labels):
+    folder.mkdir(parents=True)
+    header = bytes([0, 0, 8, 4]) + struct.pack(">4I", *pixels.shape)
+    (folder / "train-images-idx4-ubyte").write_bytes(header + pixels.tobytes())
+    (folder / "train-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1]) + struct.pack(">I", len(labels)) + labels.tobytes())
