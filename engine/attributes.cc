@@ -7,6 +7,19 @@
 #include <cmath>
 
 namespace nacre {
+namespace {
+
+AttrValue shortest(const Extent2& value) {
+  if (value.height == value.width) return value.height;
+  return std::vector<int64_t>{value.height, value.width};
+}
+
+AttrValue shortest(const Sides& value) {
+  if (value.top == value.bottom && value.left == value.right) return shortest(Extent2{value.top, value.left});
+  return std::vector<int64_t>{value.top, value.bottom, value.left, value.right};
+}
+
+}  // namespace
 
 std::string to_string(const AttrValue& value) {
   struct Printer {
@@ -120,12 +133,39 @@ Status AttrReader::finish() {
   return {};
 }
 
-void AttrWriter::field(std::string_view name, Extent2& value, int64_t, int64_t, std::string_view) {
-  if (value.height == value.width) {
-    attributes_.emplace(name, value.height);
-  } else {
-    attributes_.emplace(name, std::vector<int64_t>{value.height, value.width});
+void AttrReader::field(std::string_view name, Sides& value, int64_t min, int64_t max,
+                       std::string_view /*doc*/) {
+  const AttrValue* found = take(name);
+  const auto in_range = [&](int64_t v) { return v >= min && v <= max; };
+  if (found == nullptr) {
+    if (!in_range(value.top) || !in_range(value.bottom) || !in_range(value.left) || !in_range(value.right)) {
+      fail(name, "is missing");
+    }
+    return;
   }
+  std::vector<int64_t> list;
+  if (const auto* all = std::get_if<int64_t>(found)) {
+    list.assign(4, *all);
+  } else if (const auto* some = std::get_if<std::vector<int64_t>>(found)) {
+    list = *some;
+  }
+  if (list.size() == 2) list = {list[0], list[0], list[1], list[1]};
+  if (list.size() != 4 || !std::ranges::all_of(list, in_range)) {
+    fail(name,
+         fmt::format("is {}, expected an integer from {} to {}, or [height, width] or [top, bottom, left, "
+                     "right] of such",
+                     for_message(*found), min, max));
+    return;
+  }
+  value = {list[0], list[1], list[2], list[3]};
+}
+
+void AttrWriter::field(std::string_view name, Extent2& value, int64_t, int64_t, std::string_view) {
+  attributes_.emplace(name, shortest(value));
+}
+
+void AttrWriter::field(std::string_view name, Sides& value, int64_t, int64_t, std::string_view) {
+  attributes_.emplace(name, shortest(value));
 }
 
 void AttrDocumenter::field(std::string_view name, bool& value, std::string_view doc) {
@@ -149,13 +189,16 @@ void AttrDocumenter::field(std::string_view name, double& value, double min, dou
 void AttrDocumenter::field(std::string_view name, Extent2& value, int64_t min, int64_t max,
                            std::string_view doc) {
   const bool required = value.height < min || value.height > max || value.width < min || value.width > max;
-  std::string text;
-  if (!required) {
-    text = value.height == value.width ? fmt::format("{}", value.height)
-                                       : fmt::format("[{}, {}]", value.height, value.width);
-  }
+  const std::string text = required ? "" : to_string(shortest(value));
   docs_.push_back({std::string(name), fmt::format("integer or [height, width], {} to {}", min, max), text,
                    std::string(doc)});
+}
+
+void AttrDocumenter::field(std::string_view name, Sides& value, int64_t min, int64_t max,
+                           std::string_view doc) {
+  docs_.push_back({std::string(name),
+                   fmt::format("integer, [height, width] or [top, bottom, left, right], {} to {}", min, max),
+                   to_string(shortest(value)), std::string(doc)});
 }
 
 }  // namespace nacre

@@ -24,6 +24,16 @@ struct Extent2 {
   [[nodiscard]] bool operator==(const Extent2&) const = default;
 };
 
+/// Cells at the four sides of an image. Written as one integer when all are equal, as [height, width] when
+/// opposite sides are, else as [top, bottom, left, right].
+struct Sides {
+  int64_t top = 0;
+  int64_t bottom = 0;
+  int64_t left = 0;
+  int64_t right = 0;
+  [[nodiscard]] bool operator==(const Sides&) const = default;
+};
+
 /// One name of an enumeration's value. An enumeration E is an attribute type when `std::span<const
 /// EnumName<E>> enum_names(E)` is found beside it.
 template <typename E>
@@ -66,6 +76,7 @@ class AttrReader {
   void field(std::string_view name, int64_t& value, int64_t min, int64_t max, std::string_view doc);
   void field(std::string_view name, double& value, double min, double max, std::string_view doc);
   void field(std::string_view name, Extent2& value, int64_t min, int64_t max, std::string_view doc);
+  void field(std::string_view name, Sides& value, int64_t min, int64_t max, std::string_view doc);
   template <typename E>
   void field(std::string_view name, E& value, std::string_view doc);
 
@@ -92,6 +103,7 @@ class AttrWriter {
     attributes_.emplace(name, value);
   }
   void field(std::string_view name, Extent2& value, int64_t, int64_t, std::string_view);
+  void field(std::string_view name, Sides& value, int64_t, int64_t, std::string_view);
   template <typename E>
   void field(std::string_view name, E& value, std::string_view) {
     for (const EnumName<E>& e : enum_names(E{})) {
@@ -111,6 +123,7 @@ class AttrDocumenter {
   void field(std::string_view name, int64_t& value, int64_t min, int64_t max, std::string_view doc);
   void field(std::string_view name, double& value, double min, double max, std::string_view doc);
   void field(std::string_view name, Extent2& value, int64_t min, int64_t max, std::string_view doc);
+  void field(std::string_view name, Sides& value, int64_t min, int64_t max, std::string_view doc);
   template <typename E>
   void field(std::string_view name, E& value, std::string_view doc) {
     std::string type;

@@ -28,7 +28,7 @@ Executor::Executor(const Plan& plan)
                      static_cast<size_t>(plan.options().threads) * plan.thread_workspace_bytes())) {
   const bool training = plan.options().mode == Mode::kTraining;
   for (const PlannedVariable& variable : plan.variables()) {
-    gradients_.push_back(training && variable.trainable ? Tensor(variable.shape) : Tensor());
+    gradients_.push_back(training && variable.has_gradient() ? Tensor(variable.shape) : Tensor());
   }
   for (const Unit& unit : plan.units()) {
     std::vector<TensorView<float>> views;

@@ -28,8 +28,8 @@ class Executor {
   void backward(TensorView<const float> input, TensorView<const float> grad_output,
                 const StepContext& requested);
 
-  /// The gradient of Plan::variables()[i]; empty for one that is not trainable. Valid until the next
-  /// backward.
+  /// The gradient of Plan::variables()[i], or the batch's statistic for a moving average; empty for one that
+  /// is neither trained nor moved. Valid until the next backward.
   [[nodiscard]] TensorView<const float> gradient(size_t i) const { return gradients_[i].view(); }
 
  private:

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -53,6 +54,10 @@ struct VariableSpec {
   bool trainable = true;
   bool decay = false;  ///< weight decay applies (kernels, not biases)
   int node = 0;        ///< fused operators: which node of the chain it belongs to
+  /// The momentum of a variable that follows a statistic of the batch: it is not trainable, backward writes
+  /// the batch's statistic where a gradient would be, and a training step makes it momentum * variable +
+  /// (1 - momentum) * statistic.
+  std::optional<double> moving_average;
 };
 
 /// T is float; or double in the reference implementation, for gradient checks. Rows [n, ...] of all views
@@ -74,8 +79,9 @@ struct BackwardArgs {
   TensorView<const T> output;  ///< what forward wrote
   TensorView<const T> grad_output;
   std::span<const TensorView<const T>> variables;
-  std::span<const TensorView<T>> grad_inputs;     ///< `.data` is null where the gradient is not wanted
-  std::span<const TensorView<T>> grad_variables;  ///< `.data` is null for variables that are not trainable
+  std::span<const TensorView<T>> grad_inputs;  ///< `.data` is null where the gradient is not wanted
+  /// `.data` is null for variables that are not trainable; VariableSpec::moving_average: the statistic.
+  std::span<const TensorView<T>> grad_variables;
   const std::byte* saved = nullptr;
   Workspace workspace;
   StepContext context;
@@ -96,7 +102,8 @@ struct OperatorInfo {
 /// by many threads at once, each with buffers of its own.
 ///
 /// Every operator promises: the bits of a row of the output depend only on the same row of the inputs (and
-/// the variables), not on n or the row's place; and no result depends on context.threads.
+/// the variables), not on n or the row's place; and no result depends on context.threads. The one exception:
+/// in training, the rows of an operator with moving averages depend on all rows of the batch.
 class Operator {
  public:
   Operator() = default;

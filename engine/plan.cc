@@ -153,8 +153,8 @@ Status Plan::add_nodes(const Graph& graph, const Registry& registry) {
     for (const VariableSpec& spec : unit.operation->info().variables) {
       const Node& owner = graph.nodes()[static_cast<size_t>(chain[static_cast<size_t>(spec.node)])];
       unit.variables.push_back(static_cast<int>(variables_.size()));
-      variables_.push_back(
-          {owner.name + "/" + spec.name, spec.shape, spec.initializer, spec.trainable, spec.decay});
+      variables_.push_back({owner.name + "/" + spec.name, spec.shape, spec.initializer, spec.trainable,
+                            spec.decay, spec.moving_average});
     }
     value_of[static_cast<size_t>(chain.back())] = static_cast<int>(units_.size()) + 1;
     units_.push_back(std::move(unit));
@@ -180,7 +180,8 @@ Status Plan::place_buffers() {
       if (wanted) trainable[static_cast<size_t>(i) + 1] = true;
     }
     for (const int variable : unit.variables) {
-      if (variables_[static_cast<size_t>(variable)].trainable) trainable[static_cast<size_t>(i) + 1] = true;
+      if (variables_[static_cast<size_t>(variable)].has_gradient())
+        trainable[static_cast<size_t>(i) + 1] = true;
     }
   }
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,10 @@ struct PlannedVariable {
   Initializer initializer;
   bool trainable = true;
   bool decay = false;
+  std::optional<double> moving_average;  ///< as VariableSpec's
+
+  /// Whether backward writes something for it: a gradient, or the statistic that it follows.
+  [[nodiscard]] bool has_gradient() const { return trainable || moving_average.has_value(); }
 };
 
 /// What `inspect` says of a node; independent of fusion.

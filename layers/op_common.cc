@@ -50,4 +50,12 @@ Status check_image_input(const Shape& shape) {
   return check_batch_input(shape);
 }
 
+Status check_channels_input(const Shape& shape) {
+  if (shape.rank() < 2) {
+    return {StatusCode::kBadData,
+            fmt::format("expected an input [N, ..., channels], found {}", shape.to_string())};
+  }
+  return check_batch_input(shape);
+}
+
 }  // namespace nacre

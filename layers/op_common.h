@@ -59,6 +59,8 @@ struct NoAttrs {
 
 /// kBadData unless `shape` is [N, H, W, C] with no empty extent.
 Status check_image_input(const Shape& shape);
+/// kBadData unless `shape` is [N, ..., C] with no empty extent.
+Status check_channels_input(const Shape& shape);
 /// kBadData unless `shape` has a batch extent and no empty extent.
 Status check_batch_input(const Shape& shape);
 

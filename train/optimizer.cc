@@ -44,6 +44,17 @@ double learning_rate_at(const OptimizerOptions& options, int64_t step, int64_t t
   return rate;
 }
 
+namespace {
+
+/// average = momentum * average + (1 - momentum) * statistic.
+void move_average(int64_t n, double momentum, const float* statistic, float* average) {
+  const auto kept = static_cast<float>(momentum);
+  const auto taken = static_cast<float>(1.0 - momentum);
+  for (int64_t i = 0; i < n; ++i) average[i] = kept * average[i] + taken * statistic[i];
+}
+
+}  // namespace
+
 std::vector<std::string> Optimizer::slot_names(const PlannedVariable& variable) const {
   if (!variable.trainable) return {};
   if (options_.kind != OptimizerKind::kSgd) return {variable.name + "/adam_m", variable.name + "/adam_v"};
@@ -70,8 +81,8 @@ void Optimizer::bind(const Plan& plan, VariableStore& store) {
   targets_.clear();
   for (size_t i = 0; i < plan.variables().size(); ++i) {
     const PlannedVariable& variable = plan.variables()[i];
-    if (!variable.trainable) continue;
-    Target target{i, store.find(variable.name)->view(), {}, variable.decay};
+    if (!variable.has_gradient()) continue;
+    Target target{i, store.find(variable.name)->view(), {}, variable.decay, variable.moving_average};
     for (const std::string& name : slot_names(variable)) target.slots.push_back(store.find(name)->view());
     targets_.push_back(std::move(target));
   }
@@ -97,6 +108,10 @@ void Optimizer::apply(const Executor& executor, int64_t step, double rate, int t
     for_elements(target.variable.size(), threads, [&](int64_t begin, int64_t end) {
       const auto at = [&](const TensorView<float>& view) { return view.data + begin; };
       const float* g = gradient.data + begin;
+      if (target.moving_average) {
+        move_average(end - begin, *target.moving_average, g, at(target.variable));
+        return;
+      }
       if (options_.kind == OptimizerKind::kSgd) {
         SgdStep update = sgd;
         update.weight_decay = static_cast<float>(decay);

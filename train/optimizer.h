@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,7 +42,8 @@ double learning_rate_at(const OptimizerOptions& options, int64_t step, int64_t t
 /// Updates variables from gradients, by the formulas of engine/vector_math.h. Its slots are variables of the
 /// store: `conv1/kernel/momentum` (SGD with momentum), `.../adam_m` and `.../adam_v` (Adam and AdamW). SGD
 /// with momentum is TensorFlow's MomentumOptimizer; Adam is its AdamOptimizer, with the step size rate *
-/// sqrt(1 - beta2^t) / (1 - beta1^t) at step t, from 1.
+/// sqrt(1 - beta2^t) / (1 - beta1^t) at step t, from 1. Moving averages (VariableSpec::moving_average) follow
+/// their statistic, whatever the kind.
 class Optimizer {
  public:
   explicit Optimizer(const OptimizerOptions& options) : options_(options) {}
@@ -63,6 +65,7 @@ class Optimizer {
     TensorView<float> variable;
     std::vector<TensorView<float>> slots;
     bool decay;
+    std::optional<double> moving_average;
   };
   OptimizerOptions options_;
   std::vector<Target> targets_;

@@ -210,5 +210,32 @@ TEST(Attributes, ADefaultThatIsNoNumberMeansRequired) {
   EXPECT_FALSE(parse_attributes<NanDefault>({}).ok());
 }
 
+struct PadAttrs {
+  Sides padding{1, 1, 1, 1};
+  template <typename Visitor>
+  void visit(Visitor& v) {
+    v.field("padding", padding, 0, 9, "cells around the image");
+  }
+};
+
+TEST(Attributes, SidesTakeOneTwoOrFourNumbers) {
+  const auto read = [](const AttrValue& value) { return parse_attributes<PadAttrs>({{"padding", value}}); };
+  EXPECT_EQ(parse_attributes<PadAttrs>({})->padding, (Sides{1, 1, 1, 1}));
+  EXPECT_EQ(read(int64_t{2})->padding, (Sides{2, 2, 2, 2}));
+  EXPECT_EQ(read(Ints{2, 3})->padding, (Sides{2, 2, 3, 3}));
+  EXPECT_EQ(read(Ints{1, 2, 3, 4})->padding, (Sides{1, 2, 3, 4}));
+  for (const AttrValue& wrong :
+       {AttrValue(int64_t{10}), AttrValue(Ints{1, 2, 3}), AttrValue(Ints{}), AttrValue(Ints{1, 2, 3, -1}),
+        AttrValue(2.0), AttrValue(std::string("same"))}) {
+    ASSERT_FALSE(read(wrong).ok());
+    EXPECT_NE(read(wrong).status().message().find("[top, bottom, left, right]"), std::string::npos);
+  }
+  const auto written = [](const Sides& sides) { return write_attributes(PadAttrs{sides}).at("padding"); };
+  EXPECT_EQ(written({2, 2, 2, 2}), AttrValue(int64_t{2}));
+  EXPECT_EQ(written({2, 2, 3, 3}), AttrValue(Ints{2, 3}));
+  EXPECT_EQ(written({1, 2, 3, 3}), AttrValue(Ints{1, 2, 3, 3}));
+  EXPECT_EQ(document_attributes<PadAttrs>()[0].default_value, "1");
+}
+
 }  // namespace
 }  // namespace nacre

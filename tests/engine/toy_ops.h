@@ -39,7 +39,8 @@ inline std::vector<VariableSpec> toy_scale_variables(const ToyScaleAttrs& attrs,
   Initializer random;
   random.kind = InitializerKind::kTruncatedNormal;
   random.stddev = 0.5;
-  return {{"factor", row, random, attrs.trainable, true, 0}, {"shift", row, {}, attrs.trainable, false, 0}};
+  return {{"factor", row, random, attrs.trainable, true, 0, {}},
+          {"shift", row, {}, attrs.trainable, false, 0, {}}};
 }
 
 /// The gradients of factor and shift: sums over the rows of grad * x, and of grad.

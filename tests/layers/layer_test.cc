@@ -50,6 +50,26 @@ std::unique_ptr<Operator> make(const LayerCase& layer, Mode mode = Mode::kTraini
   return std::move(created).value();
 }
 
+/// Only fused ops may refuse to train: they stand for a chain of layers that can.
+bool is_for_inference_only(const LayerCase& layer) {
+  const auto created = create_operator(layer, Mode::kTraining);
+  EXPECT_TRUE(created.ok()) << created.status().message();
+  if (!created.ok() || created.value() != nullptr) return false;
+  EXPECT_FALSE(find_builtin(layer.op).pattern.empty()) << "makes no operator for training";
+  return true;
+}
+
+Mode best_mode(const LayerCase& layer) {
+  return is_for_inference_only(layer) ? Mode::kInference : Mode::kTraining;
+}
+
+/// Whether training takes statistics over the batch.
+bool has_batch_statistics(const Operator& op) {
+  const auto& variables = op.info().variables;
+  return std::ranges::any_of(variables,
+                             [](const VariableSpec& spec) { return spec.moving_average.has_value(); });
+}
+
 /// Copies row `row` of the inputs, with all variables.
 void take_row(const LayerRunner<float>& from, int64_t row, LayerRunner<float>& to) {
   for (size_t i = 0; i < from.inputs.size(); ++i) {
@@ -149,7 +169,7 @@ std::vector<float> input_gradient(const LayerCase& layer, const std::vector<floa
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(LayerTest);
 
 TEST_P(LayerTest, InfersShape) {
-  const auto op = make(GetParam());
+  const auto op = make(GetParam(), best_mode(GetParam()));
   ASSERT_NE(op, nullptr);
   EXPECT_EQ(op->info().output, GetParam().output) << op->info().output.to_string();
 }
@@ -173,6 +193,7 @@ TEST_P(LayerTest, WritesDefaultsOutOnce) {
 }
 
 TEST_P(LayerTest, ReferenceGradientsAreDifferences) {
+  if (is_for_inference_only(GetParam())) return;
   const auto op = make(GetParam());
   LayerRunner<double> run(*op, GetParam().inputs, GetParam().inputs[0][0], 1);
   run.fill();
@@ -185,12 +206,14 @@ TEST_P(LayerTest, ReferenceGradientsAreDifferences) {
     check_differences(run, run.inputs[i], run.grad_inputs[i], probes, "input " + std::to_string(i));
   }
   for (size_t i = 0; i < run.variables.size(); ++i) {
+    if (op->info().variables[i].moving_average) continue;  // its statistic is in place of a gradient
     check_differences(run, run.variables[i], run.grad_variables[i], probes, op->info().variables[i].name);
   }
 }
 
 TEST_P(LayerTest, FastPathMatchesReference) {
-  const auto op = make(GetParam());
+  const Mode mode = best_mode(GetParam());
+  const auto op = make(GetParam(), mode);
   const int64_t n = GetParam().inputs[0][0];
   LayerRunner<double> exact(*op, GetParam().inputs, n, 1);
   LayerRunner<float> reference(*op, GetParam().inputs, n, 1);
@@ -198,11 +221,13 @@ TEST_P(LayerTest, FastPathMatchesReference) {
   exact.fill();
   reference.fill();
   fast.fill();
+  exact.context.mode = reference.context.mode = fast.context.mode = mode;
   exact.forward(true);
   reference.forward(true);
   fast.forward(false);
   expect_near(reference.output, exact.output, 1e-5, "reference output");
   expect_near(fast.output, exact.output, 1e-5, "fast output");
+  if (mode == Mode::kInference) return;
   exact.backward(true);
   reference.backward(true);
   fast.backward(false);
@@ -218,21 +243,24 @@ TEST_P(LayerTest, FastPathMatchesReference) {
 
 TEST_P(LayerTest, AnyNumberOfThreadsGivesTheSameBits) {
   const int64_t n = GetParam().inputs[0][0];
+  const Mode mode = best_mode(GetParam());
   for (const bool reference : {false, true}) {
-    const auto op = make(GetParam());
+    const auto run_all = [&](LayerRunner<float>& run) {
+      run.fill();
+      run.context.mode = mode;
+      run.forward(reference);
+      if (mode == Mode::kTraining) run.backward(reference);
+    };
+    const auto op = make(GetParam(), mode);
     LayerRunner<float> one(*op, GetParam().inputs, n, 1);
-    one.fill();
-    one.forward(reference);
-    one.backward(reference);
+    run_all(one);
     for (const int threads : {1, 2, 3}) {
       // Nor does the room for a larger batch matter.
       LayerCase larger = GetParam();
       for (Shape& shape : larger.inputs) shape = shape.with_batch(n + threads);
-      const auto other = make(larger, Mode::kTraining, threads);
+      const auto other = make(larger, mode, threads);
       LayerRunner<float> many(*other, GetParam().inputs, n, threads);
-      many.fill();
-      many.forward(reference);
-      many.backward(reference);
+      run_all(many);
       EXPECT_TRUE(same_bits(many.output, one.output)) << threads << " threads";
       expect_same_bits(many.grad_inputs, one.grad_inputs, "gradient of input");
       expect_same_bits(many.grad_variables, one.grad_variables, "gradient of variable");
@@ -244,7 +272,9 @@ TEST_P(LayerTest, RowAloneEqualsRowInBatch) {
   const int64_t n = GetParam().inputs[0][0];
   for (const bool reference : {false, true}) {
     for (const Mode mode : {Mode::kTraining, Mode::kInference}) {
+      if (mode == Mode::kTraining && is_for_inference_only(GetParam())) continue;
       const auto op = make(GetParam(), mode, 3);
+      if (mode == Mode::kTraining && has_batch_statistics(*op)) continue;
       LayerRunner<float> batch(*op, GetParam().inputs, n, 3);
       batch.fill();
       batch.context.mode = mode;
@@ -269,6 +299,7 @@ TEST_P(LayerTest, RowAloneEqualsRowInBatch) {
 }
 
 TEST_P(LayerTest, InferenceComputesWhatTrainingDoes) {
+  if (is_for_inference_only(GetParam())) return;
   if (find_builtin(GetParam().op).training_only) {
     const auto op = make(GetParam(), Mode::kInference);
     LayerRunner<float> run(*op, GetParam().inputs, GetParam().inputs[0][0], 1);
@@ -286,11 +317,23 @@ TEST_P(LayerTest, InferenceComputesWhatTrainingDoes) {
   inference.fill();
   inference.context.mode = Mode::kInference;
   training.forward(false);
+  if (has_batch_statistics(*training_op)) {
+    // It does once the moving averages are the batch's statistics.
+    training.backward(false);
+    for (size_t i = 0; i < training.variables.size(); ++i) {
+      if (!training_op->info().variables[i].moving_average) continue;
+      inference.variables[i] = training.grad_variables[i].clone();
+    }
+    inference.forward(false);
+    expect_near(inference.output, training.output, 1e-5, "output");
+    return;
+  }
   inference.forward(false);
   EXPECT_TRUE(same_bits(training.output, inference.output));
 }
 
 TEST_P(LayerTest, UnwantedInputGradientIsNotWritten) {
+  if (is_for_inference_only(GetParam())) return;
   const auto op = make(GetParam());
   for (const bool reference : {false, true}) {
     LayerRunner<float> with(*op, GetParam().inputs, GetParam().inputs[0][0], 1);

@@ -214,6 +214,43 @@ TEST_F(OptimizerTest, ThreadsDoNotChangeBits) {
   }
 }
 
+TEST_F(OptimizerTest, MovingAveragesFollowTheBatch) {
+  Node norm;
+  norm.name = "bn";
+  norm.op = "BatchNorm";
+  norm.attributes = {{"momentum", 0.75}};
+  norm.inputs = {std::string(kInputName)};
+  OptimizerOptions options;
+  options.kind = OptimizerKind::kAdamW;
+  options.weight_decay = 0.5;
+  for (const int threads : {1, 2}) {
+    PlanOptions plan_options;
+    plan_options.batch = 2;
+    plan_options.mode = Mode::kTraining;
+    const auto plan = Plan::make(Graph::make({norm}).value(), layers(), Shape{2}, plan_options);
+    ASSERT_TRUE(plan.ok()) << plan.status().message();
+    VariableStore store = plan->initial_variables(1);
+    Optimizer optimizer(options);
+    ASSERT_TRUE(optimizer.add_slots(*plan, store).ok());
+    EXPECT_EQ(store.find("bn/moving_mean/adam_m"), nullptr);
+    optimizer.bind(*plan, store);
+    Executor executor(*plan);
+    ASSERT_TRUE(executor.bind(store).ok());
+    const std::vector<float> input{1, 10, 3, 14};
+    const TensorView<const float> view{input.data(), Shape{2, 2}};
+    StepContext context;
+    context.mode = Mode::kTraining;
+    executor.forward(view, context);
+    executor.backward(view, view, context);
+    optimizer.apply(executor, 1, 0.1, threads);
+    // Means 2 and 12, variances 1 and 4; the averages started at 0 and 1.
+    EXPECT_FLOAT_EQ(store.find("bn/moving_mean")->data()[0], 0.5F);
+    EXPECT_FLOAT_EQ(store.find("bn/moving_mean")->data()[1], 3.0F);
+    EXPECT_FLOAT_EQ(store.find("bn/moving_variance")->data()[0], 1.0F);
+    EXPECT_FLOAT_EQ(store.find("bn/moving_variance")->data()[1], 1.75F);
+  }
+}
+
 OptimizerOptions schedule(LearningRateSchedule kind, int64_t warmup) {
   OptimizerOptions options;
   options.learning_rate = 2.0;

@@ -1,0 +1,248 @@
+#include "layers/batch_norm.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "layers/op_common.h"
+
+namespace nacre {
+namespace {
+
+// Elements of one chunk of positions: they should stay in a core's second-level cache between two passes.
+constexpr int64_t kChunkElements = 16 * 1024;
+constexpr int64_t kLeastPositions = 32;
+
+/// Normalises channels, the last extent: positions [P, C], where P = N * H * W. Sums over positions are taken
+/// in double over chunks of a fixed number of positions, and added in the order of the chunks.
+class BatchNorm final : public ReferenceOperator<BatchNorm> {
+ public:
+  BatchNorm(const BatchNormAttrs& attrs, const Shape& shape, Mode mode)
+      : attrs_(attrs),
+        channels_(shape[shape.rank() - 1]),
+        positions_per_chunk_(std::max(kLeastPositions, kChunkElements / channels_)) {
+    info_.output = shape;
+    info_.variables = batch_norm_variables(attrs, channels_);
+    info_.flops_per_row = 2 * shape.elements_per_row();
+    const auto doubles = [&](int64_t rows) { return static_cast<size_t>(rows * channels_) * sizeof(double); };
+    info_.shared_bytes = doubles(kCoefficients);
+    if (mode == Mode::kTraining) {
+      info_.saved_bytes = doubles(2);
+      info_.shared_bytes += doubles(2 * chunks_of(shape.num_elements() / channels_, positions_per_chunk_));
+    }
+  }
+
+  template <typename T>
+  void reference_forward(const ForwardArgs<T>& args) const {
+    const BatchNormVariables<T> variables(attrs_, args.variables);
+    const bool training = args.context.mode == Mode::kTraining;
+    auto* statistics = reinterpret_cast<double*>(args.saved);
+    if (training) batch_statistics(args, statistics);
+    T* scale = args.workspace.template shared_as<T>();
+    T* shift = scale + channels_;
+    for (int64_t c = 0; c < channels_; ++c) {
+      const ChannelAffine affine =
+          training ? variables.affine(c, statistics[c], statistics[channels_ + c], attrs_.epsilon)
+                   : variables.moving_affine(c, attrs_.epsilon);
+      scale[c] = static_cast<T>(affine.scale);
+      shift[c] = static_cast<T>(affine.shift);
+    }
+    for_chunks(args.output.size(), args.context.threads, [&](int64_t /*chunk*/, int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p) {
+        const T* x = args.inputs[0].data + p * channels_;
+        T* y = args.output.data + p * channels_;
+        for (int64_t c = 0; c < channels_; ++c) y[c] = x[c] * scale[c] + shift[c];
+      }
+    });
+  }
+
+  /// Ioffe, Szegedy 2015, section 3. With xn = (x - mean) / sqrt(variance + epsilon), written as x * inverse
+  /// + offset, and sums over the P positions: dbeta = sum dy, dgamma = sum dy * xn, dx = gamma * inverse *
+  /// (dy - dbeta / P - xn * dgamma / P).
+  template <typename T>
+  void reference_backward(const BackwardArgs<T>& args) const {
+    const BatchNormVariables<T> variables(attrs_, args.variables);
+    const auto* statistics = reinterpret_cast<const double*>(args.saved);
+    T* inverse = args.workspace.template shared_as<T>();
+    T* offset = inverse + channels_;
+    for (int64_t c = 0; c < channels_; ++c) {
+      const double root = 1.0 / std::sqrt(statistics[channels_ + c] + attrs_.epsilon);
+      inverse[c] = static_cast<T>(root);
+      offset[c] = static_cast<T>(-statistics[c] * root);
+    }
+    double* sums = gradient_sums(args, inverse, offset);
+    write_variable_gradients(args, sums, statistics);
+    T* grad_in = args.grad_inputs[0].data;
+    if (grad_in == nullptr) return;
+
+    // dx = a * dy + b * x + d, channel by channel.
+    const auto positions = static_cast<double>(args.output.size() / channels_);
+    T* a = offset + channels_;
+    T* b = a + channels_;
+    T* d = b + channels_;
+    for (int64_t c = 0; c < channels_; ++c) {
+      const double root = 1.0 / std::sqrt(statistics[channels_ + c] + attrs_.epsilon);
+      const double gain = root * (variables.gamma == nullptr ? 1.0 : static_cast<double>(variables.gamma[c]));
+      const double slope = gain * sums[channels_ + c] / positions;
+      a[c] = static_cast<T>(gain);
+      b[c] = static_cast<T>(-slope * root);
+      d[c] = static_cast<T>(slope * root * statistics[c] - gain * sums[c] / positions);
+    }
+    for_chunks(args.output.size(), args.context.threads, [&](int64_t /*chunk*/, int64_t begin, int64_t end) {
+      for (int64_t p = begin; p < end; ++p) {
+        const T* x = args.inputs[0].data + p * channels_;
+        const T* dy = args.grad_output.data + p * channels_;
+        T* dx = grad_in + p * channels_;
+        for (int64_t c = 0; c < channels_; ++c) dx[c] = a[c] * dy[c] + (b[c] * x[c] + d[c]);
+      }
+    });
+  }
+
+ private:
+  static constexpr int64_t kCoefficients = 5;  // rows of T at the start of the shared workspace
+
+  /// body(chunk, first position, end position).
+  template <typename Body>
+  void for_chunks(int64_t elements, int threads, const Body& body) const {
+    const int64_t positions = elements / channels_;
+    parallel_for(chunks_of(positions, positions_per_chunk_), threads, [&](int64_t chunk, int /*worker*/) {
+      const int64_t begin = chunk * positions_per_chunk_;
+      body(chunk, begin, std::min(positions, begin + positions_per_chunk_));
+    });
+  }
+
+  /// Two rows of sums for chunk `chunk`.
+  [[nodiscard]] double* partial(const Workspace& workspace, int64_t chunk) const {
+    return workspace.shared_as<double>() + (kCoefficients + 2 * chunk) * channels_;
+  }
+
+  /// statistics: mean [C], then variance [C] (of the batch itself, not of what it is a sample of: Keras's).
+  /// Each chunk's mean and sum of squared deviations, joined by the formula of Chan, Golub, LeVeque
+  /// ("Updating formulae and a pairwise algorithm for computing sample variances", 1979).
+  template <typename T>
+  void batch_statistics(const ForwardArgs<T>& args, double* statistics) const {
+    for_chunks(args.output.size(), args.context.threads, [&](int64_t chunk, int64_t begin, int64_t end) {
+      double* mean = partial(args.workspace, chunk);
+      double* squares = mean + channels_;
+      std::fill(mean, mean + 2 * channels_, 0.0);
+      for (int64_t p = begin; p < end; ++p) {
+        const T* x = args.inputs[0].data + p * channels_;
+        for (int64_t c = 0; c < channels_; ++c) mean[c] += static_cast<double>(x[c]);
+      }
+      for (int64_t c = 0; c < channels_; ++c) mean[c] /= static_cast<double>(end - begin);
+      for (int64_t p = begin; p < end; ++p) {
+        const T* x = args.inputs[0].data + p * channels_;
+        for (int64_t c = 0; c < channels_; ++c) {
+          const double deviation = static_cast<double>(x[c]) - mean[c];
+          squares[c] += deviation * deviation;
+        }
+      }
+    });
+    double* mean = statistics;
+    double* squares = statistics + channels_;
+    std::fill(mean, mean + 2 * channels_, 0.0);
+    const int64_t positions = args.output.size() / channels_;
+    for (int64_t begin = 0; begin < positions; begin += positions_per_chunk_) {
+      const double* part = partial(args.workspace, begin / positions_per_chunk_);
+      const auto before = static_cast<double>(begin);
+      const auto count = static_cast<double>(std::min(positions - begin, positions_per_chunk_));
+      for (int64_t c = 0; c < channels_; ++c) {
+        const double step = part[c] - mean[c];
+        mean[c] += step * count / (before + count);
+        squares[c] += part[channels_ + c] + step * step * before * count / (before + count);
+      }
+    }
+    for (int64_t c = 0; c < channels_; ++c) squares[c] /= static_cast<double>(positions);
+  }
+
+  /// [2, C] in the workspace: the sums over positions of dy, and of dy * (x * inverse + offset).
+  template <typename T>
+  double* gradient_sums(const BackwardArgs<T>& args, const T* inverse, const T* offset) const {
+    for_chunks(args.output.size(), args.context.threads, [&](int64_t chunk, int64_t begin, int64_t end) {
+      double* plain = partial(args.workspace, chunk);
+      double* weighted = plain + channels_;
+      std::fill(plain, plain + 2 * channels_, 0.0);
+      for (int64_t p = begin; p < end; ++p) {
+        const T* x = args.inputs[0].data + p * channels_;
+        const T* dy = args.grad_output.data + p * channels_;
+        for (int64_t c = 0; c < channels_; ++c) {
+          plain[c] += static_cast<double>(dy[c]);
+          weighted[c] += static_cast<double>(dy[c] * (x[c] * inverse[c] + offset[c]));
+        }
+      }
+    });
+    double* sums = partial(args.workspace, 0);
+    const int64_t chunks = chunks_of(args.output.size() / channels_, positions_per_chunk_);
+    for (int64_t chunk = 1; chunk < chunks; ++chunk) {
+      const double* part = partial(args.workspace, chunk);
+      for (int64_t i = 0; i < 2 * channels_; ++i) sums[i] += part[i];
+    }
+    return sums;
+  }
+
+  template <typename T>
+  void write_variable_gradients(const BackwardArgs<T>& args, const double* sums,
+                                const double* statistics) const {
+    size_t next = 0;
+    const auto write = [&](const double* values) {
+      T* out = args.grad_variables[next++].data;
+      for (int64_t c = 0; out != nullptr && c < channels_; ++c) out[c] = static_cast<T>(values[c]);
+    };
+    if (attrs_.scale) write(sums + channels_);
+    if (attrs_.center) write(sums);
+    write(statistics);
+    write(statistics + channels_);
+  }
+
+  BatchNormAttrs attrs_;
+  int64_t channels_;
+  int64_t positions_per_chunk_;
+};
+
+Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+  NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<BatchNormAttrs>(*request.attributes[0]));
+  const Shape& shape = request.inputs[0];
+  NACRE_RETURN_IF_ERROR(check_channels_input(shape));
+  return std::unique_ptr<Operator>(std::make_unique<BatchNorm>(attrs, shape, request.mode));
+}
+
+}  // namespace
+
+std::vector<VariableSpec> batch_norm_variables(const BatchNormAttrs& attrs, int64_t channels, int node) {
+  std::vector<VariableSpec> variables;
+  const auto add = [&](const char* name, InitializerKind start, std::optional<double> moving_average) {
+    VariableSpec spec;
+    spec.name = name;
+    spec.shape = Shape{channels};
+    spec.initializer.kind = start;
+    spec.trainable = !moving_average.has_value();
+    spec.node = node;
+    spec.moving_average = moving_average;
+    variables.push_back(std::move(spec));
+  };
+  if (attrs.scale) add("gamma", InitializerKind::kOnes, std::nullopt);
+  if (attrs.center) add("beta", InitializerKind::kZeros, std::nullopt);
+  add("moving_mean", InitializerKind::kZeros, attrs.momentum);
+  add("moving_variance", InitializerKind::kOnes, attrs.momentum);
+  return variables;
+}
+
+OpDef batch_norm_op() {
+  OpDef op;
+  op.name = "BatchNorm";
+  op.summary = "Brings every channel to mean 0 and variance 1, then scales and shifts it.";
+  op.formula =
+      "[N, ..., C] -> [N, ..., C]: y = gamma * (x - mean) / sqrt(variance + epsilon) + beta, channel by "
+      "channel "
+      "(Ioffe, Szegedy 2015). In training, mean and variance are those of the batch over all its positions "
+      "(variance with divisor N * H * W), and a step moves the averages: moving = momentum * moving + (1 - "
+      "momentum) * batch's. In inference they are moving_mean and moving_variance; behind a convolution they "
+      "are folded into its kernel. gamma [C] and moving_variance [C] start at 1, beta [C] and moving_mean "
+      "[C] "
+      "at 0.";
+  op.attributes = document_attributes<BatchNormAttrs>();
+  op.create = create;
+  op.normalize = normalize_attributes<BatchNormAttrs>;
+  return op;
+}
+
+}  // namespace nacre

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "layers/op_common.h"
+
+namespace nacre {
+
+/// A layer that maps every element by itself: y = formula.value(x), with gradient dx = dy *
+/// formula.derivative(x, y). Formula is made from its attribute struct `Formula::Attrs`; both functions are
+/// templates over float and double.
+template <typename Formula>
+class Elementwise : public ReferenceOperator<Elementwise<Formula>> {
+ public:
+  Elementwise(const typename Formula::Attrs& attrs, const Shape& shape) : formula_(attrs) {
+    this->info_.output = shape;
+    this->info_.flops_per_row = shape.elements_per_row();
+  }
+
+  template <typename T>
+  void reference_forward(const ForwardArgs<T>& args) const {
+    for_elements(args.output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
+      const T* x = args.inputs[0].data;
+      T* y = args.output.data;
+      for (int64_t i = begin; i < end; ++i) y[i] = formula_.value(x[i]);
+    });
+  }
+
+  template <typename T>
+  void reference_backward(const BackwardArgs<T>& args) const {
+    T* dx = args.grad_inputs[0].data;
+    if (dx == nullptr) return;
+    for_elements(args.output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
+      const T* x = args.inputs[0].data;
+      const T* y = args.output.data;
+      const T* dy = args.grad_output.data;
+      for (int64_t i = begin; i < end; ++i) dx[i] = dy[i] * formula_.derivative(x[i], y[i]);
+    });
+  }
+
+ private:
+  Formula formula_;
+};
+
+/// OpDef::create of an op that makes an `Op(attributes, shape)` for an input of any shape.
+template <typename Op, typename Attrs>
+Result<std::unique_ptr<Operator>> create_elementwise(const OperatorRequest& request) {
+  NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<Attrs>(*request.attributes[0]));
+  NACRE_RETURN_IF_ERROR(check_batch_input(request.inputs[0]));
+  return std::unique_ptr<Operator>(std::make_unique<Op>(attrs, request.inputs[0]));
+}
+
+/// The definition of a layer that is a formula. `text` goes on after "[N, ...] -> [N, ...]: ".
+template <typename Formula, typename Op = Elementwise<Formula>>
+OpDef elementwise_op(std::string name, std::string summary, const std::string& text) {
+  OpDef op;
+  op.name = std::move(name);
+  op.summary = std::move(summary);
+  op.formula = "[N, ...] -> [N, ...]: " + text;
+  op.attributes = document_attributes<typename Formula::Attrs>();
+  op.create = create_elementwise<Op, typename Formula::Attrs>;
+  op.normalize = normalize_attributes<typename Formula::Attrs>;
+  return op;
+}
+
+}  // namespace nacre

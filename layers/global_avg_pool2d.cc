@@ -1,0 +1,94 @@
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "layers/op_common.h"
+
+namespace nacre {
+namespace {
+
+constexpr int64_t kChannelsPerChunk = 64;
+
+struct GlobalAvgPoolAttrs {
+  bool keepdims = false;
+
+  template <typename Visitor>
+  void visit(Visitor& v) {
+    v.field("keepdims", keepdims, "whether height and width stay, as extents of 1");
+  }
+};
+
+class GlobalAvgPool2D final : public ReferenceOperator<GlobalAvgPool2D> {
+ public:
+  GlobalAvgPool2D(const GlobalAvgPoolAttrs& attrs, const Shape& input)
+      : positions_(input[1] * input[2]), channels_(input[3]) {
+    info_.output = attrs.keepdims ? Shape{input[0], 1, 1, channels_} : Shape{input[0], channels_};
+    info_.flops_per_row = input.elements_per_row();
+  }
+
+  template <typename T>
+  void reference_forward(const ForwardArgs<T>& args) const {
+    for_chunks(args.output.shape[0], args.context.threads, [&](int64_t n, int64_t begin, int64_t end) {
+      std::array<double, kChannelsPerChunk> sums{};
+      const T* x = args.inputs[0].data + n * positions_ * channels_;
+      for (int64_t p = 0; p < positions_; ++p, x += channels_) {
+        for (int64_t c = begin; c < end; ++c)
+          sums[static_cast<size_t>(c - begin)] += static_cast<double>(x[c]);
+      }
+      T* y = args.output.data + n * channels_;
+      for (int64_t c = begin; c < end; ++c) {
+        y[c] = static_cast<T>(sums[static_cast<size_t>(c - begin)] / static_cast<double>(positions_));
+      }
+    });
+  }
+
+  template <typename T>
+  void reference_backward(const BackwardArgs<T>& args) const {
+    if (args.grad_inputs[0].data == nullptr) return;
+    for_chunks(args.output.shape[0], args.context.threads, [&](int64_t n, int64_t begin, int64_t end) {
+      const T* dy = args.grad_output.data + n * channels_;
+      T* dx = args.grad_inputs[0].data + n * positions_ * channels_;
+      const T share = T{1} / static_cast<T>(positions_);
+      for (int64_t p = 0; p < positions_; ++p, dx += channels_) {
+        for (int64_t c = begin; c < end; ++c) dx[c] = dy[c] * share;
+      }
+    });
+  }
+
+ private:
+  /// body(image, first channel, end channel)
+  template <typename Body>
+  void for_chunks(int64_t images, int threads, const Body& body) const {
+    const int64_t per_image = chunks_of(channels_, kChannelsPerChunk);
+    parallel_for(images * per_image, threads, [&](int64_t chunk, int /*worker*/) {
+      const int64_t begin = chunk % per_image * kChannelsPerChunk;
+      body(chunk / per_image, begin, std::min(channels_, begin + kChannelsPerChunk));
+    });
+  }
+
+  int64_t positions_;
+  int64_t channels_;
+};
+
+Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+  NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<GlobalAvgPoolAttrs>(*request.attributes[0]));
+  NACRE_RETURN_IF_ERROR(check_image_input(request.inputs[0]));
+  return std::unique_ptr<Operator>(std::make_unique<GlobalAvgPool2D>(attrs, request.inputs[0]));
+}
+
+}  // namespace
+
+OpDef global_avg_pool2d_op() {
+  OpDef op;
+  op.name = "GlobalAvgPool2D";
+  op.summary = "The mean of each channel over the whole image.";
+  op.formula =
+      "[N, H, W, C] -> [N, C], or [N, 1, 1, C] with keepdims: y = sum over h, w of x[n, h, w, c] / (H * W). "
+      "Gradient: dx = dy / (H * W).";
+  op.attributes = document_attributes<GlobalAvgPoolAttrs>();
+  op.create = create;
+  op.normalize = normalize_attributes<GlobalAvgPoolAttrs>;
+  return op;
+}
+
+}  // namespace nacre

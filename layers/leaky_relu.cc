@@ -1,0 +1,40 @@
+#include "layers/elementwise.h"
+
+namespace nacre {
+namespace {
+
+struct LeakyReluAttrs {
+  double negative_slope = 0.3;
+
+  template <typename Visitor>
+  void visit(Visitor& v) {
+    v.field("negative_slope", negative_slope, 0.0, 1000.0, "what negative elements are multiplied by");
+  }
+};
+
+struct LeakyRelu {
+  using Attrs = LeakyReluAttrs;
+  explicit LeakyRelu(const Attrs& attrs) : negative_slope(attrs.negative_slope) {}
+
+  template <typename T>
+  [[nodiscard]] T value(T x) const {
+    return x < T{0} ? static_cast<T>(negative_slope) * x : x;
+  }
+  template <typename T>
+  [[nodiscard]] T derivative(T x, T /*y*/) const {
+    return x > T{0} ? T{1} : static_cast<T>(negative_slope);
+  }
+
+  double negative_slope;
+};
+
+}  // namespace
+
+OpDef leaky_relu_op() {
+  return elementwise_op<LeakyRelu>(
+      "LeakyReLU", "Makes negative elements smaller.",
+      "y = x where x >= 0, else negative_slope * x; NaN stays NaN (Maas, Hannun, Ng 2013). Gradient: dx = dy "
+      "where x > 0, else negative_slope * dy.");
+}
+
+}  // namespace nacre
