@@ -216,7 +216,12 @@ TEST(AugmentOption, RoundTrip) {
 TEST(AugmentOption, ErrorsNameTheItemAndWhatIsKnown) {
   for (const char* item : {"",
                            "rotate=3",
-                           "crop=4",
+                           "crop=0",
+                           "crop=-1",
+                           "crop=4.5",
+                           "crop",
+                           "crop=99999999999999999999",
+                           "crop=16385",
                            "flip=1",
                            "brightness",
                            "brightness=",
@@ -244,10 +249,16 @@ TEST(AugmentOption, ErrorsNameTheItemAndWhatIsKnown) {
 }
 
 TEST(AugmentOption, ColourChangesNeedColour) {
-  EXPECT_FALSE(Augmentation::parse("hue=0.1")->check(1).ok());
-  EXPECT_FALSE(Augmentation::parse("saturation=0.5:1.5")->check(1).ok());
-  EXPECT_TRUE(Augmentation::parse("flip,brightness=1,contrast=0.5:1.5")->check(1).ok());
-  EXPECT_TRUE(Augmentation::parse("hue=0.1")->check(3).ok());
+  InputContract grey;
+  grey.height = 8;
+  grey.width = 6;
+  grey.channels = 1;
+  InputContract colour = grey;
+  colour.channels = 3;
+  EXPECT_FALSE(Augmentation::parse("hue=0.1")->check(grey).ok());
+  EXPECT_FALSE(Augmentation::parse("saturation=0.5:1.5")->check(grey).ok());
+  EXPECT_TRUE(Augmentation::parse("flip,brightness=1,contrast=0.5:1.5,crop=2")->check(grey).ok());
+  EXPECT_TRUE(Augmentation::parse("hue=0.1")->check(colour).ok());
 }
 
 }  // namespace
