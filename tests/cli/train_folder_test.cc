@@ -213,7 +213,7 @@ TEST_F(TrainFolderTest, TrainingStartsFromAnothersVariables) {
   const Outcome third = photos("third", {"--init-from", "first"});
   ASSERT_EQ(third.code, 0) << third.err;
   EXPECT_THAT(third.err, AllOf(HasSubstr("2 of 4 variables taken"),
-                               HasSubstr("started anew, for the classes are others: out/bias, out/kernel")));
+                               HasSubstr("started anew, for the classes are others: out/kernel, out/bias")));
   // A network that is another is refused.
   write_model("tiny.json");
   const Outcome other = train("fourth", {"--init-from", "first"});
