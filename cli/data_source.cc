@@ -1,9 +1,12 @@
 #include "cli/data_source.h"
 
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <utility>
+
+#include "train/class_folders.h"
 
 namespace nacre {
 namespace {
@@ -31,10 +34,13 @@ Result<std::shared_ptr<const Dataset>> open_one(const std::string& path, IdxSpli
   if (preferred == IdxSplit::kTest && Dataset::has_idx(path, other)) {
     return Dataset::from_idx(path, other, contract, options);
   }
-  return Status(StatusCode::kBadData,
-                path +
-                    ": is a folder without IDX files; expected train-images-idx3-ubyte and "
-                    "train-labels-idx1-ubyte (plain or .gz), or a CSV list in place of the folder");
+  if (has_class_folders(path)) return Dataset::from_folder(path, contract, options);
+  return Status(
+      StatusCode::kBadData,
+      path +
+          ": is a folder without sub-folders or IDX files; expected a sub-folder of images for each "
+          "class, or train-images-idx3-ubyte and train-labels-idx1-ubyte (plain or .gz), or a CSV "
+          "list in place of the folder");
 }
 
 size_t bytes_of(int64_t mib) {
@@ -43,8 +49,25 @@ size_t bytes_of(int64_t mib) {
 
 }  // namespace
 
+std::optional<double> validation_fraction(const std::string& text) {
+  double fraction = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), fraction);
+  const bool is_number = error != std::errc::invalid_argument && end == text.data() + text.size();
+  return is_number ? std::optional<double>(fraction) : std::nullopt;
+}
+
 Result<TrainingData> open_training_data(const DataRequest& request, const InputContract& contract) {
   TrainingData data;
+  if (const auto fraction = validation_fraction(request.validation); fraction.has_value()) {
+    NACRE_ASSIGN_OR_RETURN(const std::shared_ptr<const Dataset> whole,
+                           open_one(request.data, IdxSplit::kTrain, request, contract, request.labels,
+                                    bytes_of(request.cache_mib)));
+    Result<DatasetParts> parts = Dataset::split(whole, *fraction, request.seed);
+    if (!parts.ok()) return parts.status().at(request.data);
+    data.training = parts->training;
+    data.validation = parts->validation;
+    return data;
+  }
   std::error_code unused;
   const bool has_own =
       fs::is_directory(request.data, unused) && Dataset::has_idx(request.data, IdxSplit::kTest);

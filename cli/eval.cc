@@ -60,7 +60,8 @@ void add_eval_command(CLI::App& app, Command& chosen) {
   command->add_option("FILE", options->file, "a bundle, a checkpoint or a run folder")->required();
   command
       ->add_option("--data", options->data,
-                   "a CSV list (file,label-name,label-number), or a folder of IDX files (its t10k-* ones)")
+                   "a folder with a sub-folder of images for each class, a CSV list "
+                   "(file,label-name,label-number), or a folder of IDX files (its t10k-* ones)")
       ->type_name("PATH")
       ->required();
   command

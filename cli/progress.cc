@@ -43,6 +43,24 @@ std::string progress_line(const StepReport& report) {
   return line;
 }
 
+std::string live_line(const StepReport& report, size_t width) {
+  std::string line = fmt::format("{}/{}  epoch {}  loss {:.4f}  accuracy {:.1f}%", report.step,
+                                 report.total_steps, report.epoch + 1, report.loss, 100 * report.accuracy);
+  if (report.images_per_second > 0) {
+    line += fmt::format("  {} images/s", with_commas(std::llround(report.images_per_second)));
+  }
+  if (report.step < report.total_steps) line += "  " + readable_duration(report.seconds_left) + " left";
+  constexpr size_t kLeastBar = 8;
+  constexpr size_t kMostBar = 30;
+  constexpr size_t kFrame = 3;  // brackets and a blank
+  if (width < line.size() + kFrame + kLeastBar) return line.substr(0, width);
+  const size_t bar = std::min(kMostBar, width - line.size() - kFrame);
+  const double share = static_cast<double>(report.step) / static_cast<double>(report.total_steps);
+  const size_t done = std::min(bar, static_cast<size_t>(share * static_cast<double>(bar)));
+  const std::string head = done < bar ? ">" : "";
+  return "[" + std::string(done, '=') + head + std::string(bar - done - head.size(), ' ') + "] " + line;
+}
+
 Progress::Progress(bool terminal) : terminal_(terminal), shown_(Clock::now()) {}
 
 Progress::~Progress() {
@@ -59,14 +77,15 @@ Status Progress::on_step(const StepReport& report) {
     return {};
   }
   const auto pause = terminal_ ? Clock::duration(kTerminalPause) : Clock::duration(kPlainPause);
-  if (report.step == 1 || Clock::now() - shown_ >= pause) show(progress_line(report), /*stays=*/!terminal_);
+  if (report.step != 1 && Clock::now() - shown_ < pause) return {};
+  // A live line that wraps could not be renewed.
+  show(terminal_ ? live_line(report, terminal_width() - 1) : progress_line(report), /*stays=*/!terminal_);
   return {};
 }
 
 void Progress::show(const std::string& line, bool stays) {
   std::string text = live_ ? "\r\x1b[K" : "";
-  // A live line that wraps could not be renewed.
-  text += stays ? line + "\n" : line.substr(0, terminal_width() - 1);
+  text += line + (stays ? "\n" : "");
   std::fwrite(text.data(), 1, text.size(), stderr);
   std::fflush(stderr);
   live_ = !stays;

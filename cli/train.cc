@@ -16,7 +16,9 @@
 #include "cli/run_folder.h"
 #include "cli/stop_signal.h"
 #include "cli/train_config.h"
+#include "cli/train_init.h"
 #include "cli/train_resume.h"
+#include "cli/train_summary.h"
 #include "serialize/atomic_file.h"
 
 namespace nacre {
@@ -49,57 +51,6 @@ std::string label_lines(const std::vector<std::string>& labels) {
   std::string lines;
   for (const std::string& label : labels) lines += label + "\n";
   return lines;
-}
-
-/// What is odd about the data, and may be meant so.
-void print_notes_on_data(const TrainSettings& settings, const TrainingData& data) {
-  for (const auto& set : {data.training, data.validation}) {
-    if (set == nullptr) continue;
-    for (const std::string& skipped : set->skipped()) print_message("left out: " + skipped);
-  }
-  if (data.training->labels().size() == 1) {
-    print_message("the data has a single class: there is nothing to tell apart");
-  }
-  if (data.validation == nullptr && settings.stop_at_accuracy.has_value()) {
-    print_message("there is no validation data: stop-at-accuracy has no effect");
-  }
-}
-
-std::string describe_start(const TrainSetup& setup, const TrainOptions& options, const TrainingData& data,
-                           uint64_t step) {
-  std::string text = fmt::format(
-      "training {} on {} images of {} classes, {}; {} steps of {} images, {} threads", setup.model.name,
-      with_commas(data.training->size()), data.training->labels().size(),
-      data.validation == nullptr ? "without validation"
-                                 : with_commas(data.validation->size()) + " images for validation",
-      with_commas(total_steps(options, data.training->size())), options.batch_size, options.threads);
-  if (step > 0) text += fmt::format(", going on from step {}", with_commas(static_cast<int64_t>(step)));
-  return text;
-}
-
-std::string describe_end(const RunFolder& folder, const TrainSetup& setup, const TrainOptions& options,
-                         const TrainResult& result, const TrainingState& state, bool went_on) {
-  std::string text;
-  if (!went_on) {
-    text = fmt::format("The run had ended already, after {} steps; raise --epochs or --steps to go on.\n",
-                       with_commas(result.steps));
-  } else {
-    text = fmt::format("Trained {} for {} steps in {}: {} images/s on {} threads.\n", setup.model.name,
-                       with_commas(result.steps), readable_duration(result.training_seconds),
-                       with_commas(static_cast<int64_t>(result.images_per_second)), options.threads);
-  }
-  if (result.reason == StopReason::kReachedAccuracy) {
-    text += fmt::format("Stopped early: validation reached the accuracy asked for, {}.\n",
-                        *options.stop_at_accuracy);
-  }
-  if (state.best_accuracy >= 0) {
-    text += fmt::format("Best validation accuracy: {:.2f}% (step {}).\n", 100 * state.best_accuracy,
-                        with_commas(static_cast<int64_t>(state.best_step)));
-  }
-  const std::string& run = folder.path();
-  text += fmt::format("Run folder: {} (checkpoints, metrics.jsonl, config.json)\n", run);
-  text += fmt::format("Next: nacre export {} --out {}/model.nacre\n", run, run);
-  return text;
 }
 
 /// The message of a run that ended too soon.
@@ -148,7 +99,6 @@ class TrainCommand {
   TrainingData data_;
   TrainOptions options_;
   std::optional<Graph> graph_;
-  std::vector<std::string> notes_;
 };
 
 Status TrainCommand::settle() {
@@ -166,7 +116,7 @@ Status TrainCommand::settle() {
   NACRE_ASSIGN_OR_RETURN(setup_, settle_train_setup(session_, given_, before_));
   NACRE_ASSIGN_OR_RETURN(options_, train_options(setup_.settings, session_.reference));
   folder_ = RunFolder(setup_.settings.out);
-  NACRE_RETURN_IF_ERROR(options_.augmentation.check(setup_.model.input.channels).at("--augment"));
+  NACRE_RETURN_IF_ERROR(options_.augmentation.check(setup_.model.input).at("--augment"));
   return {};
 }
 
@@ -182,7 +132,12 @@ Status TrainCommand::open_run() {
   NACRE_ASSIGN_OR_RETURN(checkpoint_, latest_checkpoint(folder_));
   resuming_ = checkpoint_.has_value();
   if (resuming_) {
-    setup_.labels = checkpoint_->contract.labels;
+    const std::vector<std::string>& labels = checkpoint_->contract.labels;
+    if (!settings.labels.empty() && setup_.labels != labels) {
+      return {StatusCode::kBadData,
+              settings.labels + ": these are not the classes of the run in " + folder_.path()};
+    }
+    setup_.labels = labels;
   } else {
     print_message(folder_.path() + ": there is no checkpoint to go on from: training starts anew");
   }
@@ -196,12 +151,13 @@ Status TrainCommand::open_data() {
   request.validation = settings.validation;
   request.image_root = settings.image_root;
   request.labels = setup_.labels;
+  request.seed = static_cast<uint64_t>(settings.seed);
   request.skip_bad = settings.skip_bad;
   request.cache_mib = settings.cache_mib;
   request.threads = options_.threads;
   NACRE_ASSIGN_OR_RETURN(data_, open_training_data(request, setup_.model.input));
   setup_.labels = data_.training->labels();
-  print_notes_on_data(settings, data_);
+  for (const std::string& line : describe_data(settings, data_)) print_message(line);
   return {};
 }
 
@@ -218,12 +174,16 @@ Status TrainCommand::make_start() {
       Plan::make(*graph_, session_.registry, Shape{contract.height, contract.width, contract.channels},
                  session_.plan_options(Mode::kTraining, batch, options_.threads)));
   const RunStart start{setup_, options_, plan, data_.training};
+  std::vector<std::string> notes;
   if (resuming_) {
-    NACRE_ASSIGN_OR_RETURN(notes_, adapt_checkpoint(session_, start, before_, *checkpoint_));
-    for (const std::string& note : notes_) print_message(note);
+    NACRE_ASSIGN_OR_RETURN(notes, adapt_checkpoint(session_, start, before_, *checkpoint_));
   } else {
     checkpoint_ = first_checkpoint(start);
+    if (const std::string& file = setup_.settings.init_from; !file.empty()) {
+      NACRE_ASSIGN_OR_RETURN(notes, init_from(file, start, *checkpoint_));
+    }
   }
+  for (const std::string& note : notes) print_message(note);
   return {};
 }
 
@@ -267,7 +227,7 @@ Status TrainCommand::train_run() {
                         folder_.path(), result->steps, folder_.path())};
   }
   const bool went_on = static_cast<uint64_t>(result->steps) > first;
-  return print(describe_end(folder_, setup_, options_, *result, checkpoint_->state, went_on));
+  return print(describe_end(folder_, setup_, options_, data_, *result, checkpoint_->state, went_on));
 }
 
 }  // namespace
@@ -277,7 +237,7 @@ void add_train_command(CLI::App& app, Command& chosen) {
   CLI::App* command = app.add_subcommand("train", "train a network on labelled images");
   options->add_to(*command);
   command->footer(
-      "Example: nacre train --model fashion28 --data /usr/share/datasets/fashion-mnist --out runs/fashion\n"
+      "Example: nacre train --model face96 --data photos --validation 0.2 --out runs/photos\n"
       "An option given here wins over --config FILE, that over the model's recipe.");
   command->callback([options, &chosen] {
     chosen = [options](const Session& session) { return TrainCommand(session, options->given()).run(); };

@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "cli/command.h"
+#include "cli/data_source.h"
 #include "engine/file.h"
 #include "layers/strict_json.h"
+#include "train/csv.h"
 
 namespace nacre {
 namespace {
@@ -80,7 +82,9 @@ Result<TrainSetup> settle_train_setup(const Session& session, const GivenOptions
   NACRE_RETURN_IF_ERROR(required(setup.settings.out, "out", "the folder to write the run to"));
   NACRE_RETURN_IF_ERROR(required(model_json.has_value() ? model_json->first : setup.settings.model, "model",
                                  "a preset (see nacre models) or a model file"));
-  NACRE_RETURN_IF_ERROR(required(setup.settings.data, "data", "a CSV list or a folder of IDX files"));
+  NACRE_RETURN_IF_ERROR(
+      required(setup.settings.data, "data",
+               "a folder with a sub-folder of images for each class, a CSV list or a folder of IDX files"));
   std::string where = setup.settings.model;
   if (model_json.has_value()) {
     where = model_json->second;
@@ -91,12 +95,23 @@ Result<TrainSetup> settle_train_setup(const Session& session, const GivenOptions
   NACRE_ASSIGN_OR_RETURN(GivenOptions all, recipe_options(setup.model, where + ": recipe"));
   put_on_top(all, given);
   NACRE_ASSIGN_OR_RETURN(setup.settings, read_settings(all));
+  if (setup.settings.exif_orient) setup.model.input.exif = ExifPolicy::kApply;
+  if (!setup.settings.labels.empty()) {
+    NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes,
+                           read_file(setup.settings.labels, kMaxJsonBytes));
+    NACRE_ASSIGN_OR_RETURN(
+        setup.labels,
+        parse_labels({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, setup.settings.labels));
+  }
   return setup;
 }
 
 std::string config_text(const TrainSetup& setup) {
   TrainSettings settings = setup.settings;
-  for (std::string* path : {&settings.data, &settings.validation, &settings.image_root}) {
+  std::string unused;
+  const bool is_path = !validation_fraction(settings.validation).has_value();
+  for (std::string* path : {&settings.data, is_path ? &settings.validation : &unused, &settings.image_root,
+                            &settings.init_from}) {
     std::error_code error;
     const std::filesystem::path absolute = std::filesystem::absolute(*path, error);
     if (!path->empty() && !error) *path = absolute.lexically_normal().string();

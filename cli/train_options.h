@@ -34,6 +34,8 @@ struct TrainSettings {
   std::string image_root;
   std::string out;
   std::string config;
+  std::string init_from;
+  std::string labels;
   bool resume = false;
   bool force = false;
   bool overwrite = false;
@@ -47,12 +49,17 @@ struct TrainSettings {
   double weight_decay = 0;
   LearningRateSchedule lr_schedule = LearningRateSchedule::kConstant;
   int64_t warmup_steps = 0;
+  double label_smoothing = 0;
+  ClassWeights class_weights = ClassWeights::kNone;
+  double clip_norm = 0;  ///< 0: none
   std::string augment = "none";
+  bool exif_orient = false;
   int64_t seed = 0;
   bool no_shuffle = false;
   int64_t skip_bad = 0;
   int64_t validate_every = 0;
   std::optional<double> stop_at_accuracy;
+  int64_t patience = 0;  ///< 0: none
   int64_t checkpoint_every = 0;
   int64_t keep = 5;
   int64_t threads = 0;  ///< 0: not given
@@ -64,20 +71,30 @@ struct TrainSettings {
     using enum OptionRole;
     v.group("Data");
     v.field("data", kPlace, data, "PATH",
-            "training data: a CSV list (file,label-name,label-number) or a folder of IDX files");
-    v.field(
-        "validation", kPlace, validation, "PATH",
-        "validation data: a CSV list or a folder of IDX files (default: the t10k-* files of --data, if any)");
+            "training data: a folder with a sub-folder of images for each class, a CSV list "
+            "(file,label-name,label-number) or a folder of IDX files");
+    v.field("validation", kPlace, validation, "PATH|X",
+            "validation data: the like, or a fraction such as 0.2 that is split off every class of --data by "
+            "chance "
+            "(default: the t10k-* files of --data, if any)");
     v.field("image-root", kPlace, image_root, "DIR",
             "folder that a CSV's file names start from (default: the CSV's own)");
+    v.field("labels", kSwitch, labels, "FILE",
+            "class names, one a line, in the order of the outputs (default: as the data has them)");
     v.field("skip-bad", kWeights, skip_bad, 0, kMany, "leave out up to N bad lines or images, and list them");
+    v.field("exif-orient", kWeights, exif_orient,
+            "turn images upright as EXIF says, here and wherever the model is used");
     v.field("no-shuffle", kWeights, no_shuffle, "keep the order of the list in every epoch");
     v.field("augment", kWeights, augment, "LIST",
             "random changes to training images: none, or any of "
-            "flip,brightness=0.5,contrast=0.2:2.0,hue=0.08,saturation=0.2:2.0");
+            "flip,brightness=0.5,contrast=0.2:2.0,hue=0.08,saturation=0.2:2.0,crop=4");
     v.group("Model and run folder");
     v.field("model", kPlace, model, "PRESET|FILE",
             "what to train: a preset (see nacre models) or a model file");
+    v.field(
+        "init-from", kPlace, init_from, "FILE",
+        "start from the variables of a checkpoint, run folder or bundle; layers of the size of the number of "
+        "classes start anew when the classes are others");
     v.field("out", kSwitch, out, "RUN", "folder to write the run to");
     v.field("resume", kSwitch, resume, "go on from the run's latest checkpoint");
     v.field("force", kSwitch, force, "with --resume: go on although data or options differ");
@@ -99,12 +116,19 @@ struct TrainSettings {
     v.field("lr-schedule", kWeights, lr_schedule, "how the learning rate goes over the run");
     v.field("warmup-steps", kWeights, warmup_steps, 0, kMany,
             "steps over which the learning rate rises from 0");
+    v.field("label-smoothing", kWeights, label_smoothing, 0.0, 1.0,
+            "share of the target that is spread evenly over all classes, such as 0.1");
+    v.field("class-weights", kWeights, class_weights, "balanced lets every class count the same in the loss");
+    v.field("clip-norm", kWeights, clip_norm, 0.0, 1e9,
+            "scale gradients down to this norm, all together (0: never)");
     v.field("seed", kWeights, seed, 0, INT64_MAX, "number that all randomness comes from");
     v.group("Validation and checkpoints");
     v.field("validate-every", kLength, validate_every, 0, kMany,
             "steps between validations (0: every epoch)");
     v.field("stop-at-accuracy", kLength, stop_at_accuracy, 0.0, 1.0,
             "stop as soon as validation is that accurate, such as 0.9");
+    v.field("patience", kLength, patience, 0, kMany,
+            "stop after N validations without a better accuracy (0: never)");
     v.field("checkpoint-every", kLength, checkpoint_every, 0, kMany,
             "steps between checkpoints (0: every epoch)");
     v.field("keep", kLength, keep, 1, 1000000, "newest checkpoints to keep (the best one stays as well)");

@@ -80,10 +80,11 @@ void adam_update_here(int64_t n, const AdamStep& adam, const float* gradient, fl
   const Vector rate2 = set(1 - adam.beta2);
   const Vector epsilon = set(adam.epsilon);
   const Vector decay = set(adam.weight_decay);
+  const Vector scale = set(adam.gradient_scale);
   const Vector decoupled = set(adam.decoupled_decay);
   for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
     const Vector weight = lanes.load(w);
-    const Vector g = hn::MulAdd(decay, weight, lanes.load(gradient));
+    const Vector g = hn::MulAdd(decay, weight, hn::Mul(scale, lanes.load(gradient)));
     const Vector old_mean = lanes.load(m);
     const Vector mean = hn::MulAdd(rate1, hn::Sub(g, old_mean), old_mean);
     const Vector old_square = lanes.load(v);
@@ -99,9 +100,10 @@ void sgd_update_here(int64_t n, const SgdStep& sgd, const float* gradient, float
   const Vector rate = set(sgd.learning_rate);
   const Vector momentum = set(sgd.momentum);
   const Vector decay = set(sgd.weight_decay);
+  const Vector scale = set(sgd.gradient_scale);
   for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
     const Vector weight = lanes.load(w);
-    const Vector g = hn::MulAdd(decay, weight, lanes.load(gradient));
+    const Vector g = hn::MulAdd(decay, weight, hn::Mul(scale, lanes.load(gradient)));
     Vector step = g;
     if (velocity != nullptr) {
       const Vector speed = hn::MulAdd(momentum, lanes.load(velocity), g);

@@ -20,8 +20,8 @@ void add(int64_t n, const float* a, const float* b, float* y);
 
 /// One step of Adam (Kingma, Ba: "Adam: a method for stochastic optimization", 2015) as TensorFlow computes
 /// it: m += (1 - beta1) (g - m), v += (1 - beta2) (g^2 - v), w -= step m / (sqrt(v) + epsilon), with g =
-/// gradient + weight_decay w. AdamW (Loshchilov, Hutter: "Decoupled weight decay regularization", 2019)
-/// leaves g alone and takes decoupled_decay w from w instead.
+/// gradient_scale gradient + weight_decay w. AdamW (Loshchilov, Hutter: "Decoupled weight decay
+/// regularization", 2019) leaves g alone and takes decoupled_decay w from w instead.
 struct AdamStep {
   float step;  ///< learning rate * sqrt(1 - beta2^t) / (1 - beta1^t), of the step t counted from 1
   float beta1 = 0.9F;
@@ -29,18 +29,20 @@ struct AdamStep {
   float epsilon = 1e-8F;
   float weight_decay = 0;
   float decoupled_decay = 0;  ///< learning rate * weight decay
+  float gradient_scale = 1;   ///< of clipping
 };
 void adam_update(int64_t n, const AdamStep& adam, const float* gradient, float* w, float* m, float* v);
 
-/// One step of gradient descent, with g = gradient + weight_decay w. Without momentum (velocity is null):
-/// w -= learning_rate g. With it: velocity = momentum velocity + g; w -= learning_rate velocity, or with
-/// Nesterov's look-ahead (Sutskever et al.: "On the importance of initialization and momentum in deep
-/// learning", 2013) w -= learning_rate (momentum velocity + g).
+/// One step of gradient descent, with g = gradient_scale gradient + weight_decay w. Without momentum
+/// (velocity is null): w -= learning_rate g. With it: velocity = momentum velocity + g; w -= learning_rate
+/// velocity, or with Nesterov's look-ahead (Sutskever et al.: "On the importance of initialization and
+/// momentum in deep learning", 2013) w -= learning_rate (momentum velocity + g).
 struct SgdStep {
   float learning_rate;
   float momentum = 0;
   float weight_decay = 0;
   bool nesterov = false;
+  float gradient_scale = 1;  ///< of clipping
 };
 void sgd_update(int64_t n, const SgdStep& sgd, const float* gradient, float* w, float* velocity);
 

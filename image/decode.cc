@@ -7,6 +7,7 @@
 #include "engine/file.h"
 #include "image/file_type.h"
 #include "image/jpeg.h"
+#include "image/peek.h"
 #include "image/png.h"
 
 namespace nacre {
@@ -27,22 +28,13 @@ Result<Image> decode_image(std::span<const std::byte> encoded, const InputContra
         StatusCode::kUnsupported,
         "the input contract asks for " + std::to_string(contract.channels) + " channels; images have 1 or 3");
   }
-  if (encoded.empty()) return Status(StatusCode::kBadData, "is empty, not a JPEG or PNG");
   if (encoded.size() > limits.max_encoded_bytes) {
     return Status(StatusCode::kLimit,
                   "is larger than the limit of " + std::to_string(limits.max_encoded_bytes) + " bytes");
   }
-  const DetectedType detected = detect_file_type(encoded);
-  switch (detected.type) {
-    case FileType::kJpeg:
-      return decode_jpeg(encoded, contract, limits);
-    case FileType::kPng:
-      return decode_png(encoded, contract, limits);
-    case FileType::kOther:
-      break;
-  }
-  const std::string name(detected.name.empty() ? std::string_view("of an unknown type") : detected.name);
-  return Status(StatusCode::kBadData, "is " + name + ", not a JPEG or PNG");
+  NACRE_RETURN_IF_ERROR(check_image_type(encoded));
+  return detect_file_type(encoded).type == FileType::kJpeg ? decode_jpeg(encoded, contract, limits)
+                                                           : decode_png(encoded, contract, limits);
 }
 
 Status load_image(const std::string& path, const InputContract& contract, float* out,

@@ -4,6 +4,8 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -11,10 +13,11 @@ namespace nacre {
 namespace {
 
 constexpr const char* kKnown =
-    "known are flip, brightness=D, contrast=LOW:HIGH, hue=D, saturation=LOW:HIGH, or none";
+    "known are flip, brightness=D, contrast=LOW:HIGH, hue=D, saturation=LOW:HIGH, crop=PIXELS, or none";
 constexpr float kMaxHue = 0.5F;
+constexpr int64_t kMaxCrop = 1 << 14;
 // The numbers of the stream, one for each kind of change.
-enum Draw : uint64_t { kFlip, kBrightness, kContrast, kHue, kSaturation };
+enum Draw : uint64_t { kFlip, kBrightness, kContrast, kHue, kSaturation, kCropRow, kCropColumn };
 constexpr size_t kRgb = 3;
 
 Status bad_item(std::string_view item, const std::string& reason) {
@@ -47,6 +50,12 @@ Status parse_range(std::string_view item, std::string_view value, std::optional<
   return {};
 }
 
+Status parse_crop(std::string_view item, std::string_view value, int64_t& out) {
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out);
+  if (error == std::errc() && end == value.data() + value.size() && out >= 1 && out <= kMaxCrop) return {};
+  return bad_item(item, "expected a number of pixels from 1 to " + std::to_string(kMaxCrop) + " after '='");
+}
+
 std::string text_of(float value) {
   std::array<char, 32> buffer{};
   const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value);
@@ -61,6 +70,14 @@ std::string text_of(const FactorRange& range) {
 float draw(const RandomStream& random, Draw which, float low, float high) {
   const float value = low + random.uniform(which) * (high - low);
   return value < high ? value : std::nextafter(high, low);
+}
+
+// Uniform among -most, ..., most.
+int64_t draw_shift(const RandomStream& random, Draw which, int64_t most) {
+  // In double the product stays below 2 most + 1.
+  return static_cast<int64_t>(static_cast<double>(random.uniform(which)) *
+                              static_cast<double>(2 * most + 1)) -
+         most;
 }
 
 // Runs `body(r, g, b, count)` on blocks of pixels taken apart into planes: loops over planes vectorise, those
@@ -126,6 +143,8 @@ Result<Augmentation> Augmentation::parse(std::string_view text) {
       NACRE_RETURN_IF_ERROR(parse_delta(item, value, kMaxHue, result.hue));
     } else if (name == "saturation") {
       NACRE_RETURN_IF_ERROR(parse_range(item, value, result.saturation));
+    } else if (name == "crop") {
+      NACRE_RETURN_IF_ERROR(parse_crop(item, value, result.crop));
     } else {
       return bad_item(item, "unknown");
     }
@@ -142,14 +161,22 @@ std::string Augmentation::to_string() const {
   if (contrast) add("contrast=" + text_of(*contrast));
   if (hue) add("hue=" + text_of(*hue));
   if (saturation) add("saturation=" + text_of(*saturation));
+  if (crop > 0) add("crop=" + std::to_string(crop));
   return text.empty() ? "none" : text;
 }
 
-Status Augmentation::check(int64_t channels) const {
-  if (channels == static_cast<int64_t>(kRgb) || (!hue && !saturation)) return {};
-  return {StatusCode::kUsage, std::string("augmentation '") + (hue ? "hue" : "saturation") +
-                                  "': needs colour images of 3 channels, the network takes " +
-                                  std::to_string(channels)};
+Status Augmentation::check(const InputContract& input) const {
+  if (input.channels != static_cast<int64_t>(kRgb) && (hue || saturation)) {
+    return {StatusCode::kUsage, std::string("augmentation '") + (hue ? "hue" : "saturation") +
+                                    "': needs colour images of 3 channels, the network takes " +
+                                    std::to_string(input.channels)};
+  }
+  if (crop > 0 && crop >= std::min(input.height, input.width)) {
+    return {StatusCode::kUsage, "augmentation 'crop': " + std::to_string(crop) +
+                                    " pixels would leave nothing of images of " +
+                                    std::to_string(input.width) + "x" + std::to_string(input.height)};
+  }
+  return {};
 }
 
 bool Augmentation::any() const {
@@ -181,6 +208,10 @@ void augment(const Augmentation& augmentation, const RandomStream& random, float
     const FactorRange& range = *augmentation.saturation;
     adjust_saturation(image, pixels, draw(random, kSaturation, range.low, range.high));
   }
+  if (augmentation.crop > 0) {
+    shift_image(image, height, width, channels, draw_shift(random, kCropRow, augmentation.crop),
+                draw_shift(random, kCropColumn, augmentation.crop));
+  }
 }
 
 void flip_left_right(float* image, int64_t height, int64_t width, int64_t channels) {
@@ -188,6 +219,26 @@ void flip_left_right(float* image, int64_t height, int64_t width, int64_t channe
     float* left = image + y * width * channels;
     float* right = left + (width - 1) * channels;
     for (; left < right; left += channels, right -= channels) std::swap_ranges(left, left + channels, right);
+  }
+}
+
+void shift_image(float* image, int64_t height, int64_t width, int64_t channels, int64_t dy, int64_t dx) {
+  const int64_t row = width * channels;
+  const int64_t kept = (width - std::abs(dx)) * channels;
+  const int64_t from = std::max<int64_t>(-dx, 0) * channels;
+  const int64_t to = std::max<int64_t>(dx, 0) * channels;
+  // Rows in the order in which none is overwritten before it was moved.
+  for (int64_t k = 0; k < height; ++k) {
+    const int64_t y = dy > 0 ? height - 1 - k : k;
+    float* target = image + y * row;
+    if (y - dy < 0 || y - dy >= height) {
+      std::fill_n(target, row, 0.0F);
+      continue;
+    }
+    const float* source = image + (y - dy) * row;
+    std::memmove(target + to, source + from, static_cast<size_t>(kept) * sizeof(float));
+    std::fill_n(target, to, 0.0F);
+    std::fill_n(target + to + kept, row - to - kept, 0.0F);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "engine/input_contract.h"
 #include "engine/random.h"
 #include "engine/status.h"
 
@@ -26,14 +27,17 @@ struct Augmentation {
   std::optional<FactorRange> contrast;  ///< 0 <= low < high
   std::optional<float> hue;  ///< d in [0, 0.5]: turns the hue by a share of the circle from [-d, d)
   std::optional<FactorRange> saturation;  ///< 0 <= low < high
+  int64_t crop =
+      0;  ///< puts so many rows and columns of zeros around the image and cuts its size out anywhere
 
-  /// Reads `flip,brightness=0.5,contrast=0.2:2.0,hue=0.08,saturation=0.2:2.0`, any part of it, or `none`.
-  /// kUsage names the item that is wrong and lists those that are known.
+  /// Reads `flip,brightness=0.5,contrast=0.2:2.0,hue=0.08,saturation=0.2:2.0,crop=4`, any part of it, or
+  /// `none`. kUsage names the item that is wrong and lists those that are known.
   static Result<Augmentation> parse(std::string_view text);
   /// What parse() reads back to an equal value; "none" when nothing is on.
   [[nodiscard]] std::string to_string() const;
-  /// kUsage when hue or saturation is asked of images that have not 3 channels.
-  [[nodiscard]] Status check(int64_t channels) const;
+  /// kUsage when hue or saturation is asked of images that have not 3 channels, or a crop that could leave
+  /// nothing of an image.
+  [[nodiscard]] Status check(const InputContract& input) const;
   /// True when anything is on.
   [[nodiscard]] bool any() const;
   [[nodiscard]] bool operator==(const Augmentation&) const = default;
@@ -44,7 +48,7 @@ RandomStream augment_stream(uint64_t seed, int64_t epoch, int64_t sample);
 
 /// Changes `image` [height, width, channels] in place. A pure function of its arguments: number k of `random`
 /// belongs to the k-th kind of change, so turning one off leaves the others as they were. Requires
-/// check(channels).
+/// check() of a contract with this size.
 void augment(const Augmentation& augmentation, const RandomStream& random, float* image, int64_t height,
              int64_t width, int64_t channels);
 
@@ -54,6 +58,9 @@ void augment(const Augmentation& augmentation, const RandomStream& random, float
 
 /// Mirrors every row.
 void flip_left_right(float* image, int64_t height, int64_t width, int64_t channels);
+/// Moves the image down by `dy` and right by `dx` (up and left when negative; |dy| < height, |dx| < width);
+/// zeros come in.
+void shift_image(float* image, int64_t height, int64_t width, int64_t channels, int64_t dy, int64_t dx);
 /// x + delta.
 void adjust_brightness(float* image, int64_t count, float delta);
 /// (x - m) * factor + m, where m is the mean of the channel over the image. channels is 1 or 3.

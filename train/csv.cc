@@ -10,7 +10,6 @@ namespace nacre {
 namespace {
 
 constexpr size_t kMaxLineBytes = size_t{64} << 10;
-constexpr int32_t kMaxClasses = 65536;
 constexpr size_t kFields = 3;
 constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
 
@@ -67,13 +66,6 @@ Status check_line(std::string_view line) {
                  " of the line");
     }
   }
-  return {};
-}
-
-Status check_label_name(std::string_view name) {
-  if (name.empty()) return bad("the class name is empty");
-  if (!is_utf8(name)) return bad("the class name is not UTF-8");
-  if (name.find('\t') != std::string_view::npos) return bad("the class name holds a tab");
   return {};
 }
 
@@ -147,7 +139,7 @@ class ListBuilder {
                  ", expected file,label-name,label-number");
     }
     if (fields[0].empty()) return bad("the file name is empty");
-    NACRE_RETURN_IF_ERROR(check_label_name(fields[1]));
+    NACRE_RETURN_IF_ERROR(check_class_name(fields[1]));
     int32_t number = 0;
     if (!parse_number(fields[2], number))
       return bad("the label number " + quote(fields[2]) + " is not a number");
@@ -219,6 +211,15 @@ class ListBuilder {
 
 }  // namespace
 
+Status check_class_name(std::string_view name) {
+  if (name.empty()) return bad("the class name is empty");
+  if (!is_utf8(name)) return bad("the class name is not UTF-8");
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  if (std::any_of(name.begin(), name.end(), is_control))
+    return bad("the class name holds a control character");
+  return {};
+}
+
 Status BadRows::add(int64_t line, const Status& error) {
   if (static_cast<int64_t>(listed_.size()) < allowed_) {
     listed_.emplace(line, error.message());
@@ -226,7 +227,7 @@ Status BadRows::add(int64_t line, const Status& error) {
   }
   if (allowed_ == 0) return error;
   return {error.code(),
-          error.message() + " (after " + std::to_string(allowed_) + " bad rows that were skipped)"};
+          error.message() + " (after " + std::to_string(allowed_) + " bad ones that were skipped)"};
 }
 
 std::vector<std::string> BadRows::messages() const {
@@ -262,7 +263,7 @@ Result<std::vector<std::string>> parse_labels(std::string_view text, const std::
     const std::string_view line = take_line(text);
     const std::string place = name + ":" + std::to_string(line_number);
     Status status = check_line(line);
-    if (status.ok()) status = check_label_name(line);
+    if (status.ok()) status = check_class_name(line);
     if (!status.ok()) return status.at(place);
     if (const auto [first, added] = seen.emplace(line, line_number); !added) {
       return bad("class " + quote(line) + " is also in line " + std::to_string(first->second)).at(place);

@@ -10,11 +10,17 @@
 
 namespace nacre {
 
-/// Bad rows that are left out, up to a number.
+/// The most classes that there may be.
+inline constexpr int32_t kMaxClasses = 65536;
+
+/// kBadData unless `name` can be a class name: UTF-8 without control characters, not empty.
+Status check_class_name(std::string_view name);
+
+/// Bad rows of a list, or bad files of a folder, that are left out, up to a number.
 class BadRows {
  public:
   explicit BadRows(int64_t allowed) : allowed_(allowed) {}
-  /// Success when one more bad row is allowed: it is listed; otherwise gives the error back, saying how many
+  /// Success when one more bad one is allowed: it is listed; otherwise gives the error back, saying how many
   /// went before.
   Status add(int64_t line, const Status& error);
   /// The messages of all that were left out, in the order of the lines.

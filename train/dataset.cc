@@ -1,21 +1,17 @@
 #include "train/dataset.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 #include <filesystem>
 #include <span>
 #include <utility>
 
 #include "engine/file.h"
-#include "engine/parallel.h"
 #include "engine/shape.h"
+#include "train/class_folders.h"
 #include "train/csv.h"
-#include "train/dataset_cache.h"
 #include "train/dataset_digest.h"
+#include "train/dataset_state.h"
 #include "train/idx.h"
 
 namespace nacre {
@@ -32,76 +28,9 @@ std::string_view as_text(const std::vector<std::byte>& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-struct ListedFile {
-  std::string path;
-  int64_t size = 0;
-  int64_t modified_seconds = 0;
-  int64_t modified_nanoseconds = 0;
-};
-
-// What the file system says of the file now; `gone` words the case that it is not there.
-Result<ListedFile> look_up(const std::string& path, const char* gone) {
-  struct stat info {};
-  if (stat(path.c_str(), &info) != 0) {
-    const int error = errno;
-    if (error == ENOENT || error == ENOTDIR || error == ENAMETOOLONG || error == ELOOP)
-      return bad(gone).at(path);
-    return Status(StatusCode::kIo, path + ": " + std::strerror(error));
-  }
-  if (S_ISDIR(info.st_mode)) return bad("is a folder, expected an image file").at(path);
-  if (!S_ISREG(info.st_mode)) return bad("is not a regular file").at(path);
-  if (info.st_size == 0) return bad("is empty").at(path);
-  return ListedFile{path, info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
-}
-
-bool same_file(const ListedFile& a, const ListedFile& b) {
-  return a.size == b.size && a.modified_seconds == b.modified_seconds &&
-         a.modified_nanoseconds == b.modified_nanoseconds;
-}
-
 std::string root_of(const std::string& csv, const DatasetOptions& options) {
   return options.image_root.empty() ? std::filesystem::path(csv).parent_path().string() : options.image_root;
 }
-
-// Repeats the one channel of grey pictures.
-std::vector<uint8_t> grey_to_rgb(std::span<const uint8_t> grey) {
-  std::vector<uint8_t> rgb(grey.size() * 3);
-  for (size_t i = 0; i < grey.size(); ++i) rgb[3 * i] = rgb[3 * i + 1] = rgb[3 * i + 2] = grey[i];
-  return rgb;
-}
-
-// Pictures in memory: [N, height, width, channels].
-struct Pictures {
-  std::shared_ptr<const void> owner;
-  std::span<const uint8_t> pixels;
-  int64_t height = 0;
-  int64_t width = 0;
-  int64_t channels = 0;
-  std::string what;
-
-  [[nodiscard]] size_t bytes_each() const { return static_cast<size_t>(height * width * channels); }
-
-  [[nodiscard]] Image at(int64_t i, int64_t wanted_channels) const {
-    const std::span<const uint8_t> own = pixels.subspan(static_cast<size_t>(i) * bytes_each(), bytes_each());
-    if (channels == wanted_channels) return {height, width, channels, {own.begin(), own.end()}};
-    return {height, width, wanted_channels, grey_to_rgb(own)};
-  }
-
-  [[nodiscard]] Status check(const InputContract& contract) const {
-    if (channels != contract.channels && !(channels == 1 && contract.channels == 3)) {
-      return bad("the pictures have " + std::to_string(channels) + " channels, the network takes " +
-                 std::to_string(contract.channels))
-          .at(what);
-    }
-    if (contract.resize == ResizePolicy::kExact && (height != contract.height || width != contract.width)) {
-      return bad("the pictures have " + std::to_string(height) + "x" + std::to_string(width) +
-                 " pixels, the network takes exactly " + std::to_string(contract.height) + "x" +
-                 std::to_string(contract.width))
-          .at(what);
-    }
-    return {};
-  }
-};
 
 const char* prefix_of(IdxSplit split) {
   return split == IdxSplit::kTrain ? "train" : "t10k";
@@ -134,102 +63,6 @@ Status check_classes(const std::vector<int32_t>& classes, size_t count, const st
 
 }  // namespace
 
-struct Dataset::State {
-  InputContract contract;
-  DatasetOptions options;
-  std::vector<int32_t> classes;
-  std::vector<std::string> skipped;
-  std::string digest;
-  std::unique_ptr<ImageCache> cache;
-
-  std::vector<ListedFile> files;  // of a CSV; otherwise there are pictures
-  Pictures pictures;
-
-  [[nodiscard]] std::string name(int64_t i) const {
-    return files.empty() ? pictures.what + "[" + std::to_string(i) + "]" : files[static_cast<size_t>(i)].path;
-  }
-
-  [[nodiscard]] bool has_contract_size(const Image& image) const {
-    return image.height == contract.height && image.width == contract.width;
-  }
-
-  [[nodiscard]] Result<Image> decode_file(const ListedFile& listed) const {
-    NACRE_ASSIGN_OR_RETURN(const ListedFile now,
-                           look_up(listed.path, "was deleted after the list was opened"));
-    if (!same_file(listed, now)) return bad("was changed after the list was opened").at(listed.path);
-    NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes,
-                           read_file(listed.path, options.limits.max_encoded_bytes));
-    if (static_cast<int64_t>(bytes.size()) != listed.size) {
-      return bad("was changed after the list was opened").at(listed.path);
-    }
-    Result<Image> image = decode_image(bytes, contract, options.limits);
-    if (!image.ok()) return image.status().at(listed.path);
-    return image;
-  }
-
-  Status read(int64_t i, float* out) const {
-    const CacheEntry* cached = cache->find(i);
-    if (cached != nullptr && cached->input.empty()) return convert(cached->image, i, out);
-    if (cached != nullptr) {
-      std::copy(cached->input.begin(), cached->input.end(), out);
-      return {};
-    }
-    if (files.empty()) {
-      const Image image = pictures.at(i, contract.channels);
-      NACRE_RETURN_IF_ERROR(convert(image, i, out));
-      // Pictures of the right size are in memory already.
-      if (!has_contract_size(image)) keep_input(i, out);
-      return {};
-    }
-    NACRE_ASSIGN_OR_RETURN(Image image, decode_file(files[static_cast<size_t>(i)]));
-    NACRE_RETURN_IF_ERROR(convert(image, i, out));
-    if (!has_contract_size(image)) {
-      keep_input(i, out);
-    } else if (cache->reserve(image.pixels.size())) {
-      image.pixels.shrink_to_fit();
-      cache->put(i, std::make_unique<const CacheEntry>(CacheEntry{std::move(image), {}}));
-    }
-    return {};
-  }
-
-  Status convert(const Image& image, int64_t i, float* out) const {
-    const Status status = image_to_input(image, contract, out);
-    return status.ok() ? status : status.at(name(i));
-  }
-
-  void keep_input(int64_t i, const float* out) const {
-    const auto count = static_cast<size_t>(contract.height * contract.width * contract.channels);
-    if (!cache->reserve(count * sizeof(float))) return;
-    cache->put(i, std::make_unique<const CacheEntry>(CacheEntry{{}, std::vector<float>(out, out + count)}));
-  }
-
-  // Leaves out the rows whose images do not decode, as far as `bad_rows` allows.
-  Status drop_undecodable(const std::string& csv, std::vector<CsvRow>& rows, BadRows& bad_rows) {
-    std::vector<Status> results(rows.size());
-    parallel_for(static_cast<int64_t>(rows.size()), options.threads, [&](int64_t i, int) {
-      const Result<Image> image = decode_file(files[static_cast<size_t>(i)]);
-      std::vector<float> input(static_cast<size_t>(contract.height * contract.width * contract.channels));
-      results[static_cast<size_t>(i)] = image.ok() ? convert(*image, i, input.data()) : image.status();
-    });
-    size_t kept = 0;
-    for (size_t i = 0; i < rows.size(); ++i) {
-      if (!results[i].ok()) {
-        NACRE_RETURN_IF_ERROR(
-            bad_rows.add(rows[i].line, results[i].at(csv + ":" + std::to_string(rows[i].line))));
-        continue;
-      }
-      if (kept != i) {
-        rows[kept] = std::move(rows[i]);
-        files[kept] = std::move(files[i]);
-      }
-      ++kept;
-    }
-    rows.resize(kept);
-    files.resize(kept);
-    return {};
-  }
-};
-
 Dataset::Dataset(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Dataset::~Dataset() = default;
 
@@ -252,6 +85,16 @@ Result<std::shared_ptr<const Dataset>> Dataset::finish_pictures(std::unique_ptr<
   return finish(std::move(state));
 }
 
+Result<std::shared_ptr<const Dataset>> Dataset::finish_files(std::unique_ptr<State> state,
+                                                             std::vector<ListedImage> images,
+                                                             BadRows& bad_rows, const std::string& what) {
+  if (state->options.skip_bad > 0) NACRE_RETURN_IF_ERROR(state->drop_undecodable(images, bad_rows));
+  if (images.empty()) return bad("no good image is left").at(what);
+  state->skipped = bad_rows.messages();
+  state->take(std::move(images));
+  return finish(std::move(state));
+}
+
 Result<std::shared_ptr<const Dataset>> Dataset::from_csv(const std::string& path,
                                                          const InputContract& contract,
                                                          const DatasetOptions& options) {
@@ -264,32 +107,29 @@ Result<std::shared_ptr<const Dataset>> Dataset::from_csv(const std::string& path
   state->contract.labels = options.labels.empty() ? list.labels : options.labels;
   state->options = options;
   const std::filesystem::path root = root_of(path, options);
-  std::vector<CsvRow> rows;
+  std::vector<ListedImage> images;
   for (CsvRow& row : list.rows) {
+    const std::string where = path + ":" + std::to_string(row.line);
     Result<ListedFile> file = look_up((root / row.file).string(), "no such file");
-    if (!file.ok()) {
-      NACRE_RETURN_IF_ERROR(bad_rows.add(row.line, file.status().at(path + ":" + std::to_string(row.line))));
-      continue;
+    if (file.ok()) {
+      images.push_back({row.line, where, std::move(row.file), row.label, std::move(*file)});
+    } else {
+      NACRE_RETURN_IF_ERROR(bad_rows.add(row.line, file.status().at(where)));
     }
-    state->files.push_back(std::move(*file));
-    rows.push_back(std::move(row));
   }
-  if (options.skip_bad > 0) {
-    NACRE_RETURN_IF_ERROR(state->drop_undecodable(path, rows, bad_rows));
-  }
-  if (rows.empty()) return bad("no good row is left").at(path);
-  state->skipped = bad_rows.messages();
+  return finish_files(std::move(state), std::move(images), bad_rows, path);
+}
 
-  DatasetDigest digest;
-  digest.add_all(state->contract.labels);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    state->classes.push_back(rows[i].label);
-    digest.add(rows[i].file);
-    digest.add(rows[i].label);
-    digest.add(state->files[i].size);
-  }
-  state->digest = digest.hex();
-  return finish(std::move(state));
+Result<std::shared_ptr<const Dataset>> Dataset::from_folder(const std::string& folder,
+                                                            const InputContract& contract,
+                                                            const DatasetOptions& options) {
+  BadRows bad_rows(options.skip_bad);
+  NACRE_ASSIGN_OR_RETURN(ClassFolders folders, list_class_folders(folder, options.labels, bad_rows));
+  auto state = std::make_unique<State>();
+  state->contract = contract;
+  state->contract.labels = std::move(folders.labels);
+  state->options = options;
+  return finish_files(std::move(state), std::move(folders.images), bad_rows, folder);
 }
 
 Result<std::shared_ptr<const Dataset>> Dataset::from_pixels(
@@ -350,6 +190,11 @@ const std::vector<std::string>& Dataset::labels() const {
 }
 int32_t Dataset::label(int64_t i) const {
   return state_->classes[static_cast<size_t>(i)];
+}
+std::vector<int64_t> Dataset::class_counts() const {
+  std::vector<int64_t> counts(labels().size(), 0);
+  for (const int32_t label : state_->classes) ++counts[static_cast<size_t>(label)];
+  return counts;
 }
 std::string Dataset::name(int64_t i) const {
   return state_->name(i);

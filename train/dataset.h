@@ -9,11 +9,30 @@
 #include "engine/input_contract.h"
 #include "engine/status.h"
 #include "image/decode.h"
+#include "image/peek.h"
 
 namespace nacre {
 
 /// Which half of an IDX folder: `train-*` or `t10k-*`.
 enum class IdxSplit : uint8_t { kTrain, kTest };
+
+class BadRows;
+class Dataset;
+struct ListedImage;
+
+/// Two parts that together are a data set.
+struct DatasetParts {
+  std::shared_ptr<const Dataset> training;
+  std::shared_ptr<const Dataset> validation;
+};
+
+/// Which sizes images have, by what their files declare.
+struct SizeSurvey {
+  int64_t looked_at = 0;  ///< images whose size was found; the rest says nothing when it is 0
+  ImageSize smallest;     ///< by number of pixels
+  ImageSize largest;
+  bool keeps_ratio = true;  ///< all have the shape of the network's input
+};
 
 struct DatasetOptions {
   /// Folder that relative file names of a CSV start from; empty: the CSV's own folder.
@@ -21,9 +40,9 @@ struct DatasetOptions {
   /// Class names in the order of the outputs. Empty: taken from the data. Give the training set's names when
   /// reading a validation set: a label outside them is then an error.
   std::vector<std::string> labels;
-  /// Up to this many bad CSV rows are left out and listed by skipped(); one more is an error. When it is not
-  /// 0, every image is decoded once while opening, so that an image which does not decode counts as a bad row
-  /// too.
+  /// Up to this many bad CSV rows or bad files of a folder are left out and listed by skipped(); one more is
+  /// an error. When it is not 0, every image is decoded once while opening, so that an image which does not
+  /// decode counts as a bad row too.
   int64_t skip_bad = 0;
   /// Bytes of decoded images kept in memory.
   size_t cache_bytes = size_t{1} << 30;
@@ -42,6 +61,11 @@ class Dataset {
                                                          const InputContract& contract,
                                                          const DatasetOptions& options = {});
 
+  /// Opens a folder with one sub-folder per class (train/class_folders.h).
+  static Result<std::shared_ptr<const Dataset>> from_folder(const std::string& folder,
+                                                            const InputContract& contract,
+                                                            const DatasetOptions& options = {});
+
   /// Opens one split of a folder of IDX files (train/idx.h), plain or gzip. Class names: options.labels, else
   /// the lines of `labels.txt` in the folder, else the numbers "0", "1", ... up to the largest label there
   /// is. Grey pictures serve a contract of 3 channels by repeating the channel; colour ones do not serve a
@@ -58,6 +82,13 @@ class Dataset {
       std::vector<int32_t> classes, std::vector<std::string> names, const InputContract& contract,
       const std::string& what = "pixels", const DatasetOptions& options = {});
 
+  /// Splits a set by chance, but class by class: of each class `fraction` (0 to 1, rounded) goes to
+  /// validation, and at least one image stays for training. Which images is a function of the order of the
+  /// list, fraction and seed. The parts keep the order of the list and share the whole's cache. kBadData when
+  /// nothing is left for validation.
+  static Result<DatasetParts> split(const std::shared_ptr<const Dataset>& whole, double fraction,
+                                    uint64_t seed);
+
   /// True when `folder` holds the images file of the split, plain or gzip.
   static bool has_idx(const std::string& folder, IdxSplit split);
 
@@ -71,16 +102,22 @@ class Dataset {
   [[nodiscard]] const std::vector<std::string>& labels() const;
   /// The class of image i, in [0, labels().size()).
   [[nodiscard]] int32_t label(int64_t i) const;
+  /// How many images each class has.
+  [[nodiscard]] std::vector<int64_t> class_counts() const;
   /// The name of image i for messages: its path, or `FILE[i]`.
   [[nodiscard]] std::string name(int64_t i) const;
   /// The contract it was opened with, with `labels` filled in.
   [[nodiscard]] const InputContract& contract() const;
-  /// Bad rows that were left out, each `FILE:LINE: reason`, in the order of the file.
+  /// Bad ones that were left out, each `FILE[:LINE]: reason`, in the order of the list.
   [[nodiscard]] const std::vector<std::string>& skipped() const;
-  /// 32 hexadecimal digits (XXH3, 128 bits) of what is listed: class names, and for a CSV each file's name as
-  /// written, its label and its size; for pixels their shape, labels and bytes. Equal lists have equal
-  /// digests wherever they lie.
+  /// 32 hexadecimal digits (XXH3, 128 bits) of what is listed: class names, and of files each one's name as
+  /// the list has it, its label and its size; for pixels their shape, labels and bytes. Equal lists have
+  /// equal digests wherever they lie.
   [[nodiscard]] const std::string& digest() const;
+
+  /// Looks at up to `most` images, evenly spread, for the sizes that they declare (of a part: at those of the
+  /// whole). Files that cannot be read are passed over.
+  [[nodiscard]] SizeSurvey survey_sizes(int64_t most) const;
 
   /// Floats of one image: height * width * channels of the contract.
   [[nodiscard]] int64_t image_floats() const;
@@ -96,6 +133,11 @@ class Dataset {
   explicit Dataset(std::unique_ptr<State> state);
   static Result<std::shared_ptr<const Dataset>> finish(std::unique_ptr<State> state);
   static Result<std::shared_ptr<const Dataset>> finish_pictures(std::unique_ptr<State> state);
+  static Result<std::shared_ptr<const Dataset>> finish_files(std::unique_ptr<State> state,
+                                                             std::vector<ListedImage> images,
+                                                             BadRows& bad_rows, const std::string& what);
+  static Result<std::shared_ptr<const Dataset>> part(const std::shared_ptr<const Dataset>& whole,
+                                                     std::vector<int64_t> members);
 
   std::unique_ptr<State> state_;
 };

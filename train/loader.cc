@@ -41,17 +41,24 @@ Status check_options(const Dataset& data, const LoaderOptions& options, int64_t 
                  " of an epoch from 0, found " + std::to_string(options.start_batch) + " of " +
                  std::to_string(options.start_epoch));
   }
-  return options.augmentation.check(data.contract().channels);
+  return options.augmentation.check(data.contract());
 }
 
 }  // namespace
 
-std::vector<int64_t> epoch_order(int64_t size, bool shuffle, uint64_t seed, int64_t epoch) {
+std::vector<int64_t> shuffled(int64_t size, const RandomStream& random) {
   std::vector<int64_t> order(static_cast<size_t>(size));
   std::iota(order.begin(), order.end(), int64_t{0});
-  if (!shuffle) return order;
-  const RandomStream random(seed, hash_name(std::string_view("shuffle")), static_cast<uint64_t>(epoch));
   for (uint64_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i - 1, i)]);
+  return order;
+}
+
+std::vector<int64_t> epoch_order(int64_t size, bool shuffle, uint64_t seed, int64_t epoch) {
+  if (shuffle) {
+    return shuffled(size, {seed, hash_name(std::string_view("shuffle")), static_cast<uint64_t>(epoch)});
+  }
+  std::vector<int64_t> order(static_cast<size_t>(size));
+  std::iota(order.begin(), order.end(), int64_t{0});
   return order;
 }
 

@@ -37,8 +37,11 @@ struct Batch {
   std::span<const int64_t> samples;  ///< [n], the images' numbers in the dataset
 };
 
-/// The order in which an epoch visits `size` images: a permutation drawn by Fisher and Yates's method from
-/// (seed, epoch), or 0, 1, 2, ... when `shuffle` is false.
+/// 0, 1, ..., size - 1 in an order drawn by Fisher and Yates's method.
+std::vector<int64_t> shuffled(int64_t size, const RandomStream& random);
+
+/// The order in which an epoch visits `size` images: shuffled() by (seed, epoch), or 0, 1, 2, ... when
+/// `shuffle` is false.
 std::vector<int64_t> epoch_order(int64_t size, bool shuffle, uint64_t seed, int64_t epoch);
 
 /// Makes batches in the background, ahead of the step that uses them. The sequence of batches is a function

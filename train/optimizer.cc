@@ -55,6 +55,28 @@ void move_average(int64_t n, double momentum, const float* statistic, float* ave
 
 }  // namespace
 
+double global_gradient_norm(const Plan& plan, const Executor& executor, int threads) {
+  constexpr int64_t kChunk = 16384;
+  double total = 0;
+  std::vector<double> sums;
+  for (size_t i = 0; i < plan.variables().size(); ++i) {
+    if (!plan.variables()[i].trainable) continue;
+    const TensorView<const float> gradient = executor.gradient(i);
+    sums.assign(static_cast<size_t>(chunks_of(gradient.size(), kChunk)), 0.0);
+    parallel_for(static_cast<int64_t>(sums.size()), threads, [&](int64_t chunk, int /*worker*/) {
+      double sum = 0;
+      const int64_t end = std::min(gradient.size(), (chunk + 1) * kChunk);
+      for (int64_t k = chunk * kChunk; k < end; ++k) {
+        const auto g = static_cast<double>(gradient.data[k]);
+        sum += g * g;
+      }
+      sums[static_cast<size_t>(chunk)] = sum;
+    });
+    for (const double sum : sums) total += sum;
+  }
+  return std::sqrt(total);
+}
+
 std::vector<std::string> Optimizer::slot_names(const PlannedVariable& variable) const {
   if (!variable.trainable) return {};
   if (options_.kind != OptimizerKind::kSgd) return {variable.name + "/adam_m", variable.name + "/adam_v"};
@@ -78,6 +100,7 @@ Status Optimizer::add_slots(const Plan& plan, VariableStore& store) const {
 }
 
 void Optimizer::bind(const Plan& plan, VariableStore& store) {
+  plan_ = &plan;
   targets_.clear();
   for (size_t i = 0; i < plan.variables().size(); ++i) {
     const PlannedVariable& variable = plan.variables()[i];
@@ -88,19 +111,29 @@ void Optimizer::bind(const Plan& plan, VariableStore& store) {
   }
 }
 
+float Optimizer::clip_scale(const Executor& executor, int threads) const {
+  if (options_.clip_norm <= 0) return 1.0F;
+  // A norm that is not a number leaves the gradients as they are: the loss or the variables will tell.
+  const double norm = global_gradient_norm(*plan_, executor, threads);
+  return norm > options_.clip_norm ? static_cast<float>(options_.clip_norm / norm) : 1.0F;
+}
+
 void Optimizer::apply(const Executor& executor, int64_t step, double rate, int threads) {
   const auto t = static_cast<double>(step);
+  const float scale = clip_scale(executor, threads);
   const AdamStep adam{
       .step = static_cast<float>(rate * std::sqrt(1.0 - std::pow(options_.beta2, t)) /
                                  (1.0 - std::pow(options_.beta1, t))),
       .beta1 = static_cast<float>(options_.beta1),
       .beta2 = static_cast<float>(options_.beta2),
       .epsilon = static_cast<float>(options_.epsilon),
+      .gradient_scale = scale,
   };
   const SgdStep sgd{
       .learning_rate = static_cast<float>(rate),
       .momentum = static_cast<float>(options_.momentum),
       .nesterov = options_.nesterov,
+      .gradient_scale = scale,
   };
   for (const Target& target : targets_) {
     const double decay = target.decay ? options_.weight_decay : 0.0;

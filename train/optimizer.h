@@ -34,10 +34,17 @@ struct OptimizerOptions {
   double epsilon = 1e-8;  ///< Adam
   LearningRateSchedule schedule = LearningRateSchedule::kConstant;
   int64_t warmup_steps = 0;  ///< steps over which the rate rises linearly from 0
+  /// Bound on the norm of all gradients together, before weight decay; 0: none. Larger ones are scaled down
+  /// to it (tf.clip_by_global_norm).
+  double clip_norm = 0;
 };
 
 /// The learning rate of step `step` (from 1) of `total`.
 double learning_rate_at(const OptimizerOptions& options, int64_t step, int64_t total);
+
+/// The norm of all gradients of trainable variables together: sqrt(sum g^2), summed in double over chunks of
+/// a fixed size, so that it does not depend on `threads`.
+double global_gradient_norm(const Plan& plan, const Executor& executor, int threads);
 
 /// Updates variables from gradients, by the formulas of engine/vector_math.h. Its slots are variables of the
 /// store: `conv1/kernel/momentum` (SGD with momentum), `.../adam_m` and `.../adam_v` (Adam and AdamW). SGD
@@ -52,8 +59,8 @@ class Optimizer {
   [[nodiscard]] std::vector<std::string> slot_names(const PlannedVariable& variable) const;
   /// Adds every slot that `store` lacks, zeroed; kBadData when one is there with another shape.
   Status add_slots(const Plan& plan, VariableStore& store) const;
-  /// Finds variables and slots in `store`, which must outlive this and keep its tensors. Call after
-  /// add_slots.
+  /// Finds variables and slots in `store`, which with `plan` must outlive this and keep its tensors. Call
+  /// after add_slots.
   void bind(const Plan& plan, VariableStore& store);
   /// One update with the executor's gradients; `step` counts from 1. Elements are independent: the result
   /// does not depend on `threads`.
@@ -67,7 +74,10 @@ class Optimizer {
     bool decay;
     std::optional<double> moving_average;
   };
+  [[nodiscard]] float clip_scale(const Executor& executor, int threads) const;
+
   OptimizerOptions options_;
+  const Plan* plan_ = nullptr;
   std::vector<Target> targets_;
 };
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <limits>
@@ -48,6 +49,10 @@ Status check_finite(const VariableStore& store, uint64_t step) {
   return {};
 }
 
+int64_t batches_per_epoch(const TrainOptions& options, int64_t size) {
+  return (size - 1) / std::min(options.batch_size, size) + 1;
+}
+
 /// "a.jpg, b.jpg, c.jpg and 97 more".
 std::string image_names(const Dataset& data, std::span<const int64_t> samples) {
   constexpr size_t kMostNamed = 3;
@@ -81,6 +86,7 @@ class Training {
   Status step(const Batch& batch, StepReport& report);
   Status validate(StepReport& report, bool& best);
   Status hand_out_checkpoint(bool best);
+  [[nodiscard]] StopReason early_end() const;
 
   const Graph& graph_;
   const Registry& registry_;
@@ -96,6 +102,7 @@ class Training {
   std::optional<Executor> executor_;
   std::optional<Executor> validation_executor_;
   Tensor grad_logits_;
+  LossOptions loss_;
   TrainResult result_;
 };
 
@@ -128,6 +135,10 @@ Status Training::prepare() {
   NACRE_RETURN_IF_ERROR(executor_->bind(checkpoint_.variables));
   optimizer_.bind(*plan_, checkpoint_.variables);
   grad_logits_ = Tensor(output);
+  loss_.label_smoothing = options_.label_smoothing;
+  if (options_.class_weights == ClassWeights::kBalanced) {
+    loss_.class_weights = balanced_class_weights(data_->class_counts());
+  }
   if (validation_ != nullptr) {
     // Found now instead of after the first epoch.
     if (validation_->labels().size() != data_->labels().size() ||
@@ -157,7 +168,8 @@ Status Training::step(const Batch& batch, StepReport& report) {
   const TensorView<const float> images{batch.images, plan_->input_shape().with_batch(batch.n)};
   const TensorView<const float> logits = executor_->forward(images, context);
   const TensorView<float> grad{grad_logits_.data(), logits.shape};
-  const LossResult loss = softmax_cross_entropy(logits, {batch.labels, static_cast<size_t>(batch.n)}, grad);
+  const LossResult loss =
+      softmax_cross_entropy(logits, {batch.labels, static_cast<size_t>(batch.n)}, grad, loss_);
   if (!std::isfinite(loss.loss)) {
     return {StatusCode::kDiverged, fmt::format("step {}: the loss is {}; the batch was {}", report.step,
                                                loss.loss, image_names(*data_, batch.samples))};
@@ -195,14 +207,29 @@ Status Training::hand_out_checkpoint(bool best) {
   return {};
 }
 
+/// Why the run needs no further step, kFinished when it does. By its state alone: so a resumed run stops
+/// where an uninterrupted one does.
+StopReason Training::early_end() const {
+  const TrainingState& state = checkpoint_.state;
+  if (state.best_accuracy < 0) return StopReason::kFinished;
+  if (options_.stop_at_accuracy.has_value() && state.best_accuracy >= *options_.stop_at_accuracy) {
+    return StopReason::kReachedAccuracy;
+  }
+  if (options_.patience <= 0 || validation_ == nullptr) return StopReason::kFinished;
+  const int64_t every =
+      options_.validate_every > 0 ? options_.validate_every : batches_per_epoch(options_, data_->size());
+  const auto validations_until = [every](uint64_t step) { return step / static_cast<uint64_t>(every); };
+  const uint64_t best = std::min(state.best_step, state.step);
+  const uint64_t since = validations_until(state.step) - validations_until(best);
+  return since >= static_cast<uint64_t>(options_.patience) ? StopReason::kNoImprovement
+                                                           : StopReason::kFinished;
+}
+
 Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
   TrainingState& state = checkpoint_.state;
-  const auto reached = [&] {
-    return options_.stop_at_accuracy.has_value() && state.best_accuracy >= *options_.stop_at_accuracy;
-  };
   result_.steps = static_cast<int64_t>(state.step);
-  if (reached()) result_.reason = StopReason::kReachedAccuracy;
-  if (reached() || state.step >= static_cast<uint64_t>(total_)) return result_;
+  result_.reason = early_end();
+  if (result_.reason != StopReason::kFinished || state.step >= static_cast<uint64_t>(total_)) return result_;
 
   LoaderOptions loading;
   loading.batch_size = std::min(options_.batch_size, data_->size());
@@ -239,14 +266,15 @@ Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
       NACRE_RETURN_IF_ERROR(validate(report, best));
     }
     for (TrainObserver* observer : observers_) NACRE_RETURN_IF_ERROR(observer->on_step(report));
-    const bool enough = report.validation.has_value() && reached();
+    const StopReason reason = report.validation.has_value() ? early_end() : StopReason::kFinished;
+    const bool enough = reason != StopReason::kFinished;
     if (due(options_.checkpoint_every) || best || last || stopping || enough) {
       NACRE_RETURN_IF_ERROR(hand_out_checkpoint(best));
     }
     result_.steps = number;
     result_.images_per_second = static_cast<double>(images) / result_.training_seconds;
-    if (enough) result_.reason = StopReason::kReachedAccuracy;
-    if (!enough && stopping && !last) result_.reason = StopReason::kStopRequested;
+    if (stopping && !last) result_.reason = StopReason::kStopRequested;
+    if (enough) result_.reason = reason;
     if (enough || stopping) break;
   }
   return result_;
@@ -254,10 +282,15 @@ Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
 
 }  // namespace
 
+std::span<const EnumName<ClassWeights>> enum_names(ClassWeights) {
+  static constexpr std::array<EnumName<ClassWeights>, 2> kNames{
+      {{ClassWeights::kNone, "none"}, {ClassWeights::kBalanced, "balanced"}}};
+  return kNames;
+}
+
 int64_t total_steps(const TrainOptions& options, int64_t size) {
   if (options.steps > 0) return options.steps;
-  const int64_t batch = std::min(options.batch_size, size);
-  const int64_t batches = (size - 1) / batch + 1;
+  const int64_t batches = batches_per_epoch(options, size);
   // More steps than anyone will wait for; the product would overflow.
   if (options.epochs > std::numeric_limits<int64_t>::max() / batches)
     return std::numeric_limits<int64_t>::max();

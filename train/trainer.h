@@ -11,20 +11,28 @@
 #include "train/augment.h"
 #include "train/dataset.h"
 #include "train/evaluate.h"
+#include "train/loss.h"
 #include "train/optimizer.h"
 
 namespace nacre {
+
+/// Whether every image counts the same in the loss, or every class.
+enum class ClassWeights : uint8_t { kNone, kBalanced };
+std::span<const EnumName<ClassWeights>> enum_names(ClassWeights);
 
 struct TrainOptions {
   int64_t batch_size = 100;
   int64_t epochs = 0;  ///< stop after this many, unless `steps` is given
   int64_t steps = 0;   ///< stop after this many; 0: `epochs` decides, and must be given
   OptimizerOptions optimizer;
+  double label_smoothing = 0;  ///< see LossOptions; of training, never of validation
+  ClassWeights class_weights = ClassWeights::kNone;
   Augmentation augmentation;
   bool shuffle = true;
   int64_t validate_every = 0;              ///< steps; 0: at the end of each epoch
   std::optional<double> stop_at_accuracy;  ///< of validation
-  int64_t checkpoint_every = 0;            ///< steps; 0: at the end of each epoch
+  int64_t patience = 0;          ///< stop after this many validations without a better accuracy; 0: never
+  int64_t checkpoint_every = 0;  ///< steps; 0: at the end of each epoch
   int threads = 1;
   bool reference = false;  ///< run the layers' readable implementations (NACRE_ISA=reference)
 };
@@ -34,7 +42,7 @@ struct StepReport {
   int64_t step = 0;         ///< from 1
   int64_t total_steps = 0;  ///< the run ends here at the latest
   int64_t epoch = 0;        ///< that the step belonged to, from 0
-  double loss = 0;          ///< of the batch, with augmentation and dropout
+  double loss = 0;          ///< of the batch, with augmentation, dropout, label smoothing and class weights
   double accuracy = 0;      ///< of the batch
   double learning_rate = 0;
   double images_per_second = 0;  ///< over the last few seconds of training steps
@@ -51,7 +59,7 @@ class TrainObserver {
   virtual Status on_checkpoint(const Checkpoint&, bool /*best*/) { return {}; }
 };
 
-enum class StopReason : uint8_t { kFinished, kReachedAccuracy, kStopRequested };
+enum class StopReason : uint8_t { kFinished, kReachedAccuracy, kNoImprovement, kStopRequested };
 
 struct TrainResult {
   StopReason reason = StopReason::kFinished;

@@ -155,6 +155,50 @@ TEST(Augment, BrightnessAndFlipAreExact) {
   EXPECT_EQ(image, (std::vector<float>{3.5F, 4.5F, 5.5F, 0.5F, 1.5F, 2.5F}));
 }
 
+TEST(Augment, ShiftsAreExactAndZerosComeIn) {
+  constexpr int64_t kHeight = 5;
+  constexpr int64_t kWidth = 4;
+  for (const int64_t channels : {1, 3}) {
+    for (int64_t dy = -4; dy <= 4; ++dy) {
+      for (int64_t dx = -3; dx <= 3; ++dx) {
+        const std::vector<float> before = make_image(kHeight * kWidth, channels, {1.0F, 2.0F}, 4);
+        std::vector<float> after = before;
+        shift_image(after.data(), kHeight, kWidth, channels, dy, dx);
+        for (int64_t y = 0; y < kHeight; ++y) {
+          for (int64_t x = 0; x < kWidth; ++x) {
+            const bool inside = y - dy >= 0 && y - dy < kHeight && x - dx >= 0 && x - dx < kWidth;
+            for (int64_t c = 0; c < channels; ++c) {
+              const auto from = static_cast<size_t>(((y - dy) * kWidth + x - dx) * channels + c);
+              ASSERT_EQ(after[static_cast<size_t>((y * kWidth + x) * channels + c)],
+                        inside ? before[from] : 0.0F)
+                  << dy << " " << dx << " at " << y << " " << x;
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST(Augment, CropComesLastAndEveryPlaceIsAsLikely) {
+  const auto option = Augmentation::parse("brightness=0.5,crop=2");
+  ASSERT_TRUE(option.ok());
+  std::array<int, 25> places{};
+  for (int sample = 0; sample < 2500; ++sample) {
+    // A single bright pixel in the middle shows where the image went.
+    std::vector<float> image(49, 0.0F);
+    image[24] = 10.0F;
+    const RandomStream random = augment_stream(3, 0, sample);
+    augment(*option, random, image.data(), 7, 7, 1);
+    const auto at = std::max_element(image.begin(), image.end()) - image.begin();
+    ++places.at(static_cast<size_t>((at / 7 - 1) * 5 + at % 7 - 1));
+    // Brightness moved all pixels; what came in is zero.
+    EXPECT_EQ(std::count(image.begin(), image.end(), 0.0F),
+              49 - (7 - std::abs(at / 7 - 3)) * (7 - std::abs(at % 7 - 3)));
+  }
+  for (const int count : places) EXPECT_NEAR(count, 100, 50);
+}
+
 TEST(Augment, DrawsAreUniformInTheirRangesAndStepsAreInOrder) {
   const auto option = Augmentation::parse("flip,brightness=0.5,contrast=0.2:2.0,hue=0.08,saturation=0.2:2.0");
   ASSERT_TRUE(option.ok());
@@ -201,7 +245,8 @@ TEST(Augment, TurningOneOffLeavesTheOthersAsTheyWere) {
 
 TEST(AugmentOption, RoundTrip) {
   for (const char* text :
-       {"none", "flip", "flip,brightness=0.5,contrast=0.2:2,hue=0.08,saturation=0.2:2", "hue=0.1"}) {
+       {"none", "flip", "flip,brightness=0.5,contrast=0.2:2,hue=0.08,saturation=0.2:2,crop=4", "hue=0.1",
+        "crop=1"}) {
     const auto parsed = Augmentation::parse(text);
     ASSERT_TRUE(parsed.ok()) << parsed.status().message();
     EXPECT_EQ(parsed->to_string(), text);
@@ -216,7 +261,12 @@ TEST(AugmentOption, RoundTrip) {
 TEST(AugmentOption, ErrorsNameTheItemAndWhatIsKnown) {
   for (const char* item : {"",
                            "rotate=3",
-                           "crop=4",
+                           "crop=0",
+                           "crop=-1",
+                           "crop=4.5",
+                           "crop",
+                           "crop=99999999999999999999",
+                           "crop=16385",
                            "flip=1",
                            "brightness",
                            "brightness=",
@@ -244,10 +294,18 @@ TEST(AugmentOption, ErrorsNameTheItemAndWhatIsKnown) {
 }
 
 TEST(AugmentOption, ColourChangesNeedColour) {
-  EXPECT_FALSE(Augmentation::parse("hue=0.1")->check(1).ok());
-  EXPECT_FALSE(Augmentation::parse("saturation=0.5:1.5")->check(1).ok());
-  EXPECT_TRUE(Augmentation::parse("flip,brightness=1,contrast=0.5:1.5")->check(1).ok());
-  EXPECT_TRUE(Augmentation::parse("hue=0.1")->check(3).ok());
+  InputContract grey;
+  grey.height = 8;
+  grey.width = 6;
+  grey.channels = 1;
+  InputContract colour = grey;
+  colour.channels = 3;
+  EXPECT_FALSE(Augmentation::parse("hue=0.1")->check(grey).ok());
+  EXPECT_FALSE(Augmentation::parse("saturation=0.5:1.5")->check(grey).ok());
+  EXPECT_TRUE(Augmentation::parse("flip,brightness=1,contrast=0.5:1.5,crop=2")->check(grey).ok());
+  EXPECT_TRUE(Augmentation::parse("hue=0.1")->check(colour).ok());
+  EXPECT_TRUE(Augmentation::parse("crop=5")->check(colour).ok());
+  EXPECT_FALSE(Augmentation::parse("crop=6")->check(colour).ok());
 }
 
 }  // namespace

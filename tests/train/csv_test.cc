@@ -124,7 +124,7 @@ TEST(Csv, BadRowsAreSkippedUpToTheirNumber) {
   const auto refused = parse_csv(text, "L.csv", {}, one);
   ASSERT_FALSE(refused.ok());
   EXPECT_THAT(refused.status().message(),
-              testing::AllOf(StartsWith("L.csv:4: "), HasSubstr("after 1 bad rows")));
+              testing::AllOf(StartsWith("L.csv:4: "), HasSubstr("after 1 bad ones")));
 }
 
 TEST(Labels, OneALine) {

@@ -142,7 +142,7 @@ TEST_F(CsvDataset, SkippedRowsIncludeImagesThatDoNotDecode) {
   options.skip_bad = 2;
   EXPECT_EQ(open(options).status().code(), StatusCode::kBadData);
   write("list.csv", "broken.png,cat,0\n");
-  EXPECT_THAT(open(options).status().message(), HasSubstr("no good row is left"));
+  EXPECT_THAT(open(options).status().message(), HasSubstr("no good image is left"));
 }
 
 TEST_F(CsvDataset, ImageDeletedOrChangedAfterOpening) {

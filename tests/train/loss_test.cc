@@ -21,23 +21,29 @@ Case example(int64_t rows, int64_t classes) {
   return c;
 }
 
-LossResult loss_of(const Case& c, std::vector<float>* grad = nullptr) {
+LossResult loss_of(const Case& c, std::vector<float>* grad = nullptr, const LossOptions& options = {}) {
   const Shape shape{c.rows, c.classes};
   TensorView<float> view;
   if (grad != nullptr) {
     grad->assign(c.logits.size(), std::numeric_limits<float>::quiet_NaN());
     view = {grad->data(), shape};
   }
-  return softmax_cross_entropy({c.logits.data(), shape}, c.labels, view);
+  return softmax_cross_entropy({c.logits.data(), shape}, c.labels, view, options);
 }
 
 /// The formula as it stands, in double.
-double naive(const std::vector<double>& z, const Case& c) {
+double naive(const std::vector<double>& z, const Case& c, const LossOptions& options = {}) {
   double loss = 0;
+  const double s = options.label_smoothing;
   for (int64_t i = 0; i < c.rows; ++i) {
     double sum = 0;
     for (int64_t j = 0; j < c.classes; ++j) sum += std::exp(z[static_cast<size_t>(i * c.classes + j)]);
-    loss += std::log(sum) - z[static_cast<size_t>(i * c.classes + c.labels[static_cast<size_t>(i)])];
+    const auto label = static_cast<size_t>(c.labels[static_cast<size_t>(i)]);
+    const double weight = options.class_weights.empty() ? 1.0 : options.class_weights[label];
+    for (int64_t j = 0; j < c.classes; ++j) {
+      const double y = (static_cast<size_t>(j) == label ? 1.0 - s : 0.0) + s / static_cast<double>(c.classes);
+      loss -= weight * y * (z[static_cast<size_t>(i * c.classes + j)] - std::log(sum));
+    }
   }
   return loss / static_cast<double>(c.rows);
 }
@@ -63,6 +69,37 @@ TEST(Loss, GradientByCentralDifferences) {
     z[i] -= 2 * kStep;
     EXPECT_NEAR(grad[i], (above - naive(z, c)) / (2 * kStep), 1e-7);
   }
+}
+
+TEST(Loss, SmoothingAndWeightsFollowTheFormula) {
+  const Case c = example(5, 4);
+  for (const double smoothing : {0.0, 0.1, 1.0}) {
+    for (const std::vector<double>& weights : {std::vector<double>{}, {0.5, 2.0, 1.25, 0.0}}) {
+      const LossOptions options{smoothing, weights};
+      std::vector<float> grad;
+      const std::vector<double> z(c.logits.begin(), c.logits.end());
+      EXPECT_NEAR(loss_of(c, &grad, options).loss, naive(z, c, options), 1e-12);
+      EXPECT_EQ(loss_of(c, &grad, options).correct, loss_of(c).correct);
+      for (size_t i = 0; i < z.size(); ++i) {
+        std::vector<double> moved = z;
+        constexpr double kStep = 1e-5;
+        moved[i] += kStep;
+        const double above = naive(moved, c, options);
+        moved[i] -= 2 * kStep;
+        EXPECT_NEAR(grad[i], (above - naive(moved, c, options)) / (2 * kStep), 1e-7);
+      }
+    }
+  }
+}
+
+TEST(Loss, BalancedWeightsAreThoseOfScikitLearn) {
+  // compute_class_weight("balanced", classes=[0, 1, 2], y=[0]*6 + [1]*3 + [2]*1): 10 / (3 * count).
+  const std::vector<int64_t> counts{6, 3, 1};
+  EXPECT_THAT(balanced_class_weights(counts),
+              testing::ElementsAre(testing::DoubleEq(10.0 / 18), testing::DoubleEq(10.0 / 9),
+                                   testing::DoubleEq(10.0 / 3)));
+  const std::vector<int64_t> with_empty{4, 0, 4};
+  EXPECT_THAT(balanced_class_weights(with_empty), testing::ElementsAre(1.0, 0.0, 1.0));
 }
 
 TEST(Loss, CountsTheRowsThatAreRight) {

@@ -94,6 +94,51 @@ TEST_F(OptimizerTest, Sgd) {
   EXPECT_EQ(store_.size(), 2U) << "no slots without momentum";
 }
 
+TEST_F(OptimizerTest, ClippingScalesAllGradientsToTheNorm) {
+  // One step by hand, in double, with all three optimizers: w -= rate * g * clip / max(norm, clip).
+  for (const double clip : {0.01, 0.5, 1e6}) {
+    OptimizerOptions options;
+    options.clip_norm = clip;
+    options.weight_decay = 0.25;
+    start(options);
+    gradients(1);
+    double squares = 0;
+    std::vector<std::vector<double>> expected;
+    for (size_t v = 0; v < plan_->variables().size(); ++v) {
+      for (const float g :
+           std::span(executor_->gradient(v).data, static_cast<size_t>(executor_->gradient(v).size()))) {
+        squares += double{g} * double{g};
+      }
+    }
+    const double norm = std::sqrt(squares);
+    EXPECT_NEAR(global_gradient_norm(*plan_, *executor_, 1), norm, 1e-12 * norm);
+    EXPECT_EQ(clip < norm, clip < 1) << norm;
+    for (size_t v = 0; v < plan_->variables().size(); ++v) {
+      const PlannedVariable& variable = plan_->variables()[v];
+      const float* w = store_.find(variable.name)->data();
+      expected.emplace_back();
+      for (int64_t i = 0; i < variable.shape.num_elements(); ++i) {
+        const double g = executor_->gradient(v).data[i] * clip / std::max(norm, clip);
+        expected.back().push_back(w[i] - 0.05 * (g + (variable.decay ? 0.25 : 0.0) * w[i]));
+      }
+    }
+    optimizer_->apply(*executor_, 1, 0.05, 1);
+    for (size_t v = 0; v < plan_->variables().size(); ++v) {
+      const float* w = store_.find(plan_->variables()[v].name)->data();
+      for (size_t i = 0; i < expected[v].size(); ++i) EXPECT_NEAR(w[i], expected[v][i], 1e-6);
+    }
+  }
+}
+
+TEST_F(OptimizerTest, TheNormDoesNotDependOnThreads) {
+  start({}, 3, 20000);
+  gradients(1);
+  const double one = global_gradient_norm(*plan_, *executor_, 1);
+  EXPECT_GT(one, 0);
+  EXPECT_EQ(global_gradient_norm(*plan_, *executor_, 2), one);
+  EXPECT_EQ(global_gradient_norm(*plan_, *executor_, 3), one);
+}
+
 TEST_F(OptimizerTest, WeightDecayOnKernelsOnly) {
   OptimizerOptions options;
   options.weight_decay = 0.5;

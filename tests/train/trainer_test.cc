@@ -76,6 +76,66 @@ TEST(Trainer, TheFirstLossIsThatOfTheInitialVariables) {
   EXPECT_NEAR(recorder.steps[0].loss, std::log(3.0), 1e-9);
 }
 
+TEST(Trainer, SmoothingAndWeightsAreInTheTrainingLossAlone) {
+  const auto data = striped_pictures(5, 3);  // classes of 2, 2 and 1 images
+  const Graph graph = small_network(3, false);
+  const auto run_with = [&](double smoothing, ClassWeights weights) {
+    Checkpoint checkpoint = fresh(graph, 2);
+    TrainOptions options = options_of(OptimizerKind::kSgd, 0.0, 0);
+    options.steps = 1;
+    options.label_smoothing = smoothing;
+    options.class_weights = weights;
+    Recorder recorder;
+    EXPECT_TRUE(run(graph, data, data, options, checkpoint, recorder).ok());
+    return recorder.steps.at(0);
+  };
+  const StepReport plain = run_with(0, ClassWeights::kNone);
+  const StepReport smooth = run_with(0.3, ClassWeights::kNone);
+  const StepReport balanced = run_with(0, ClassWeights::kBalanced);
+  EXPECT_NEAR(plain.loss, plain.validation->loss, 1e-6);
+  EXPECT_NE(smooth.loss, plain.loss);
+  EXPECT_NE(balanced.loss, plain.loss);
+  EXPECT_EQ(smooth.validation->loss, plain.validation->loss);
+  EXPECT_EQ(balanced.validation->loss, plain.validation->loss);
+}
+
+TEST(Trainer, PatienceEndsARunThatNoLongerGetsBetter) {
+  const auto data = striped_pictures(13, 3);  // 3 batches an epoch
+  const auto validation = striped_pictures(6, 3);
+  const Graph graph = small_network(3, false);
+  for (const int64_t every : {0, 2}) {
+    // Without a learning rate the first validation stays the best.
+    TrainOptions options = options_of(OptimizerKind::kSgd, 0.0, 100);
+    options.patience = 4;
+    options.validate_every = every;
+    const int64_t interval = every == 0 ? 3 : every;
+    const int64_t end = 5 * interval;
+    Checkpoint checkpoint = fresh(graph, 2);
+    Recorder recorder;
+    const auto result = run(graph, data, validation, options, checkpoint, recorder);
+    ASSERT_TRUE(result.ok()) << result.status().message();
+    EXPECT_EQ(result->reason, StopReason::kNoImprovement);
+    EXPECT_EQ(result->steps, end);
+    EXPECT_EQ(checkpoint.state.best_step, static_cast<uint64_t>(interval));
+    EXPECT_EQ(recorder.checkpoint_steps.back(), end);
+    // Interrupted anywhere, it stops at the same step; having stopped, it stays so.
+    for (int64_t stop = 1; stop <= end; ++stop) {
+      Checkpoint part = fresh(graph, 2);
+      Recorder before;
+      ASSERT_TRUE(run(graph, data, validation, options, part, before, [&] {
+                    return static_cast<int64_t>(before.steps.size()) + 1 >= stop;
+                  }).ok());
+      Checkpoint again = Recorder::checkpoint_copy(before.checkpoints.back());
+      Recorder after;
+      const auto resumed = run(graph, data, validation, options, again, after);
+      ASSERT_TRUE(resumed.ok());
+      EXPECT_EQ(resumed->reason, StopReason::kNoImprovement);
+      EXPECT_EQ(resumed->steps, end);
+      EXPECT_EQ(static_cast<int64_t>(after.steps.size()), end - stop);
+    }
+  }
+}
+
 /// A short run with all that draws random numbers: augmentation, dropout and shuffling.
 TrainOptions random_options(OptimizerKind kind) {
   TrainOptions options = options_of(kind, 0.05, 3);
@@ -85,6 +145,10 @@ TrainOptions random_options(OptimizerKind kind) {
   options.augmentation.flip = true;
   options.augmentation.brightness = 0.2F;
   options.augmentation.contrast = FactorRange{0.5F, 1.5F};
+  options.augmentation.crop = 1;
+  options.label_smoothing = 0.1;
+  options.class_weights = ClassWeights::kBalanced;
+  options.optimizer.clip_norm = 0.5;
   return options;
 }
 

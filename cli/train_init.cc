@@ -1,0 +1,141 @@
+#include "cli/train_init.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <utility>
+#include <variant>
+
+#include "cli/open_model.h"
+#include "serialize/bundle_file.h"
+#include "serialize/checkpoint_file.h"
+
+namespace nacre {
+namespace {
+
+/// What training can start from.
+struct Source {
+  std::string path;
+  VariableStore variables;
+  std::vector<std::string> labels;
+};
+
+Result<Source> read_source(const std::string& file) {
+  Source source;
+  NACRE_ASSIGN_OR_RETURN(source.path, resolve_model_file(file));
+  NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(source.path));
+  if (kind == FileKind::kCheckpoint) {
+    NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, read_checkpoint(source.path));
+    source.variables = std::move(checkpoint.variables);
+    source.labels = std::move(checkpoint.contract.labels);
+    return source;
+  }
+  // Of what is neither, this says what it is.
+  NACRE_ASSIGN_OR_RETURN(Bundle bundle, read_bundle(source.path));
+  source.variables = std::move(bundle.variables);
+  source.labels = std::move(bundle.contract.labels);
+  return source;
+}
+
+/// The layers whose size is the number of classes.
+std::set<std::string, std::less<>> class_layers(const ModelDescription& model) {
+  std::set<std::string, std::less<>> names;
+  for (const Node& node : model.nodes) {
+    const bool sized = std::any_of(node.attributes.begin(), node.attributes.end(), [](const auto& attribute) {
+      const auto* text = std::get_if<std::string>(&attribute.second);
+      return text != nullptr && *text == "classes";
+    });
+    if (sized) names.insert(node.name);
+  }
+  return names;
+}
+
+/// An optimizer slot is named after its variable: "conv1/kernel/adam_m".
+bool is_slot(const VariableStore& store, const std::string& name) {
+  const size_t slash = name.rfind('/');
+  return slash != std::string::npos && store.find(std::string_view(name).substr(0, slash)) != nullptr;
+}
+
+/// "a, b, c and 4 more".
+std::string listed(const std::vector<std::string>& names, std::string_view separator = ", ") {
+  constexpr size_t kMostListed = 6;
+  const size_t shown = std::min(names.size(), kMostListed);
+  std::string text =
+      fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<int64_t>(shown), separator));
+  if (shown < names.size()) text += fmt::format(" and {} more", names.size() - shown);
+  return text;
+}
+
+/// What becomes of each variable.
+struct Sorted {
+  std::vector<std::string> taken;
+  std::vector<std::string> missing;
+  std::vector<std::string> other_classes;
+  std::vector<std::string> other_shape;
+  std::vector<std::string> unused;
+};
+
+Sorted sort_variables(const Source& source, const RunStart& start) {
+  const auto heads = class_layers(start.setup.model);
+  const bool same_classes = source.labels == start.setup.labels;
+  Sorted sorted;
+  std::set<std::string, std::less<>> known;
+  for (const PlannedVariable& variable : start.plan.variables()) {
+    known.insert(variable.name);
+    const Tensor* tensor = source.variables.find(variable.name);
+    const bool head = heads.contains(variable.name.substr(0, variable.name.find('/')));
+    if (tensor == nullptr) {
+      sorted.missing.push_back(variable.name);
+    } else if (head && !same_classes) {
+      sorted.other_classes.push_back(variable.name);
+    } else if (!(tensor->shape() == variable.shape)) {
+      sorted.other_shape.push_back(fmt::format("{} is {}, expected {}", variable.name,
+                                               tensor->shape().to_string(), variable.shape.to_string()));
+    } else {
+      sorted.taken.push_back(variable.name);
+    }
+  }
+  for (const auto& [name, tensor] : source.variables.tensors()) {
+    if (!known.contains(name) && !is_slot(source.variables, name)) sorted.unused.push_back(name);
+  }
+  return sorted;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> init_from(const std::string& file, const RunStart& start,
+                                           Checkpoint& checkpoint) {
+  NACRE_ASSIGN_OR_RETURN(const Source source, read_source(file));
+  const Sorted sorted = sort_variables(source, start);
+  const auto bad = [&](const std::string& reason) {
+    return Status(StatusCode::kBadData, source.path + ": cannot start from it: " + reason);
+  };
+  if (!sorted.other_shape.empty()) return bad(listed(sorted.other_shape, "; "));
+  if (sorted.taken.empty()) {
+    return bad(fmt::format("it has no variable of the network (it has {}; expected {})",
+                           listed(sorted.unused), listed(sorted.missing)));
+  }
+  for (const std::string& name : sorted.taken) {
+    const Tensor& tensor = *source.variables.find(name);
+    if (!std::all_of(tensor.data(), tensor.data() + tensor.size(),
+                     [](float x) { return std::isfinite(x); })) {
+      return Status(StatusCode::kDiverged,
+                    fmt::format("{}: {} holds a value that is NaN or infinite", source.path, name));
+    }
+    *checkpoint.variables.find(name) = tensor.clone();
+  }
+  std::vector<std::string> notes{fmt::format("starting from {}: {} of {} variables taken", source.path,
+                                             sorted.taken.size(), start.plan.variables().size())};
+  const auto note = [&](const std::vector<std::string>& names, std::string_view reason) {
+    if (!names.empty()) notes.push_back(fmt::format("{}: {}", reason, listed(names)));
+  };
+  note(sorted.other_classes, "started anew, for the classes are others");
+  note(sorted.missing, "started anew, for the file lacks them");
+  note(sorted.unused, "not used of the file");
+  return notes;
+}
+
+}  // namespace nacre

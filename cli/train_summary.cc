@@ -1,0 +1,177 @@
+#include "cli/train_summary.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "cli/console.h"
+#include "cli/progress.h"
+
+namespace nacre {
+namespace {
+
+/// Of how many images the sizes are looked at: reading the start of so many files takes a moment, not more.
+constexpr int64_t kMostSizes = 2000;
+
+std::string size_text(const ImageSize& size) {
+  return fmt::format("{}x{}", size.width, size.height);
+}
+
+/// Images of each class, those for validation too when they were split off.
+std::vector<int64_t> all_counts(const TrainingData& data, bool split) {
+  std::vector<int64_t> counts = data.training->class_counts();
+  if (split) {
+    const std::vector<int64_t> more = data.validation->class_counts();
+    std::transform(counts.begin(), counts.end(), more.begin(), counts.begin(), std::plus<>());
+  }
+  return counts;
+}
+
+/// "240 images in 3 classes: cat 100, dog 100, horse 40"
+std::string classes_text(const std::vector<std::string>& labels, const std::vector<int64_t>& counts) {
+  constexpr size_t kMostListed = 12;
+  int64_t images = 0;
+  for (const int64_t count : counts) images += count;
+  std::string text = fmt::format("{} images in {} {}: ", with_commas(images), labels.size(),
+                                 labels.size() == 1 ? "class" : "classes");
+  const size_t shown = std::min(labels.size(), kMostListed);
+  for (size_t i = 0; i < shown; ++i) {
+    text += fmt::format("{}{} {}", i == 0 ? "" : ", ", labels[i], with_commas(counts[i]));
+  }
+  if (shown == labels.size()) return text;
+  const auto [least, most] = std::minmax_element(counts.begin(), counts.end());
+  return text + fmt::format(" and {} more (the smallest has {}, the largest {})", labels.size() - shown,
+                            with_commas(*least), with_commas(*most));
+}
+
+/// "images are from 120x80 to 4000x3000 pixels, resized to 96x96 (their proportions change)"; empty when
+/// nothing is known.
+std::string sizes_text(const Dataset& data) {
+  const SizeSurvey survey = data.survey_sizes(kMostSizes);
+  if (survey.looked_at == 0) return "";
+  const InputContract& contract = data.contract();
+  const ImageSize wanted{contract.height, contract.width};
+  const bool alike = survey.smallest == survey.largest && (survey.keeps_ratio || survey.looked_at == 1);
+  std::string text = alike ? fmt::format("images are {} pixels", size_text(survey.smallest))
+                           : fmt::format("images are from {} to {} pixels", size_text(survey.smallest),
+                                         size_text(survey.largest));
+  if (survey.looked_at < data.size())
+    text += fmt::format(" (of {} looked at)", with_commas(survey.looked_at));
+  if (alike && survey.smallest == wanted) return text + ", as the network takes them";
+  if (contract.resize == ResizePolicy::kExact) {
+    return text + fmt::format("; the network takes exactly {}", size_text(wanted));
+  }
+  return text + fmt::format(", resized to {}{}", size_text(wanted),
+                            survey.keeps_ratio ? "" : " (their proportions change)");
+}
+
+/// A word as a shell takes it.
+std::string shell_word(const std::string& text) {
+  const auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           std::string_view("_-./+,:=@%").find(c) != std::string_view::npos;
+  };
+  if (!text.empty() && std::all_of(text.begin(), text.end(), is_plain)) return text;
+  std::string quoted = "'";
+  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+/// The validation data as an argument of `eval`; empty when there is none, or it has no path of its own.
+std::string evaluation_arguments(const TrainSettings& settings, const TrainingData& data) {
+  if (data.validation == nullptr || validation_fraction(settings.validation).has_value()) return "";
+  std::string text = shell_word(settings.validation.empty() ? settings.data : settings.validation);
+  if (!settings.image_root.empty()) text += " --image-root " + shell_word(settings.image_root);
+  return text;
+}
+
+/// An image to try the model on.
+std::string example_image(const TrainingData& data) {
+  const std::string name = (data.validation != nullptr ? data.validation : data.training)->name(0);
+  std::error_code none;
+  return std::filesystem::is_regular_file(name, none) ? shell_word(name) : "IMAGE...";
+}
+
+}  // namespace
+
+std::vector<std::string> describe_data(const TrainSettings& settings, const TrainingData& data) {
+  std::vector<std::string> lines;
+  const auto fraction = validation_fraction(settings.validation);
+  const std::vector<std::string>& labels = data.training->labels();
+  const std::vector<int64_t> counts = all_counts(data, fraction.has_value());
+  lines.push_back(settings.data + ": " + classes_text(labels, counts));
+  if (const std::string sizes = sizes_text(*data.training); !sizes.empty()) lines.push_back(sizes);
+  if (fraction.has_value()) {
+    lines.push_back(fmt::format("split class by class, by seed {}: {} images to train on, {} for validation",
+                                settings.seed, with_commas(data.training->size()),
+                                with_commas(data.validation->size())));
+  }
+  for (const auto& set : {data.training, data.validation}) {
+    if (set == nullptr) continue;
+    for (const std::string& skipped : set->skipped()) lines.push_back("left out: " + skipped);
+  }
+  if (labels.size() == 1) lines.emplace_back("the data has a single class: there is nothing to tell apart");
+  const auto empty = std::count(counts.begin(), counts.end(), 0);
+  if (empty > 0) {
+    const auto first = static_cast<size_t>(std::find(counts.begin(), counts.end(), 0) - counts.begin());
+    lines.push_back(fmt::format("{} of the {} classes have no image to train on, the first is {}", empty,
+                                labels.size(), labels[first]));
+  }
+  if (data.validation == nullptr) {
+    for (const auto& [given, name] : {std::pair{settings.stop_at_accuracy.has_value(), "stop-at-accuracy"},
+                                      {settings.patience > 0, "patience"}}) {
+      if (given) lines.push_back(fmt::format("there is no validation data: {} has no effect", name));
+    }
+  }
+  return lines;
+}
+
+std::string describe_start(const TrainSetup& setup, const TrainOptions& options, const TrainingData& data,
+                           uint64_t step) {
+  std::string text = fmt::format(
+      "training {} on {} images of {} classes, {}; {} steps of {} images, {} threads", setup.model.name,
+      with_commas(data.training->size()), data.training->labels().size(),
+      data.validation == nullptr ? "without validation"
+                                 : with_commas(data.validation->size()) + " images for validation",
+      with_commas(total_steps(options, data.training->size())), options.batch_size, options.threads);
+  if (step > 0) text += fmt::format(", going on from step {}", with_commas(static_cast<int64_t>(step)));
+  return text;
+}
+
+std::string describe_end(const RunFolder& folder, const TrainSetup& setup, const TrainOptions& options,
+                         const TrainingData& data, const TrainResult& result, const TrainingState& state,
+                         bool went_on) {
+  std::string text;
+  if (went_on) {
+    text = fmt::format("Trained {} for {} steps in {}: {} images/s on {} threads.\n", setup.model.name,
+                       with_commas(result.steps), readable_duration(result.training_seconds),
+                       with_commas(static_cast<int64_t>(result.images_per_second)), options.threads);
+  } else {
+    text = fmt::format("The run had ended already, after {} steps{}.\n", with_commas(result.steps),
+                       result.reason == StopReason::kFinished ? "; raise --epochs or --steps to go on" : "");
+  }
+  if (result.reason == StopReason::kReachedAccuracy) {
+    text += fmt::format("Stopped early: validation reached the accuracy asked for, {}.\n",
+                        *options.stop_at_accuracy);
+  }
+  if (result.reason == StopReason::kNoImprovement) {
+    text += fmt::format("Stopped early: {} validations without a better accuracy.\n", options.patience);
+  }
+  if (state.best_accuracy >= 0) {
+    text += fmt::format("Best validation accuracy: {:.2f}% (step {}).\n", 100 * state.best_accuracy,
+                        with_commas(static_cast<int64_t>(state.best_step)));
+  }
+  text += fmt::format("Run folder: {} (checkpoints, metrics.jsonl, config.json)\n", folder.path());
+  const std::string run = shell_word(folder.path());
+  const std::string bundle = shell_word(folder.path() + "/model.nacre");
+  text += "Next: ";
+  if (const std::string evaluation = evaluation_arguments(setup.settings, data); !evaluation.empty()) {
+    text += fmt::format("nacre eval {} --data {}\n      ", run, evaluation);
+  }
+  text += fmt::format("nacre export {} --out {}\n      nacre predict {} {}\n", run, bundle, bundle,
+                      example_image(data));
+  return text;
+}
+
+}  // namespace nacre

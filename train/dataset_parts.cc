@@ -1,0 +1,99 @@
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "engine/random.h"
+#include "image/peek.h"
+#include "train/dataset_digest.h"
+#include "train/dataset_state.h"
+#include "train/loader.h"
+
+namespace nacre {
+namespace {
+
+std::vector<std::byte> read_head(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::vector<std::byte> head(kPeekBytes);
+  file.read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
+  head.resize(static_cast<size_t>(std::max<std::streamsize>(0, file.gcount())));
+  return head;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Dataset>> Dataset::part(const std::shared_ptr<const Dataset>& whole,
+                                                     std::vector<int64_t> members) {
+  auto state = std::make_unique<State>();
+  state->contract = whole->contract();
+  DatasetDigest digest;
+  digest.add(whole->digest());
+  for (const int64_t i : members) {
+    state->classes.push_back(whole->label(i));
+    digest.add(i);
+  }
+  state->digest = digest.hex();
+  state->whole = whole;
+  state->members = std::move(members);
+  return finish(std::move(state));
+}
+
+Result<DatasetParts> Dataset::split(const std::shared_ptr<const Dataset>& whole, double fraction,
+                                    uint64_t seed) {
+  std::vector<std::vector<int64_t>> of_class(whole->labels().size());
+  for (int64_t i = 0; i < whole->size(); ++i) of_class[static_cast<size_t>(whole->label(i))].push_back(i);
+  std::vector<int64_t> training;
+  std::vector<int64_t> validation;
+  for (size_t label = 0; label < of_class.size(); ++label) {
+    const std::vector<int64_t>& images = of_class[label];
+    const auto count = static_cast<int64_t>(images.size());
+    if (count == 0) continue;
+    const auto wanted = static_cast<int64_t>(std::llround(fraction * static_cast<double>(count)));
+    const int64_t taken = std::clamp<int64_t>(wanted, 0, count - 1);
+    const RandomStream random(seed, hash_name(std::string_view("validation")), label);
+    const std::vector<int64_t> order = shuffled(count, random);
+    for (int64_t k = 0; k < count; ++k) {
+      (k < taken ? validation : training)
+          .push_back(images[static_cast<size_t>(order[static_cast<size_t>(k)])]);
+    }
+  }
+  if (validation.empty()) {
+    return Status(StatusCode::kBadData, "a share of " + std::to_string(fraction) +
+                                            " of every class leaves no image for validation");
+  }
+  std::sort(training.begin(), training.end());
+  std::sort(validation.begin(), validation.end());
+  DatasetParts parts;
+  NACRE_ASSIGN_OR_RETURN(parts.training, part(whole, std::move(training)));
+  NACRE_ASSIGN_OR_RETURN(parts.validation, part(whole, std::move(validation)));
+  return parts;
+}
+
+SizeSurvey Dataset::survey_sizes(int64_t most) const {
+  SizeSurvey survey;
+  const auto add = [&survey, this](const ImageSize& size) {
+    const auto area = [](const ImageSize& s) { return s.height * s.width; };
+    if (survey.looked_at == 0 || area(size) < area(survey.smallest)) survey.smallest = size;
+    if (survey.looked_at == 0 || area(size) > area(survey.largest)) survey.largest = size;
+    const bool same_ratio = size.height * contract().width == size.width * contract().height;
+    survey.keeps_ratio = survey.keeps_ratio && same_ratio;
+    ++survey.looked_at;
+  };
+  if (state_->whole != nullptr) return state_->whole->survey_sizes(most);
+  if (state_->files.empty()) {
+    add({state_->pictures.height, state_->pictures.width});
+    survey.looked_at = size();
+    return survey;
+  }
+  const int64_t looks = std::min(most, size());
+  for (int64_t k = 0; k < looks; ++k) {
+    // Evenly over the list; looks <= 2^31 keeps the product in range.
+    const ListedFile& file = state_->files[static_cast<size_t>(k * size() / looks)];
+    if (const auto found = peek_size(read_head(file.path), contract().exif)) add(*found);
+  }
+  return survey;
+}
+
+}  // namespace nacre
