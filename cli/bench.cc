@@ -9,11 +9,11 @@
 #include <utility>
 #include <vector>
 
-#include "cli/classifier.h"
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/open_model.h"
 #include "engine/isa.h"
+#include "runtime/model.h"
 #include "train/loss.h"
 #include "train/optimizer.h"
 
@@ -147,27 +147,31 @@ Status bench_train(const Session& session, const BenchOptions& options) {
   return report(options, "step", times, true);
 }
 
+/// One prediction of images that are network input [n, H, W, C] already.
+Status classify_floats(const Model& model, const Tensor& input) {
+  std::vector<float> probabilities(static_cast<size_t>(input.shape()[0] * model.classes()));
+  return model.classify_inputs({input.data(), static_cast<size_t>(input.size())}, probabilities);
+}
+
 Status bench_infer(const Session& session, const BenchOptions& options) {
-  Bundle model;
+  Bundle bundle;
   if (options.file.empty()) {
     NACRE_ASSIGN_OR_RETURN(Network network, load_network(session, options));
-    model = std::move(network.model);
+    bundle = std::move(network.model);
   } else {
     OpenOptions opening;
     opening.model = options.model;
     NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, options.file, opening));
-    model = std::move(opened.model);
+    bundle = std::move(opened.model);
   }
-  ClassifierOptions classifying;
-  classifying.batch = options.batch_size;
-  classifying.threads = options.threads;
-  auto classifier = Classifier::make(session, model, classifying);
-  if (!classifier.ok()) return classifier.status().at(options.file.empty() ? options.model : options.file);
-  const Tensor input = synthetic_input(classifier->plan().input_shape());
-  NACRE_ASSIGN_OR_RETURN(const Times times, measure(5, options.steps, [&]() -> Status {
-                           static_cast<void>(classifier->run(input.view()));
-                           return {};
-                         }));
+  auto made = Model::make(std::make_shared<const Bundle>(std::move(bundle)), session.registry,
+                          session.model_options(options.batch_size, options.threads));
+  if (!made.ok()) return made.status().at(options.file.empty() ? options.model : options.file);
+  const InputContract& contract = made->input();
+  const Tensor input =
+      synthetic_input(Shape{options.batch_size, contract.height, contract.width, contract.channels});
+  NACRE_ASSIGN_OR_RETURN(const Times times,
+                         measure(5, options.steps, [&] { return classify_floats(*made, input); }));
   return report(options, "latency", times, true);
 }
 
@@ -176,13 +180,12 @@ Status bench_load(const Session& session, const BenchOptions& options) {
   OpenOptions opening;
   opening.model = options.model;
   const auto load = [&]() -> Status {
-    NACRE_ASSIGN_OR_RETURN(const OpenedModel opened, open_model(session, options.file, opening));
-    ClassifierOptions classifying;
-    classifying.threads = options.threads;
-    NACRE_ASSIGN_OR_RETURN(Classifier classifier, Classifier::make(session, opened.model, classifying));
-    const Tensor input(classifier.plan().input_shape());
-    static_cast<void>(classifier.run(input.view()));
-    return {};
+    NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, options.file, opening));
+    NACRE_ASSIGN_OR_RETURN(const Model model,
+                           Model::make(std::make_shared<const Bundle>(std::move(opened.model)),
+                                       session.registry, session.model_options(1, options.threads)));
+    const InputContract& contract = model.input();
+    return classify_floats(model, Tensor(Shape{1, contract.height, contract.width, contract.channels}));
   };
   NACRE_ASSIGN_OR_RETURN(const Times times, measure(1, options.steps, load));
   return report(options, "load", times, false);

@@ -101,6 +101,14 @@ PlanOptions Session::plan_options(Mode mode, int64_t batch, int threads) const {
   return options;
 }
 
+ModelOptions Session::model_options(int64_t batch, int threads) const {
+  ModelOptions options;
+  options.batch = batch;
+  options.threads = threads;
+  options.reference = reference;
+  return options;
+}
+
 void add_threads_option(CLI::App& command, int& threads) {
   threads = 0;
   command

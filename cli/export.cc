@@ -4,11 +4,10 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "cli/classifier.h"
 #include "cli/command.h"
 #include "cli/console.h"
-#include "cli/golden.h"
 #include "cli/open_model.h"
+#include "runtime/golden.h"
 #include "serialize/bundle_file.h"
 
 namespace nacre {
@@ -23,15 +22,6 @@ struct ExportOptions {
   bool overwrite = false;
   int threads = 1;
 };
-
-Signature serving_default(int64_t classes) {
-  Signature signature;
-  signature.name = "serving_default";
-  signature.method = "tensorflow/serving/predict";
-  signature.inputs = {{"image", "string", {-1}}};
-  signature.outputs = {{"prediction", "float32", {-1, classes}}};
-  return signature;
-}
 
 /// Where the weights come from. No times and no paths: the same checkpoint gives the same bundle.
 std::map<std::string, std::string> provenance_of(const OpenedModel& opened) {
@@ -75,12 +65,9 @@ Status run_export(const Session& session, const ExportOptions& options) {
             options.file + ": is a bundle already; expected a checkpoint or a run folder"};
   }
   Bundle& bundle = opened.model;
-  ClassifierOptions classifying;
-  classifying.threads = options.threads;
-  NACRE_ASSIGN_OR_RETURN(Classifier classifier, Classifier::make(session, bundle, classifying));
-  bundle.signatures = {serving_default(classifier.classes())};
   bundle.provenance = provenance_of(opened);
-  NACRE_ASSIGN_OR_RETURN(bundle.golden, make_golden_vectors(classifier));
+  NACRE_RETURN_IF_ERROR(
+      add_golden_vectors(bundle, session.registry, session.model_options(1, options.threads)));
   NACRE_RETURN_IF_ERROR(make_parents(options.out));
   BundleWriteOptions writing;
   writing.overwrite = options.overwrite;
@@ -92,7 +79,7 @@ Status run_export(const Session& session, const ExportOptions& options) {
       "Next: nacre verify {}\n"
       "      nacre predict {} IMAGE...\n",
       options.out, readable_size(error ? 0 : bytes), bundle.name,
-      with_commas(static_cast<int64_t>(opened.state.step)), classifier.classes(),
+      with_commas(static_cast<int64_t>(opened.state.step)), bundle.contract.labels.size(),
       with_commas(bundle.variables.num_elements()), bundle.golden.size(), options.out, options.out));
 }
 

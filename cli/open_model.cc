@@ -1,8 +1,5 @@
 #include "cli/open_model.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <system_error>
@@ -10,7 +7,7 @@
 
 #include "engine/file.h"
 #include "layers/strict_json.h"
-#include "serialize/bundle_file.h"
+#include "runtime/prediction_bundle.h"
 #include "serialize/checkpoint_file.h"
 
 namespace nacre {
@@ -26,52 +23,6 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-/// Moves the variables that `plan` needs from one store to another.
-Status take_variables(const Plan& plan, VariableStore& from, VariableStore& to) {
-  NACRE_RETURN_IF_ERROR(plan.check_variables(from));
-  for (const PlannedVariable& variable : plan.variables()) {
-    NACRE_RETURN_IF_ERROR(to.add(variable.name, std::move(*from.find(variable.name))));
-  }
-  return {};
-}
-
-Result<Plan> plan_of(const Session& session, const Bundle& model) {
-  const InputContract& contract = model.contract;
-  const Shape row{contract.height, contract.width, contract.channels};
-  return Plan::make(model.graph, session.registry, row, session.plan_options(Mode::kInference, 1, 1));
-}
-
-Status check_labels(const Plan& plan, const InputContract& contract) {
-  const Shape& output = plan.output_shape();
-  if (output.rank() != 2) {
-    return {StatusCode::kBadData,
-            "the network's output is " + output.to_string() + ", expected [N, classes]"};
-  }
-  const auto labels = static_cast<int64_t>(contract.labels.size());
-  if (labels != 0 && labels != output[1]) {
-    return {StatusCode::kBadData, fmt::format("{} labels for {} outputs", labels, output[1])};
-  }
-  return {};
-}
-
-/// A bundle whose parts do not fit is a damaged file, whatever Plan calls it.
-Status as_corrupt(const Status& status) {
-  if (status.code() != StatusCode::kBadData) return status;
-  return {StatusCode::kCorrupt, status.message()};
-}
-
-Result<OpenedModel> open_bundle(const Session& session, const std::string& path, const OpenOptions& options) {
-  OpenedModel opened;
-  opened.kind = FileKind::kBundle;
-  opened.path = path;
-  NACRE_ASSIGN_OR_RETURN(opened.model, read_bundle(path, options.read));
-  const Result<Plan> plan = plan_of(session, opened.model);
-  if (!plan.ok()) return as_corrupt(plan.status().at(path));
-  NACRE_RETURN_IF_ERROR(as_corrupt(check_labels(*plan, opened.model.contract).at(path)));
-  NACRE_RETURN_IF_ERROR(as_corrupt(plan->check_variables(opened.model.variables).at(path)));
-  return opened;
-}
-
 Result<OpenedModel> open_checkpoint(const Session& session, const std::string& path,
                                     const OpenOptions& options) {
   NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, read_checkpoint(path, options.read));
@@ -81,8 +32,7 @@ Result<OpenedModel> open_checkpoint(const Session& session, const std::string& p
   opened.state = std::move(checkpoint.state);
   opened.recipe = std::move(checkpoint.recipe);
   opened.nacre_version = std::move(checkpoint.nacre_version);
-  InputContract& contract = opened.model.contract;
-  contract = std::move(checkpoint.contract);
+  InputContract contract = std::move(checkpoint.contract);
 
   ModelDescription description;
   if (!options.model.empty()) {
@@ -98,16 +48,14 @@ Result<OpenedModel> open_checkpoint(const Session& session, const std::string& p
   if (contract.labels.empty()) {
     return Status(StatusCode::kBadData, path + ": has no labels, so the number of classes is not known");
   }
-  opened.model.name = description.name;
   const auto classes = static_cast<int64_t>(contract.labels.size());
   auto graph = build_graph(description, classes, session.registry);
   if (!graph.ok()) return graph.status().at(path);
   opened.training_graph = std::move(graph).value();
-  NACRE_ASSIGN_OR_RETURN(opened.model.graph, redraw_for_prediction(opened.training_graph, session.registry));
-  const Result<Plan> plan = plan_of(session, opened.model);
-  if (!plan.ok()) return plan.status().at(path);
-  NACRE_RETURN_IF_ERROR(check_labels(*plan, contract).at(path));
-  NACRE_RETURN_IF_ERROR(take_variables(*plan, checkpoint.variables, opened.model.variables).at(path));
+  auto made = make_prediction_bundle(description.name, opened.training_graph, std::move(checkpoint.variables),
+                                     std::move(contract), session.registry);
+  if (!made.ok()) return made.status().at(path);
+  opened.model = std::move(made).value();
   return opened;
 }
 
@@ -175,14 +123,17 @@ Result<OpenedModel> open_model(const Session& session, const std::string& file, 
       if (!options.model.empty()) {
         return Status(StatusCode::kUsage, path + ": a bundle brings its own network: leave --model out");
       }
-      return open_bundle(session, path, options);
+      break;
     case FileKind::kCheckpoint:
       return open_checkpoint(session, path, options);
     case FileKind::kOther:
-      break;
+      break;  // the reader of bundles says what is wrong with it
   }
-  // Its reader says what is wrong with it.
-  return read_bundle(path, options.read).status();
+  OpenedModel opened;
+  opened.kind = FileKind::kBundle;
+  opened.path = path;
+  NACRE_ASSIGN_OR_RETURN(opened.model, open_bundle(path, session.registry, options.read));
+  return opened;
 }
 
 }  // namespace nacre

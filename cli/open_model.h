@@ -45,7 +45,7 @@ struct OpenedModel {
   FileKind kind = FileKind::kBundle;  ///< kBundle or kCheckpoint
   std::string path;                   ///< of the file that was read: a run folder's checkpoint
   /// Graph for prediction, its variables (no slots, none that the graph does not use), contract with labels.
-  /// Of a checkpoint: without signatures, golden vectors and provenance. Variables are borrowed.
+  /// Of a checkpoint: without golden vectors and provenance. Variables are borrowed.
   Bundle model;
   // Of a checkpoint only:
   Graph training_graph;  ///< before it was redrawn

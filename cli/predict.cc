@@ -7,12 +7,12 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <numeric>
+#include <utility>
 
-#include "cli/classifier.h"
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/open_model.h"
+#include "runtime/model.h"
 
 namespace nacre {
 namespace {
@@ -58,8 +58,7 @@ Result<std::vector<std::string>> images_in(const std::string& folder) {
 /// Predicts paths as they come, in batches.
 class Predictor {
  public:
-  Predictor(const PredictOptions& options, const InputContract& contract, Classifier classifier)
-      : options_(options), contract_(contract), classifier_(std::move(classifier)) {}
+  Predictor(const PredictOptions& options, Model model) : options_(options), model_(std::move(model)) {}
 
   Status add(std::string path) {
     pending_.push_back(std::move(path));
@@ -71,7 +70,7 @@ class Predictor {
     note_error(error);
   }
   Status flush() {
-    const std::vector<Classifier::Answer> answers = classifier_.classify_files(pending_);
+    const std::vector<Model::Answer> answers = model_.classify_files(pending_);
     std::string text;
     for (size_t i = 0; i < answers.size(); ++i) {
       ++count_;
@@ -101,48 +100,37 @@ class Predictor {
     last_error_ = error.code();
     print_message(error.message());
   }
-  [[nodiscard]] std::string label(size_t index) const {
-    return index < contract_.labels.size() ? contract_.labels[index] : std::to_string(index);
-  }
   [[nodiscard]] std::string describe(const std::string& path, const std::vector<float>& prediction) const {
-    std::vector<size_t> order(prediction.size());
-    std::iota(order.begin(), order.end(), size_t{0});
-    const size_t shown = std::min(order.size(), static_cast<size_t>(options_.top_k));
-    // The first of equals comes first, as everywhere.
-    std::stable_sort(order.begin(), order.end(),
-                     [&](size_t a, size_t b) { return prediction[a] > prediction[b]; });
-    order.resize(shown);
-    return options_.json ? as_json(path, prediction, order) : as_text(path, prediction, order);
+    const std::vector<Prediction> best = model_.best(prediction, static_cast<size_t>(options_.top_k));
+    return options_.json ? as_json(path, prediction, best) : as_text(path, best);
   }
-  [[nodiscard]] std::string as_text(const std::string& path, const std::vector<float>& prediction,
-                                    const std::vector<size_t>& order) const {
+  static std::string as_text(const std::string& path, const std::vector<Prediction>& best) {
     std::string line = printable(path) + ":";
-    for (const size_t i : order) {
-      line += fmt::format("{} {} {:.1f}%", i == order.front() ? "" : ",", printable(label(i)),
-                          100 * prediction[i]);
+    for (const Prediction& p : best) {
+      line += fmt::format("{} {} {:.1f}%", &p == &best.front() ? "" : ",", printable(p.label),
+                          100 * p.probability);
     }
     return line + "\n";
   }
   [[nodiscard]] std::string as_json(const std::string& path, const std::vector<float>& prediction,
-                                    const std::vector<size_t>& order) const {
-    const auto entry = [&](size_t i) {
-      return nlohmann::ordered_json{{"label", label(i)}, {"index", i}, {"probability", prediction[i]}};
+                                    const std::vector<Prediction>& best) const {
+    const auto entry = [](const Prediction& p) {
+      return nlohmann::ordered_json{{"label", p.label}, {"index", p.index}, {"probability", p.probability}};
     };
     nlohmann::ordered_json line;
     line["file"] = path;
-    line.update(entry(order.front()));
+    line.update(entry(best.front()));
     line["prediction"] = prediction;
     if (options_.top_k_given) {
       line["top"] = nlohmann::ordered_json::array();
-      for (const size_t i : order) line["top"].push_back(entry(i));
+      for (const Prediction& p : best) line["top"].push_back(entry(p));
     }
     // A file's name need not be UTF-8; JSON must be.
     return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
   }
 
   const PredictOptions& options_;
-  const InputContract& contract_;
-  Classifier classifier_;
+  Model model_;
   std::vector<std::string> pending_;
   int64_t count_ = 0;
   int64_t bad_ = 0;
@@ -178,15 +166,14 @@ Status add_argument(const std::string& argument, Predictor& predictor) {
 Status run_predict(const Session& session, const PredictOptions& options) {
   OpenOptions open;
   open.model = options.model;
-  NACRE_ASSIGN_OR_RETURN(const OpenedModel opened, open_model(session, options.file, open));
+  NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, options.file, open));
   std::error_code none;
   const bool single =
       options.images.size() == 1 && options.images[0] != "-" && !fs::is_directory(options.images[0], none);
-  ClassifierOptions classifying;
-  classifying.batch = single ? 1 : options.batch_size;
-  classifying.threads = options.threads;
-  NACRE_ASSIGN_OR_RETURN(Classifier classifier, Classifier::make(session, opened.model, classifying));
-  Predictor predictor(options, opened.model.contract, std::move(classifier));
+  NACRE_ASSIGN_OR_RETURN(
+      Model model, Model::make(std::make_shared<const Bundle>(std::move(opened.model)), session.registry,
+                               session.model_options(single ? 1 : options.batch_size, options.threads)));
+  Predictor predictor(options, std::move(model));
   for (const std::string& argument : options.images) NACRE_RETURN_IF_ERROR(add_argument(argument, predictor));
   NACRE_RETURN_IF_ERROR(predictor.flush());
   return predictor.outcome();

@@ -4,6 +4,7 @@
 
 #include "engine/op_def.h"
 #include "engine/plan.h"
+#include "runtime/model.h"
 
 namespace nacre {
 
@@ -14,6 +15,8 @@ struct Session {
 
   /// Options for a plan under the user's choices.
   [[nodiscard]] PlanOptions plan_options(Mode mode, int64_t batch, int threads) const;
+  /// The same for a model that predicts.
+  [[nodiscard]] ModelOptions model_options(int64_t batch, int threads) const;
 };
 
 }  // namespace nacre

@@ -2,15 +2,14 @@
 
 #include <algorithm>
 #include <memory>
-#include <string>
-
 #include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
 
-#include "cli/classifier.h"
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/open_model.h"
-#include "serialize/bundle_file.h"
+#include "runtime/model.h"
 #include "serialize/checkpoint_file.h"
 
 namespace nacre {
@@ -56,14 +55,13 @@ Status run_verify(const Session& session, const VerifyOptions& options) {
     NACRE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, read_checkpoint(path, opening.read));
     return report(options, path, "checkpoint", checkpoint.variables.size(), {});
   }
-  NACRE_ASSIGN_OR_RETURN(const OpenedModel opened, open_model(session, path, opening));
-  ClassifierOptions classifying;
-  classifying.threads = options.threads;
-  auto classifier = Classifier::make(session, opened.model, classifying);
-  if (!classifier.ok()) return classifier.status().at(path);
-  const auto golden = replay_golden_vectors(*classifier, opened.model.golden);
+  NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, path, opening));
+  const auto bundle = std::make_shared<const Bundle>(std::move(opened.model));
+  const auto model = Model::make(bundle, session.registry, session.model_options(1, options.threads));
+  if (!model.ok()) return model.status().at(path);
+  const auto golden = model->replay_golden_vectors();
   if (!golden.ok()) return golden.status().at(path);
-  return report(options, path, "bundle", opened.model.variables.size(), *golden);
+  return report(options, path, "bundle", bundle->variables.size(), *golden);
 }
 
 }  // namespace

@@ -64,12 +64,15 @@ function(nacre_warnings target)
   endif()
 endfunction()
 
-# nacre_library(NAME DEPENDS targets...): one target per folder, of all its .cc files.
+# nacre_library(NAME DEPENDS targets...): one target per folder, of all its .cc files. The shared library of the runtime is
+# made of the same objects, hence position-independent code; what it shows to the outside is marked with NACRE_EXPORT.
 function(nacre_library name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;SOURCES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS *.cc)
   add_library(${name} STATIC ${sources} ${ARG_SOURCES})
   target_include_directories(${name} PUBLIC ${PROJECT_SOURCE_DIR})
   target_link_libraries(${name} PUBLIC ${ARG_DEPENDS})
+  set_target_properties(${name} PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_VISIBILITY_PRESET hidden
+                                           VISIBILITY_INLINES_HIDDEN ON)
   nacre_warnings(${name})
 endfunction()

@@ -35,7 +35,7 @@ failed=0
 failures=""
 started=$(date +%s)
 logs=build/test-logs
-folders="engine layers image train serialize cli bench tests examples"
+folders="engine layers image train serialize runtime cli bench tests examples"
 
 # check NAME COMMAND...: counts one, and shows the end of the log when it fails.
 check() {
@@ -123,7 +123,7 @@ tidy_is_clean() {
     >build/tidy/compile_commands.json
   python3 /usr/bin/run-clang-tidy-14 -quiet -j "$(nproc)" -p build/tidy \
     -extra-arg=-DHWY_COMPILE_ONLY_STATIC -extra-arg=-Wno-unknown-warning-option \
-    "^$PWD/(engine|layers|image|train|serialize|cli|examples)/.*\.cc$"
+    "^$PWD/(engine|layers|image|train|serialize|runtime|cli|examples)/.*\.cc$"
 }
 
 scripts_are_sound() {

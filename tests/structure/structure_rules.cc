@@ -19,7 +19,8 @@ using Folders = std::set<std::string>;
 
 const std::map<std::string, Folders>& own_folders() {
   static const std::map<std::string, Folders> table = {
-      {"cli", {"train", "serialize", "image", "layers", "engine"}},
+      {"cli", {"train", "runtime", "serialize", "image", "layers", "engine"}},
+      {"runtime", {"serialize", "image", "layers", "engine"}},
       {"train", {"image", "layers", "engine"}},
       {"serialize", {"engine", "schemas"}},
       {"layers", {"engine"}},
