@@ -21,14 +21,19 @@ def _read(path):
 
 
 def fashion(count, size, channels):
-    """The first `count` training images as uint8 [count, size, size, channels] (colours: three tints), and labels."""
+    """The first `count` training images as uint8 [count, size, size, channels] (colours: three tints), and labels.
+
+    Noise, as a camera's, keeps the black background from being all one value: there max pooling would choose between
+    equals, and two right engines may choose differently.
+    """
     (images,) = SOURCE.glob("train-images-idx3-ubyte*")
     (labels,) = SOURCE.glob("train-labels-idx1-ubyte*")
     pixels = torch.from_numpy(_read(images)[:count].astype(np.float32))[:, None]
     if size != 28:
         pixels = F.interpolate(pixels, (size, size), mode="bilinear", align_corners=False)
     tints = torch.tensor([1.0, 0.8, 0.6])[:channels].reshape(1, channels, 1, 1)
-    pixels = (pixels * tints).round().to(torch.uint8).permute(0, 2, 3, 1)
+    noise = torch.rand((count, channels, size, size), generator=torch.Generator().manual_seed(1))
+    pixels = (pixels * tints * 0.9 + noise * 25).round().to(torch.uint8).permute(0, 2, 3, 1)
     return pixels.contiguous().numpy(), _read(labels)[:count].copy()
 
 
