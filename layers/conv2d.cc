@@ -24,7 +24,7 @@ class Conv2D final : public ReferenceOperator<Conv2D> {
   }
 
   void forward(const ForwardArgs<float>& args) const override {
-    fast_.forward(args, true, [](int64_t, int64_t, int64_t, int64_t, const float*) {});
+    fast_.forward(args, true, [](int64_t, int64_t, int64_t, int64_t, float*) {});
   }
 
   void backward(const BackwardArgs<float>& args) const override {

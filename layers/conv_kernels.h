@@ -34,9 +34,8 @@ class ConvKernels {
   [[nodiscard]] size_t shared_bytes() const { return shared_bytes_; }
   [[nodiscard]] size_t per_thread_bytes() const { return per_thread_bytes_; }
 
-  /// Computes every stripe. With `direct`, sums go to args.output; then finish is not called. Otherwise to
-  /// scratch, and finish(n, unit_begin, unit_end, y_begin, sums) takes over: sums [rows, W', filters] start
-  /// at row y_begin, activation applied.
+  /// Computes every stripe: with `direct` in args.output, otherwise in scratch. Then finish(n, unit_begin,
+  /// unit_end, y_begin, sums) takes over: sums [rows, W', filters] start at row y_begin, activation applied.
   template <typename Finish>
   void forward(const ForwardArgs<float>& args, bool direct, const Finish& finish) const;
 
@@ -98,7 +97,7 @@ void ConvKernels::forward(const ForwardArgs<float>& args, bool direct, const Fin
     float* out = direct ? args.output.data + (n * g_.window.y.out + y_begin) * g_.window.x.out * g_.filters
                         : reinterpret_cast<float*>(scratch + sums_offset_);
     sums(image, y_begin, end_row(end - 1), packed, bias, scratch, out);
-    if (!direct) finish(n, begin, end, y_begin, out);
+    finish(n, begin, end, y_begin, out);
   });
 }
 
