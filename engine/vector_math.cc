@@ -1,58 +1,17 @@
 #include "engine/vector_math.h"
 
-#include <cstring>
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/vector_math.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 // Highway's ops, for the target that foreach_target.h chose.
 #include <hwy/highway.h>
 
+#include "engine/vectors-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace nacre {
 namespace HWY_NAMESPACE {
 namespace {
-
-namespace hn = hwy::HWY_NAMESPACE;
-
-using Tag = hn::ScalableTag<float>;
-using Vector = hn::Vec<Tag>;
-constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Tag()));
-
-HWY_INLINE Vector set(float x) {
-  return hn::Set(Tag(), x);
-}
-
-/// One whole vector of every array, at the same place.
-struct Whole {
-  int64_t at;
-  HWY_INLINE Vector load(const float* x) const { return hn::LoadU(Tag(), x + at); }
-  HWY_INLINE void store(Vector v, float* x) const { hn::StoreU(v, Tag(), x + at); }
-};
-
-/// The last elements of every array, fewer than a vector, with zeros after them: the same instructions work
-/// on them.
-struct Part {
-  int64_t at;
-  size_t bytes;
-  HWY_INLINE Vector load(const float* x) const {
-    HWY_ALIGN float some[kLanes] = {};
-    std::memcpy(some, x + at, bytes);
-    return hn::Load(Tag(), some);
-  }
-  HWY_INLINE void store(Vector v, float* x) const {
-    HWY_ALIGN float some[kLanes];
-    hn::Store(v, Tag(), some);
-    std::memcpy(x + at, some, bytes);
-  }
-};
-
-template <typename Body>
-HWY_INLINE void for_each_vector(int64_t n, const Body& body) {
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) body(Whole{i});
-  if (i < n) body(Part{i, static_cast<size_t>(n - i) * sizeof(float)});
-}
 
 void relu_forward_here(int64_t n, const float* x, float* y) {
   const Vector zero = set(0);

@@ -15,6 +15,8 @@ struct ConvAttrs : WeightAttrs {
   Extent2 kernel_size{0, 0};
   Extent2 strides{1, 1};
   Padding padding = Padding::kValid;
+  Extent2 dilation_rate{1, 1};
+  int64_t groups = 1;
 
   template <typename Visitor>
   void visit(Visitor& v) {
@@ -24,22 +26,29 @@ struct ConvAttrs : WeightAttrs {
     v.field("padding", padding,
             "\"valid\": the kernel stays inside the image; \"same\": zeros around it make the output "
             "ceil(input / stride) large, the odd one at the bottom or right");
+    v.field("dilation_rate", dilation_rate, 1, 1024,
+            "pixels from one cell of the kernel to the next; above 1 only with strides of 1, as in Keras");
+    v.field("groups", groups, 1, int64_t{1} << 20,
+            "parts that channels and filters are cut into, each convolved by itself");
     visit_weights(v);
   }
 };
 
-/// The sizes of one convolution: images [H, W, channels] to [H', W', filters], kernel [kh, kw, channels,
-/// filters].
+/// The sizes of one convolution: images [H, W, channels] to [H', W', filters], kernel [kh, kw, channels /
+/// groups, filters]. Group i of the filters sees group i of the channels.
 struct ConvGeometry {
   Window2 window;
   int64_t channels = 0;
   int64_t filters = 0;
+  int64_t groups = 1;
   bool relu = false;
 
   [[nodiscard]] int64_t image_size() const { return window.y.in * window.x.in * channels; }
   [[nodiscard]] int64_t positions() const { return window.y.out * window.x.out; }
-  /// Elements under the kernel.
-  [[nodiscard]] int64_t patch() const { return window.cells() * channels; }
+  [[nodiscard]] int64_t group_channels() const { return channels / groups; }
+  [[nodiscard]] int64_t group_filters() const { return filters / groups; }
+  /// Elements under the kernel, of one group.
+  [[nodiscard]] int64_t patch() const { return window.cells() * group_channels(); }
   [[nodiscard]] int64_t kernel_size() const { return patch() * filters; }
   /// True when the patches are the image itself, as for kernels of 1x1.
   [[nodiscard]] bool is_pointwise() const {

@@ -24,7 +24,7 @@ class Conv2D final : public ReferenceOperator<Conv2D> {
   }
 
   void forward(const ForwardArgs<float>& args) const override {
-    fast_.forward(args, true, [](int64_t, int64_t, int64_t, int64_t, const float*) {});
+    fast_.forward(args, true, [](int64_t, int64_t, int64_t, int64_t, float*) {});
   }
 
   void backward(const BackwardArgs<float>& args) const override {
@@ -51,7 +51,7 @@ class Conv2D final : public ReferenceOperator<Conv2D> {
   }
 
  private:
-  static WindowAxis every_row(const ConvGeometry& g) { return {g.window.y.out, g.window.y.out, 1, 1, 0}; }
+  static WindowAxis every_row(const ConvGeometry& g) { return {g.window.y.out, g.window.y.out, 1, 1, 0, 1}; }
 
   [[nodiscard]] int64_t row_size() const { return g_.positions() * g_.filters; }
 
@@ -84,10 +84,13 @@ OpDef conv2d_op() {
   op.summary = "Slides a kernel over images: a convolution layer.";
   op.formula =
       "[N, H, W, C] -> [N, H', W', F]: y[n, i, j, f] = activation(bias[f] + sum over u, v, c of x[n, i * "
-      "stride + u - top, j * stride + v - left, c] * kernel[u, v, c, f]), zero outside the image "
-      "(tf.nn.conv2d). Kernel [kh, kw, C, F], bias [F]. H' = ceil(H / stride) with \"same\", floor((H - kh) "
-      "/ "
-      "stride) + 1 with \"valid\". Initialisers: fan_in = kh * kw * C, fan_out = kh * kw * F.";
+      "stride + u * dilation - top, j * stride + v * dilation - left, g * C / groups + c] * kernel[u, v, c, "
+      "f]), "
+      "zero outside the image, for filter f of group g (tf.nn.conv2d). Kernel [kh, kw, C / groups, F], bias "
+      "[F]. "
+      "H' = ceil(H / stride) with \"same\", floor((H - (kh - 1) * dilation - 1) / stride) + 1 with "
+      "\"valid\". "
+      "Initialisers: fan_in = kh * kw * C / groups, fan_out = kh * kw * F.";
   op.attributes = document_attributes<ConvAttrs>();
   op.create = create;
   op.normalize = normalize_attributes<ConvAttrs>;

@@ -26,8 +26,10 @@ void gather_patches(const ConvGeometry& g, const float* image, int64_t y_begin, 
                     float* patches) {
   const WindowAxis& x = g.window.x;
   const WindowAxis& y = g.window.y;
-  const auto bytes = [&](int64_t cells) { return static_cast<size_t>(cells * g.channels) * sizeof(float); };
-  const int64_t run = x.window * g.channels;
+  const int64_t channels = g.group_channels();
+  const auto bytes = [&](int64_t cells) { return static_cast<size_t>(cells * channels) * sizeof(float); };
+  const int64_t run = x.window * channels;
+  const bool contiguous = x.dilation == 1 && g.groups == 1;
   for (int64_t oy = y_begin; oy < y_end; ++oy) {
     const int64_t first_ky = y.first_cell(oy);
     const int64_t end_ky = y.end_cell(oy);
@@ -35,14 +37,20 @@ void gather_patches(const ConvGeometry& g, const float* image, int64_t y_begin, 
       const int64_t first = x.first_cell(ox);
       const int64_t end = x.end_cell(ox);
       const float* from = image + (y.start(oy) * x.in + x.start(ox)) * g.channels;
-      for (int64_t ky = 0; ky < y.window; ++ky, patches += run, from += x.in * g.channels) {
+      for (int64_t ky = 0; ky < y.window; ++ky, patches += run, from += y.dilation * x.in * g.channels) {
         if (ky < first_ky || ky >= end_ky) {
           std::memset(patches, 0, bytes(x.window));
           continue;
         }
         if (first > 0) std::memset(patches, 0, bytes(first));
-        std::memcpy(patches + first * g.channels, from + first * g.channels, bytes(end - first));
-        if (end < x.window) std::memset(patches + end * g.channels, 0, bytes(x.window - end));
+        if (contiguous) {
+          std::memcpy(patches + first * channels, from + first * channels, bytes(end - first));
+        } else {
+          for (int64_t kx = first; kx < end; ++kx) {
+            std::memcpy(patches + kx * channels, from + kx * x.dilation * g.channels, bytes(1));
+          }
+        }
+        if (end < x.window) std::memset(patches + end * channels, 0, bytes(x.window - end));
       }
     }
   }
@@ -52,15 +60,23 @@ void scatter_patches(const ConvGeometry& g, const float* patches, int64_t y_begi
                      float* image) {
   const WindowAxis& x = g.window.x;
   const WindowAxis& y = g.window.y;
-  const int64_t run = x.window * g.channels;
+  const int64_t channels = g.group_channels();
+  const int64_t run = x.window * channels;
+  // Cells that lie side by side are added at once.
+  const bool contiguous = x.dilation == 1 && g.groups == 1;
   for (int64_t oy = y_begin; oy < y_end; ++oy) {
     for (int64_t ox = 0; ox < x.out; ++ox, patches += y.window * run) {
-      const int64_t first = x.first_cell(ox) * g.channels;
-      const int64_t count = x.end_cell(ox) * g.channels - first;
+      const int64_t first = x.first_cell(ox);
+      const int64_t end = x.end_cell(ox);
+      const int64_t cells = contiguous ? std::max<int64_t>(1, end - first) : 1;
+      const int64_t count = cells * channels;
       for (int64_t ky = y.first_cell(oy); ky < y.end_cell(oy); ++ky) {
-        const float* from = patches + ky * run + first;
-        float* to = image + ((y.start(oy) + ky) * x.in + x.start(ox)) * g.channels + first;
-        for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+        const int64_t row = (y.start(oy) + ky * y.dilation) * x.in;
+        for (int64_t kx = first; kx < end; kx += cells) {
+          const float* from = patches + ky * run + kx * channels;
+          float* to = image + (row + x.start(ox) + kx * x.dilation) * g.channels;
+          for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+        }
       }
     }
   }
@@ -76,13 +92,15 @@ ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, i
   const int64_t stripe_rows = std::min(g_.window.y.out, (units_per_stripe_ - 1) * rows.stride + rows.window);
   const int64_t positions = stripe_rows * width;
 
-  size_t gemm_bytes = gemm_workspace_bytes(positions, g_.filters, g_.patch());
-  size_t packed = packed_b_floats(g_.patch(), g_.filters);
+  const int64_t filters = g_.group_filters();
+  size_t gemm_bytes = gemm_workspace_bytes(positions, filters, g_.patch());
+  packed_forward_ = align_floats(static_cast<int64_t>(packed_b_floats(g_.patch(), filters)));
   if (mode == Mode::kTraining) {
-    gemm_bytes = std::max({gemm_bytes, gemm_workspace_bytes(g_.patch(), g_.filters, positions),
-                           gemm_workspace_bytes(positions, g_.patch(), g_.filters)});
-    packed = std::max(packed, packed_b_floats(g_.filters, g_.patch()));
+    gemm_bytes = std::max({gemm_bytes, gemm_workspace_bytes(g_.patch(), filters, positions),
+                           gemm_workspace_bytes(positions, g_.patch(), filters)});
+    packed_backward_ = align_floats(static_cast<int64_t>(packed_b_floats(filters, g_.patch())));
   }
+  const auto packed = static_cast<size_t>(g_.groups * std::max(packed_forward_, packed_backward_));
   partials_offset_ = align_up(packed * sizeof(float));
   shared_bytes_ = partials_offset_;
   if (mode == Mode::kTraining) {
@@ -101,50 +119,50 @@ int64_t ConvKernels::partial_floats() const {
   return align_floats(g_.kernel_size()) + align_floats(g_.filters);
 }
 
-const float* ConvKernels::patches(const float* image, int64_t y_begin, int64_t y_end, float* scratch) const {
-  if (g_.is_pointwise()) return image + y_begin * g_.window.x.in * g_.channels;
+void ConvKernels::take_patches(const float* image, int64_t y_begin, int64_t y_end, float* scratch,
+                               GemmArgs& product) const {
+  product.a = image + y_begin * g_.window.x.in * g_.channels;
+  product.lda = g_.channels;
+  if (g_.is_pointwise()) return;
   gather_patches(g_, image, y_begin, y_end, scratch);
-  return scratch;
+  product.a = scratch;
+  product.lda = g_.patch();
 }
 
 void ConvKernels::sums(const float* image, int64_t y_begin, int64_t y_end, const float* packed_kernel,
                        const float* bias, std::byte* scratch, float* out) const {
-  GemmArgs product;
-  product.m = (y_end - y_begin) * g_.window.x.out;
-  product.n = g_.filters;
-  product.k = g_.patch();
-  product.a = patches(image, y_begin, y_end, reinterpret_cast<float*>(scratch));
-  product.lda = g_.patch();
-  product.c = out;
-  product.ldc = g_.filters;
-  product.bias = bias;
-  product.relu = g_.relu;
-  sgemm_packed_b(product, packed_kernel, scratch + gemm_offset_);
+  const int64_t filters = g_.group_filters();
+  for (int64_t group = 0; group < g_.groups; ++group) {
+    GemmArgs product;
+    product.m = (y_end - y_begin) * g_.window.x.out;
+    product.n = filters;
+    product.k = g_.patch();
+    take_patches(image + group * g_.group_channels(), y_begin, y_end, reinterpret_cast<float*>(scratch),
+                 product);
+    product.c = out + group * filters;
+    product.ldc = g_.filters;
+    product.bias = bias == nullptr ? nullptr : bias + group * filters;
+    product.relu = g_.relu;
+    sgemm_packed_b(product, packed_kernel + group * packed_forward_, scratch + gemm_offset_);
+  }
 }
 
 void ConvKernels::pack_for_backward(const BackwardArgs<float>& args) const {
   if (args.grad_inputs[0].data == nullptr) return;
-  pack_b(g_.filters, g_.patch(), args.variables[0].data, g_.filters, true, args.workspace.shared_as<float>());
+  for (int64_t group = 0; group < g_.groups; ++group) {
+    pack_b(g_.group_filters(), g_.patch(), args.variables[0].data + group * g_.group_filters(), g_.filters,
+           true, args.workspace.shared_as<float>() + group * packed_backward_);
+  }
 }
 
 void ConvKernels::add_gradients(const BackwardArgs<float>& args, int64_t n, bool first, int64_t y_begin,
                                 int64_t y_end, const float* grad, float* partial, std::byte* scratch) const {
   const int64_t positions = (y_end - y_begin) * g_.window.x.out;
-  auto* patch_scratch = reinterpret_cast<float*>(scratch);
   if (args.grad_variables[0].data != nullptr) {
-    GemmArgs product;
-    product.m = g_.patch();
-    product.n = g_.filters;
-    product.k = positions;
-    product.a = patches(args.inputs[0].data + n * g_.image_size(), y_begin, y_end, patch_scratch);
-    product.lda = g_.patch();
-    product.transpose_a = true;
-    product.b = grad;
-    product.ldb = g_.filters;
-    product.c = partial;
-    product.ldc = g_.filters;
-    product.accumulate = !first;
-    sgemm(product, scratch + gemm_offset_);
+    const float* image = args.inputs[0].data + n * g_.image_size();
+    for (int64_t group = 0; group < g_.groups; ++group) {
+      add_kernel_gradient(image, group, first, y_begin, y_end, grad, partial, scratch);
+    }
   }
   if (args.grad_variables.size() > 1 && args.grad_variables[1].data != nullptr) {
     float* bias = partial + align_floats(g_.kernel_size());
@@ -156,18 +174,46 @@ void ConvKernels::add_gradients(const BackwardArgs<float>& args, int64_t n, bool
   }
   if (args.grad_inputs[0].data == nullptr) return;
   float* grad_image = args.grad_inputs[0].data + n * g_.image_size();
-  const bool pointwise = g_.is_pointwise();
-  GemmArgs product;
-  product.m = positions;
-  product.n = g_.patch();
-  product.k = g_.filters;
-  product.a = grad;
-  product.lda = g_.filters;
-  product.c = pointwise ? grad_image + y_begin * g_.window.x.in * g_.channels : patch_scratch;
-  product.ldc = g_.patch();
   if (y_begin == first_row(0)) std::fill(grad_image, grad_image + g_.image_size(), 0.0F);
-  sgemm_packed_b(product, args.workspace.shared_as<float>(), scratch + gemm_offset_);
-  if (!pointwise) scatter_patches(g_, patch_scratch, y_begin, y_end, grad_image);
+  for (int64_t group = 0; group < g_.groups; ++group) {
+    add_input_gradient(args.workspace.shared_as<float>(), group, y_begin, y_end, grad, grad_image, scratch);
+  }
+}
+
+void ConvKernels::add_kernel_gradient(const float* image, int64_t group, bool first, int64_t y_begin,
+                                      int64_t y_end, const float* grad, float* partial,
+                                      std::byte* scratch) const {
+  GemmArgs product;
+  product.m = g_.patch();
+  product.n = g_.group_filters();
+  product.k = (y_end - y_begin) * g_.window.x.out;
+  take_patches(image + group * g_.group_channels(), y_begin, y_end, reinterpret_cast<float*>(scratch),
+               product);
+  product.transpose_a = true;
+  product.b = grad + group * g_.group_filters();
+  product.ldb = g_.filters;
+  product.c = partial + group * g_.group_filters();
+  product.ldc = g_.filters;
+  product.accumulate = !first;
+  sgemm(product, scratch + gemm_offset_);
+}
+
+void ConvKernels::add_input_gradient(const float* packed_kernel, int64_t group, int64_t y_begin,
+                                     int64_t y_end, const float* grad, float* grad_image,
+                                     std::byte* scratch) const {
+  float* grad_group = grad_image + group * g_.group_channels();
+  const bool pointwise = g_.is_pointwise();
+  auto* patches = reinterpret_cast<float*>(scratch);
+  GemmArgs product;
+  product.m = (y_end - y_begin) * g_.window.x.out;
+  product.n = g_.patch();
+  product.k = g_.group_filters();
+  product.a = grad + group * g_.group_filters();
+  product.lda = g_.filters;
+  product.c = pointwise ? grad_group + y_begin * g_.window.x.in * g_.channels : patches;
+  product.ldc = pointwise ? g_.channels : g_.patch();
+  sgemm_packed_b(product, packed_kernel + group * packed_backward_, scratch + gemm_offset_);
+  if (!pointwise) scatter_patches(g_, patches, y_begin, y_end, grad_group);
 }
 
 void ConvKernels::combine(const BackwardArgs<float>& args) const {

@@ -9,8 +9,9 @@
 
 namespace nacre {
 
-/// Copies the patches under output rows [y_begin, y_end) of one image: patches [(y_end - y_begin) * W', kh *
-/// kw * channels] (im2col). Padding becomes zeros.
+/// Copies the patches under output rows [y_begin, y_end) of one image, of the channels from `image` on that
+/// one group has: patches [(y_end - y_begin) * W', kh * kw * channels / groups] (im2col). Padding becomes
+/// zeros.
 void gather_patches(const ConvGeometry& g, const float* image, int64_t y_begin, int64_t y_end,
                     float* patches);
 
@@ -33,9 +34,8 @@ class ConvKernels {
   [[nodiscard]] size_t shared_bytes() const { return shared_bytes_; }
   [[nodiscard]] size_t per_thread_bytes() const { return per_thread_bytes_; }
 
-  /// Computes every stripe. With `direct`, sums go to args.output; then finish is not called. Otherwise to
-  /// scratch, and finish(n, unit_begin, unit_end, y_begin, sums) takes over: sums [rows, W', filters] start
-  /// at row y_begin, activation applied.
+  /// Computes every stripe: with `direct` in args.output, otherwise in scratch. Then finish(n, unit_begin,
+  /// unit_end, y_begin, sums) takes over: sums [rows, W', filters] start at row y_begin, activation applied.
   template <typename Finish>
   void forward(const ForwardArgs<float>& args, bool direct, const Finish& finish) const;
 
@@ -51,18 +51,25 @@ class ConvKernels {
   [[nodiscard]] int64_t image_chunks(int64_t n) const;
   [[nodiscard]] int64_t partial_floats() const;
 
-  /// The patches of some rows: the image itself, or a copy in `scratch`.
-  const float* patches(const float* image, int64_t y_begin, int64_t y_end, float* scratch) const;
+  /// Sets `a` and `lda` of a product to the patches of some rows: the image itself, or a copy in `scratch`.
+  void take_patches(const float* image, int64_t y_begin, int64_t y_end, float* scratch,
+                    GemmArgs& product) const;
   void sums(const float* image, int64_t y_begin, int64_t y_end, const float* packed_kernel, const float* bias,
             std::byte* scratch, float* out) const;
   void pack_for_backward(const BackwardArgs<float>& args) const;
   void add_gradients(const BackwardArgs<float>& args, int64_t n, bool first, int64_t y_begin, int64_t y_end,
                      const float* grad, float* partial, std::byte* scratch) const;
+  void add_kernel_gradient(const float* image, int64_t group, bool first, int64_t y_begin, int64_t y_end,
+                           const float* grad, float* partial, std::byte* scratch) const;
+  void add_input_gradient(const float* packed_kernel, int64_t group, int64_t y_begin, int64_t y_end,
+                          const float* grad, float* grad_image, std::byte* scratch) const;
   void combine(const BackwardArgs<float>& args) const;
 
   ConvGeometry g_;
   WindowAxis rows_;
   int64_t units_per_stripe_ = 1;
+  int64_t packed_forward_ = 0;   // floats of one group's packed kernel
+  int64_t packed_backward_ = 0;  // of its transpose
   size_t shared_bytes_ = 0;
   size_t per_thread_bytes_ = 0;
   // Offsets in the workspaces.
@@ -74,7 +81,10 @@ class ConvKernels {
 template <typename Finish>
 void ConvKernels::forward(const ForwardArgs<float>& args, bool direct, const Finish& finish) const {
   auto* packed = args.workspace.shared_as<float>();
-  pack_b(g_.patch(), g_.filters, args.variables[0].data, g_.filters, false, packed);
+  for (int64_t group = 0; group < g_.groups; ++group) {
+    pack_b(g_.patch(), g_.group_filters(), args.variables[0].data + group * g_.group_filters(), g_.filters,
+           false, packed + group * packed_forward_);
+  }
   const float* bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
   const int64_t per_image = stripes();
   parallel_for(args.output.shape[0] * per_image, args.context.threads, [&](int64_t chunk, int worker) {
@@ -87,7 +97,7 @@ void ConvKernels::forward(const ForwardArgs<float>& args, bool direct, const Fin
     float* out = direct ? args.output.data + (n * g_.window.y.out + y_begin) * g_.window.x.out * g_.filters
                         : reinterpret_cast<float*>(scratch + sums_offset_);
     sums(image, y_begin, end_row(end - 1), packed, bias, scratch, out);
-    if (!direct) finish(n, begin, end, y_begin, out);
+    finish(n, begin, end, y_begin, out);
   });
 }
 

@@ -1,5 +1,7 @@
 #include "layers/conv_reference.h"
 
+#include <type_traits>
+
 #include "engine/parallel.h"
 #include "layers/eigen_maps.h"
 
@@ -7,32 +9,65 @@ namespace nacre {
 namespace {
 
 /// body(offset of the first input in the image, offset of the first output in [H', W'], count) for every row
-/// of outputs that has inputs at the kernel's cell (ky, kx).
+/// of outputs that has inputs at the kernel's cell `cell`.
 template <typename Body>
-void for_rows_at_cell(const ConvGeometry& g, int64_t ky, int64_t kx, const Body& body) {
-  const int64_t begin = g.window.x.first_out(kx);
-  const int64_t count = g.window.x.end_out(kx) - begin;
+void for_rows_at_cell(const ConvGeometry& g, int64_t cell, const Body& body) {
+  const WindowAxis& y = g.window.y;
+  const WindowAxis& x = g.window.x;
+  const int64_t ky = cell / x.window;
+  const int64_t kx = cell % x.window;
+  const int64_t begin = x.first_out(kx);
+  const int64_t count = x.end_out(kx) - begin;
   if (count <= 0) return;
-  for (int64_t oy = g.window.y.first_out(ky); oy < g.window.y.end_out(ky); ++oy) {
-    const int64_t input = (g.window.y.start(oy) + ky) * g.window.x.in + g.window.x.start(begin) + kx;
-    body(input * g.channels, oy * g.window.x.out + begin, count);
+  for (int64_t oy = y.first_out(ky); oy < y.end_out(ky); ++oy) {
+    const int64_t input = (y.start(oy) + ky * y.dilation) * x.in + x.start(begin) + kx * x.dilation;
+    body(input * g.channels, oy * x.out + begin, count);
   }
 }
+
+/// The matrices of one group, as views of an image, of outputs and of a kernel.
+struct Group {
+  const ConvGeometry& g;
+  int64_t index;
+
+  template <typename T>
+  [[nodiscard]] auto inputs(T* image, int64_t offset, int64_t count) const {
+    using Map =
+        std::conditional_t<std::is_const_v<T>, ConstStridedMap<std::remove_const_t<T>>, StridedMap<T>>;
+    return Map(image + offset + index * g.group_channels(), count, g.group_channels(),
+               Eigen::OuterStride<>(g.window.x.stride * g.channels));
+  }
+  template <typename T>
+  [[nodiscard]] auto outputs(T* out, int64_t offset, int64_t count) const {
+    return filters(out + offset * g.filters, count);
+  }
+  template <typename T>
+  [[nodiscard]] auto weights(T* kernel, int64_t cell) const {
+    return filters(kernel + cell * g.group_channels() * g.filters, g.group_channels());
+  }
+
+ private:
+  template <typename T>
+  [[nodiscard]] auto filters(T* rows, int64_t count) const {
+    using Map =
+        std::conditional_t<std::is_const_v<T>, ConstStridedMap<std::remove_const_t<T>>, StridedMap<T>>;
+    return Map(rows + index * g.group_filters(), count, g.group_filters(), Eigen::OuterStride<>(g.filters));
+  }
+};
 
 }  // namespace
 
 template <typename T>
 void conv_forward_reference(const ConvGeometry& g, const T* image, const T* kernel, const T* bias, T* out) {
-  const Eigen::OuterStride<> step(g.window.x.stride * g.channels);
   MatrixMap<T> sums(out, g.positions(), g.filters);
   sums.setZero();
-  for (int64_t cell = 0; cell < g.window.cells(); ++cell) {
-    const ConstMatrixMap<T> weights(kernel + cell * g.channels * g.filters, g.channels, g.filters);
-    for_rows_at_cell(g, cell / g.window.x.window, cell % g.window.x.window,
-                     [&](int64_t input, int64_t output, int64_t count) {
-                       const ConstStridedMap<T> x(image + input, count, g.channels, step);
-                       MatrixMap<T>(out + output * g.filters, count, g.filters).noalias() += x * weights;
-                     });
+  for (int64_t i = 0; i < g.groups * g.window.cells(); ++i) {
+    const Group group{g, i / g.window.cells()};
+    const int64_t cell = i % g.window.cells();
+    for_rows_at_cell(g, cell, [&](int64_t input, int64_t output, int64_t count) {
+      group.outputs(out, output, count).noalias() +=
+          group.inputs(image, input, count) * group.weights(kernel, cell);
+    });
   }
   if (bias != nullptr) sums.rowwise() += ConstRowMap<T>(bias, g.filters);
   if (g.relu) sums = (sums.array() < T{0}).select(T{0}, sums);
@@ -41,16 +76,14 @@ void conv_forward_reference(const ConvGeometry& g, const T* image, const T* kern
 template <typename T>
 void conv_weight_gradient_reference(const ConvGeometry& g, const T* image, const T* grad, int threads,
                                     T* grad_kernel, T* grad_bias) {
-  const Eigen::OuterStride<> step(g.window.x.stride * g.channels);
   if (grad_kernel != nullptr) {
-    parallel_for(g.window.cells(), threads, [&](int64_t cell, int /*worker*/) {
-      MatrixMap<T> sum(grad_kernel + cell * g.channels * g.filters, g.channels, g.filters);
-      for_rows_at_cell(g, cell / g.window.x.window, cell % g.window.x.window,
-                       [&](int64_t input, int64_t output, int64_t count) {
-                         const ConstStridedMap<T> x(image + input, count, g.channels, step);
-                         const ConstMatrixMap<T> dy(grad + output * g.filters, count, g.filters);
-                         sum.noalias() += x.transpose() * dy;
-                       });
+    parallel_for(g.groups * g.window.cells(), threads, [&](int64_t i, int /*worker*/) {
+      const Group group{g, i / g.window.cells()};
+      const int64_t cell = i % g.window.cells();
+      for_rows_at_cell(g, cell, [&](int64_t input, int64_t output, int64_t count) {
+        group.weights(grad_kernel, cell).noalias() +=
+            group.inputs(image, input, count).transpose() * group.outputs(grad, output, count);
+      });
     });
   }
   if (grad_bias == nullptr) return;
@@ -61,16 +94,14 @@ void conv_weight_gradient_reference(const ConvGeometry& g, const T* image, const
 
 template <typename T>
 void conv_input_gradient_reference(const ConvGeometry& g, const T* grad, const T* kernel, T* grad_image) {
-  const Eigen::OuterStride<> step(g.window.x.stride * g.channels);
   std::fill(grad_image, grad_image + g.image_size(), T{0});
-  for (int64_t cell = 0; cell < g.window.cells(); ++cell) {
-    const ConstMatrixMap<T> weights(kernel + cell * g.channels * g.filters, g.channels, g.filters);
-    for_rows_at_cell(g, cell / g.window.x.window, cell % g.window.x.window,
-                     [&](int64_t input, int64_t output, int64_t count) {
-                       const ConstMatrixMap<T> dy(grad + output * g.filters, count, g.filters);
-                       StridedMap<T>(grad_image + input, count, g.channels, step).noalias() +=
-                           dy * weights.transpose();
-                     });
+  for (int64_t i = 0; i < g.groups * g.window.cells(); ++i) {
+    const Group group{g, i / g.window.cells()};
+    const int64_t cell = i % g.window.cells();
+    for_rows_at_cell(g, cell, [&](int64_t input, int64_t output, int64_t count) {
+      group.inputs(grad_image, input, count).noalias() +=
+          group.outputs(grad, output, count) * group.weights(kernel, cell).transpose();
+    });
   }
 }
 

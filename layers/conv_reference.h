@@ -7,8 +7,8 @@
 namespace nacre {
 
 /// The readable convolution, one image at a time, for T = float and double. At each cell (ky, kx) of the
-/// kernel, a row of outputs is a product of matrices: inputs [count, channels] (a stride apart) times
-/// kernel[ky, kx] [channels, filters].
+/// kernel, a row of one group's outputs is a product of matrices: inputs [count, channels / groups] (a stride
+/// apart) times kernel[ky, kx] [channels / groups, filters / groups].
 
 /// out [H', W', filters] = activation(image * kernel + bias); bias may be null.
 template <typename T>

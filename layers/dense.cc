@@ -27,7 +27,7 @@ class Dense final : public ReferenceOperator<Dense> {
       : relu_(attrs.activation == Activation::kRelu), in_(input[1]), units_(attrs.units) {
     const int64_t n = input[0];
     info_.output = Shape{n, units_};
-    info_.variables = weight_variables(attrs, Shape{in_, units_}, in_, units_);
+    info_.variables = weight_variables(attrs, Shape{in_, units_}, units_, in_, units_);
     info_.flops_per_row = 2 * in_ * units_;
     size_t gemm_bytes = gemm_parallel_workspace_bytes(n, units_, in_, threads);
     if (mode == Mode::kTraining) {

@@ -15,8 +15,8 @@ std::span<const EnumName<Activation>> enum_names(Activation) {
   return kNames;
 }
 
-std::vector<VariableSpec> weight_variables(const WeightAttrs& attrs, const Shape& kernel, int64_t fan_in,
-                                           int64_t fan_out) {
+std::vector<VariableSpec> weight_variables(const WeightAttrs& attrs, const Shape& kernel, int64_t outputs,
+                                           int64_t fan_in, int64_t fan_out) {
   std::vector<VariableSpec> variables;
   VariableSpec spec;
   spec.name = "kernel";
@@ -26,7 +26,7 @@ std::vector<VariableSpec> weight_variables(const WeightAttrs& attrs, const Shape
   variables.push_back(spec);
   if (attrs.use_bias) {
     spec.name = "bias";
-    spec.shape = Shape{kernel[kernel.rank() - 1]};
+    spec.shape = Shape{outputs};
     // Keras takes a vector's length for both fans.
     spec.initializer = {attrs.bias_initializer, attrs.bias_stddev, spec.shape[0], spec.shape[0]};
     spec.decay = false;

@@ -40,9 +40,9 @@ struct WeightAttrs {
   }
 };
 
-/// `kernel` of `shape` and, when used, `bias` of the kernel's last extent.
-std::vector<VariableSpec> weight_variables(const WeightAttrs& attrs, const Shape& kernel, int64_t fan_in,
-                                           int64_t fan_out);
+/// `kernel` of that shape and, when used, `bias` [outputs].
+std::vector<VariableSpec> weight_variables(const WeightAttrs& attrs, const Shape& kernel, int64_t outputs,
+                                           int64_t fan_in, int64_t fan_out);
 
 /// OpDef::normalize for attribute struct A.
 template <typename A>

@@ -10,19 +10,20 @@ namespace nacre {
 namespace {
 
 Result<WindowAxis> make_axis(std::string_view name, int64_t in, int64_t window, int64_t stride,
-                             Padding padding) {
-  WindowAxis axis{in, 0, window, stride, 0};
+                             Padding padding, int64_t dilation) {
+  WindowAxis axis{in, 0, window, stride, 0, dilation};
+  const int64_t reach = (window - 1) * dilation + 1;
   if (padding == Padding::kSame) {
     axis.out = (in + stride - 1) / stride;
-    axis.before = std::max<int64_t>(0, (axis.out - 1) * stride + window - in) / 2;
+    axis.before = std::max<int64_t>(0, (axis.out - 1) * stride + reach - in) / 2;
     return axis;
   }
-  if (in < window) {
+  if (in < reach) {
     return Status(StatusCode::kBadData,
                   fmt::format("a window of {} {} does not fit into an input of {} (padding \"valid\")", name,
-                              window, in));
+                              reach, in));
   }
-  axis.out = (in - window) / stride + 1;
+  axis.out = (in - reach) / stride + 1;
   return axis;
 }
 
@@ -36,11 +37,14 @@ std::span<const EnumName<Padding>> enum_names(Padding) {
   return kNames;
 }
 
-Result<Window2> make_window(const Shape& input, Extent2 window, Extent2 strides, Padding padding) {
+Result<Window2> make_window(const Shape& input, Extent2 window, Extent2 strides, Padding padding,
+                            Extent2 dilation) {
   NACRE_RETURN_IF_ERROR(check_image_input(input));
   Window2 result;
-  NACRE_ASSIGN_OR_RETURN(result.y, make_axis("height", input[1], window.height, strides.height, padding));
-  NACRE_ASSIGN_OR_RETURN(result.x, make_axis("width", input[2], window.width, strides.width, padding));
+  NACRE_ASSIGN_OR_RETURN(
+      result.y, make_axis("height", input[1], window.height, strides.height, padding, dilation.height));
+  NACRE_ASSIGN_OR_RETURN(result.x,
+                         make_axis("width", input[2], window.width, strides.width, padding, dilation.width));
   return result;
 }
 

@@ -16,28 +16,38 @@ namespace nacre {
 enum class Padding : uint8_t { kValid, kSame };
 std::span<const EnumName<Padding>> enum_names(Padding);
 
-/// A window that slides along one axis. Output o covers inputs [o * stride - before, ... + window), of which
-/// those outside [0, in) are padding.
+/// A window that slides along one axis. Cell k of output o's window lies at input o * stride - before + k *
+/// dilation; what is outside [0, in) is padding.
 struct WindowAxis {
   int64_t in = 0;
   int64_t out = 0;
   int64_t window = 0;
   int64_t stride = 1;
   int64_t before = 0;  ///< padding at the top or left
+  int64_t dilation = 1;
 
   /// The input of output o at cell 0 of the window; negative in the padding.
   [[nodiscard]] int64_t start(int64_t o) const { return o * stride - before; }
   /// The cells [first_cell, end_cell) of output o's window that are no padding.
-  [[nodiscard]] int64_t first_cell(int64_t o) const { return std::max<int64_t>(0, -start(o)); }
-  [[nodiscard]] int64_t end_cell(int64_t o) const { return std::min(window, in - start(o)); }
+  [[nodiscard]] int64_t first_cell(int64_t o) const {
+    return start(o) >= 0 ? 0 : ceil_div(-start(o), dilation);
+  }
+  [[nodiscard]] int64_t end_cell(int64_t o) const {
+    return std::min(window, ceil_div(in - start(o), dilation));
+  }
   /// The outputs [first_out, end_out) whose window has input at `cell` (the range may be empty).
   [[nodiscard]] int64_t first_out(int64_t cell) const {
-    return before <= cell ? 0 : (before - cell + stride - 1) / stride;
+    const int64_t missing = before - cell * dilation;
+    return missing <= 0 ? 0 : ceil_div(missing, stride);
   }
   [[nodiscard]] int64_t end_out(int64_t cell) const {
-    const int64_t last = in - 1 + before - cell;
+    const int64_t last = in - 1 + before - cell * dilation;
     return last < 0 ? 0 : std::min(out, last / stride + 1);
   }
+
+ private:
+  /// Of numbers that are not negative.
+  static int64_t ceil_div(int64_t a, int64_t b) { return b == 1 ? a : (a + b - 1) / b; }
 };
 
 /// A window that slides over an image.
@@ -74,7 +84,8 @@ template <typename Body>
 void for_each_cell(const Window2& window, int64_t oy, int64_t ox, const Body& body) {
   for (int64_t ky = window.y.first_cell(oy); ky < window.y.end_cell(oy); ++ky) {
     for (int64_t kx = window.x.first_cell(ox); kx < window.x.end_cell(ox); ++kx) {
-      body(window.y.start(oy) + ky, window.x.start(ox) + kx, ky * window.x.window + kx);
+      body(window.y.start(oy) + ky * window.y.dilation, window.x.start(ox) + kx * window.x.dilation,
+           ky * window.x.window + kx);
     }
   }
 }
@@ -87,7 +98,8 @@ void PoolWindow::for_cells(int64_t oy, int64_t ox, const Body& body) const {
 
 /// The geometry over `input` [N, H, W, C]. kBadData when it is no batch of images, or the window does not fit
 /// ("valid").
-Result<Window2> make_window(const Shape& input, Extent2 window, Extent2 strides, Padding padding);
+Result<Window2> make_window(const Shape& input, Extent2 window, Extent2 strides, Padding padding,
+                            Extent2 dilation = {1, 1});
 
 /// The attributes of the pooling layers. Names and defaults are Keras's.
 struct PoolAttrs {

@@ -46,6 +46,14 @@ std::vector<LayerCase> cases() {
       layer(conv(2, {3, 3}, {1, 1}, "same", "relu"), pool({15, 15}, {15, 15}, "same"), {1, 17, 9, 2},
             {1, 2, 1, 2}),
       layer(conv(9, {3, 3}, {1, 1}, "same", "relu"), half, {18, 4, 4, 2}, {18, 2, 2, 9}),
+      layer(
+          [] {
+            AttrMap attributes = conv(6, {3, 3}, {1, 1}, "same", "relu");
+            attributes["groups"] = int64_t{2};
+            attributes["dilation_rate"] = int64_t{2};
+            return attributes;
+          }(),
+          half, {2, 8, 6, 4}, {2, 4, 3, 6}),
       // More than one stripe.
       layer(conv(16, {3, 3}, {1, 1}, "same", "relu"), half, {2, 71, 33, 9}, {2, 35, 16, 16}),
   };

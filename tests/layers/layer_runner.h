@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstring>
 #include <memory>
 #include <vector>
@@ -37,11 +38,19 @@ class LayerRunner {
 
   static int64_t sample(int64_t row) { return 7 + 3 * row; }
 
-  /// Distinct values, none near another or zero: no kink of a maximum or a relu is near.
+  /// Distinct values, none near another or zero: no kink of a maximum or a relu is near. Moving averages are
+  /// positive, as a variance is.
   void fill() {
     uint64_t seed = 1;
     for (auto& tensor : inputs) fill_ramp(tensor, seed++);
-    for (auto& tensor : variables) fill_ramp(tensor, seed++);
+    for (size_t i = 0; i < variables.size(); ++i) {
+      fill_ramp(variables[i], seed++);
+      if (!op_.info().variables[i].moving_average) continue;
+      T* values = variables[i].data();
+      for (int64_t c = 0; c < variables[i].size(); ++c) {
+        values[c] = static_cast<float>(std::abs(static_cast<double>(values[c])) + 0.25);
+      }
+    }
     fill_ramp(grad_output, seed++);
   }
 

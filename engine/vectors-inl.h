@@ -1,0 +1,67 @@
+// Loops over vectors of floats, compiled once for every instruction set: foreach_target.h flips
+// HWY_TARGET_TOGGLE.
+#if defined(NACRE_ENGINE_VECTORS_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef NACRE_ENGINE_VECTORS_INL_H
+#undef NACRE_ENGINE_VECTORS_INL_H
+#else
+#define NACRE_ENGINE_VECTORS_INL_H
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstdint>
+#include <cstring>
+
+HWY_BEFORE_NAMESPACE();
+namespace nacre {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Tag = hn::ScalableTag<float>;
+using Vector = hn::Vec<Tag>;
+constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Tag()));
+
+HWY_INLINE Vector set(float x) {
+  return hn::Set(Tag(), x);
+}
+
+/// One whole vector of every array, at the same place.
+struct Whole {
+  int64_t at;
+  HWY_INLINE Vector load(const float* x) const { return hn::LoadU(Tag(), x + at); }
+  HWY_INLINE void store(Vector v, float* x) const { hn::StoreU(v, Tag(), x + at); }
+};
+
+/// The last elements of every array, fewer than a vector, with zeros after them: the same instructions work
+/// on them.
+struct Part {
+  int64_t at;
+  size_t bytes;
+  HWY_INLINE Vector load(const float* x) const {
+    HWY_ALIGN float some[kLanes] = {};
+    std::memcpy(some, x + at, bytes);
+    return hn::Load(Tag(), some);
+  }
+  HWY_INLINE void store(Vector v, float* x) const {
+    HWY_ALIGN float some[kLanes];
+    hn::Store(v, Tag(), some);
+    std::memcpy(x + at, some, bytes);
+  }
+};
+
+/// body(lanes) for the elements [0, n), a vector at a time; the last may be a Part.
+template <typename Body>
+HWY_INLINE void for_each_vector(int64_t n, const Body& body) {
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(Whole{i});
+  if (i < n) body(Part{i, static_cast<size_t>(n - i) * sizeof(float)});
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace nacre
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

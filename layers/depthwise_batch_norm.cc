@@ -1,0 +1,110 @@
+#include <algorithm>
+#include <memory>
+
+#include "layers/batch_norm.h"
+#include "layers/depthwise_conv.h"
+
+namespace nacre {
+namespace {
+
+/// DepthwiseConv2D, the BatchNorm behind it and perhaps a clipping activation, in inference: scale and shift
+/// go into kernel and bias.
+class DepthwiseBatchNorm final : public ReferenceOperator<DepthwiseBatchNorm> {
+ public:
+  DepthwiseBatchNorm(const DepthwiseAttrs& attrs, const DepthwiseConv& conv, const BatchNormAttrs& norm,
+                     int64_t batch)
+      : conv_(conv), norm_(norm), use_bias_(attrs.use_bias) {
+    const int64_t channels = conv.g.channels;
+    info_.output = conv.output(batch);
+    info_.variables = depthwise_variables(attrs, conv);
+    std::ranges::move(batch_norm_variables(norm, channels, 1), std::back_inserter(info_.variables));
+    info_.flops_per_row = depthwise_flops(conv);
+    info_.shared_bytes = static_cast<size_t>(conv.g.kernel_size() + channels) * sizeof(double);
+    info_.per_thread_bytes = conv.scratch_bytes();
+  }
+
+  void forward(const ForwardArgs<float>& args) const override {
+    const float* kernel = fold(args);
+    depthwise_forward(conv_, args, kernel, kernel + conv_.g.kernel_size());
+  }
+
+  template <typename T>
+  void reference_forward(const ForwardArgs<T>& args) const {
+    const T* kernel = fold(args);
+    parallel_for(args.output.shape[0], args.context.threads, [&](int64_t n, int /*worker*/) {
+      depthwise_forward_reference(conv_, args.inputs[0].data + n * conv_.input_size(), kernel,
+                                  kernel + conv_.g.kernel_size(),
+                                  args.output.data + n * conv_.g.output_size());
+    });
+  }
+
+  /// Never called: there is no such operator in training.
+  template <typename T>
+  void reference_backward(const BackwardArgs<T>& /*args*/) const {}
+
+ private:
+  /// Kernel and bias with scale and shift in them, in the workspace.
+  template <typename T>
+  const T* fold(const ForwardArgs<T>& args) const {
+    const BatchNormVariables<T> variables(norm_, args.variables.subspan(use_bias_ ? 2 : 1));
+    T* kernel = args.workspace.template shared_as<T>();
+    T* bias = kernel + conv_.g.kernel_size();
+    for (int64_t c = 0; c < conv_.g.channels; ++c) {
+      const ChannelAffine affine = variables.moving_affine(c, norm_.epsilon);
+      const double own = use_bias_ ? static_cast<double>(args.variables[1].data[c]) : 0.0;
+      bias[c] = static_cast<T>(affine.shift + own * affine.scale);
+      for (int64_t i = c; i < conv_.g.kernel_size(); i += conv_.g.channels) {
+        kernel[i] = static_cast<T>(static_cast<double>(args.variables[0].data[i]) * affine.scale);
+      }
+    }
+    return kernel;
+  }
+
+  DepthwiseConv conv_;
+  BatchNormAttrs norm_;
+  bool use_bias_;
+};
+
+template <Clip clip>
+Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+  NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<DepthwiseAttrs>(*request.attributes[0]));
+  NACRE_ASSIGN_OR_RETURN(const auto norm, parse_attributes<BatchNormAttrs>(*request.attributes[1]));
+  NACRE_ASSIGN_OR_RETURN(DepthwiseConv conv, make_depthwise_conv(attrs, request.inputs[0]));
+  // Training needs the batch's statistics of the sums.
+  if (request.mode != Mode::kInference || conv.clip != Clip::kNone) return std::unique_ptr<Operator>();
+  conv.clip = clip;
+  return std::unique_ptr<Operator>(
+      std::make_unique<DepthwiseBatchNorm>(attrs, conv, norm, request.inputs[0][0]));
+}
+
+template <Clip clip>
+OpDef make_op(const std::string& activation) {
+  OpDef op;
+  op.pattern = {"DepthwiseConv2D", "BatchNorm"};
+  if (!activation.empty()) op.pattern.push_back(activation);
+  op.name = "DepthwiseConv2D+BatchNorm" + (activation.empty() ? "" : "+" + activation);
+  op.summary = "In inference, " + op.name + " without storing what lies between.";
+  op.formula =
+      "[N, H, W, C] -> [N, H', W', C * M]: DepthwiseConv2D with gamma / sqrt(moving_variance + epsilon) "
+      "in its kernel and what remains in its bias" +
+      (activation.empty() ? std::string(".") : ", then " + activation + ".");
+  op.create = create<clip>;
+  op.normalize = normalize_attributes<NoAttrs>;
+  return op;
+}
+
+}  // namespace
+
+OpDef depthwise_batch_norm_op() {
+  return make_op<Clip::kNone>("");
+}
+
+OpDef depthwise_batch_norm_relu_op() {
+  return make_op<Clip::kRelu>("ReLU");
+}
+
+OpDef depthwise_batch_norm_relu6_op() {
+  return make_op<Clip::kRelu6>("ReLU6");
+}
+
+}  // namespace nacre
