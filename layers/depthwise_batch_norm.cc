@@ -78,7 +78,7 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
 }
 
 template <Clip clip>
-OpDef make_op(const std::string& activation) {
+OpDef define(const std::string& activation) {
   OpDef op;
   op.pattern = {"DepthwiseConv2D", "BatchNorm"};
   if (!activation.empty()) op.pattern.push_back(activation);
@@ -96,15 +96,15 @@ OpDef make_op(const std::string& activation) {
 }  // namespace
 
 OpDef depthwise_batch_norm_op() {
-  return make_op<Clip::kNone>("");
+  return define<Clip::kNone>("");
 }
 
 OpDef depthwise_batch_norm_relu_op() {
-  return make_op<Clip::kRelu>("ReLU");
+  return define<Clip::kRelu>("ReLU");
 }
 
 OpDef depthwise_batch_norm_relu6_op() {
-  return make_op<Clip::kRelu6>("ReLU6");
+  return define<Clip::kRelu6>("ReLU6");
 }
 
 }  // namespace nacre
