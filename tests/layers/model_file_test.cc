@@ -39,7 +39,8 @@ class ModelFile : public ::testing::Test {
 };
 
 TEST_F(ModelFile, PresetsHaveTheirParameters) {
-  EXPECT_THAT(preset_names(), ElementsAre("face96", "fashion28", "fashion28_accurate", "lenet5", "mobilenet96", "residual32", "vgg32"));
+  EXPECT_THAT(preset_names(), ElementsAre("face96", "fashion28", "fashion28_accurate", "lenet5",
+                                          "mobilenet96", "residual32", "vgg32"));
   auto face = load_model("face96", registry_);
   ASSERT_TRUE(face.ok()) << face.status().message();
   auto graph = build_graph(*face, 40, registry_);
