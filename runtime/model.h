@@ -24,7 +24,7 @@ struct ModelOptions {
   int64_t batch = 1;       ///< images that go through the network together, at least 1
   int threads = 1;         ///< that one call computes with, at least 1; the answers do not depend on it
   bool reference = false;  ///< run the layers' readable implementations instead of the fast ones
-  ImageLimits limits;      ///< on what an encoded image may make the decoder do
+  ImageLimits limits{};    ///< on what an encoded image may make the decoder do
 };
 
 /// A class with its probability.
