@@ -78,7 +78,8 @@ Result<TrainSetup> settle_train_setup(const Session& session, const GivenOptions
   if (command_line.contains("data")) setup.labels.clear();
   if (command_line.contains("model")) model_json.reset();
 
-  NACRE_ASSIGN_OR_RETURN(setup.settings, read_settings(given));
+  // Which options go together is settled below, when the recipe is there too.
+  NACRE_ASSIGN_OR_RETURN(setup.settings, read_each_setting(given));
   NACRE_RETURN_IF_ERROR(required(setup.settings.out, "out", "the folder to write the run to"));
   NACRE_RETURN_IF_ERROR(required(model_json.has_value() ? model_json->first : setup.settings.model, "model",
                                  "a preset (see nacre models) or a model file"));

@@ -207,14 +207,25 @@ void put_on_top(GivenOptions& base, const GivenOptions& over) {
     base.erase("epochs");
     base.erase("steps");
   }
+  // What belongs to another optimizer does not come along.
+  const auto optimizer = over.find("optimizer");
+  const auto before = base.find("optimizer");
+  if (optimizer != over.end() && before != base.end() && optimizer->second.value != before->second.value) {
+    for (const char* name : {"momentum", "nesterov", "learning-rate"}) base.erase(name);
+  }
   for (const auto& [name, option] : over) base[name] = option;
 }
 
-Result<TrainSettings> read_settings(const GivenOptions& given) {
+Result<TrainSettings> read_each_setting(const GivenOptions& given) {
   TrainSettings settings;
   Reader reader(given);
   settings.visit(reader);
   NACRE_RETURN_IF_ERROR(reader.status());
+  return settings;
+}
+
+Result<TrainSettings> read_settings(const GivenOptions& given) {
+  NACRE_ASSIGN_OR_RETURN(TrainSettings settings, read_each_setting(given));
   NACRE_RETURN_IF_ERROR(settle_combinations(settings, given));
   constexpr int64_t kDefaultEpochs = 10;
   if (settings.epochs == 0 && settings.steps == 0) settings.epochs = kDefaultEpochs;

@@ -170,6 +170,8 @@ void put_on_top(GivenOptions& base, const GivenOptions& over);
 
 /// Checks every value: types, ranges, --epochs together with --steps, combinations.
 Result<TrainSettings> read_settings(const GivenOptions& given);
+/// The same, each option by itself: not whether they go together, and without defaults that depend on others.
+Result<TrainSettings> read_each_setting(const GivenOptions& given);
 
 /// The settings as config.json holds them, but for the model: all but switches and what was not given.
 nlohmann::ordered_json write_settings(TrainSettings settings);

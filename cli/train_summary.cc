@@ -107,10 +107,13 @@ std::vector<std::string> describe_data(const TrainSettings& settings, const Trai
                                 settings.seed, with_commas(data.training->size()),
                                 with_commas(data.validation->size())));
   }
-  for (const auto& set : {data.training, data.validation}) {
-    if (set == nullptr) continue;
-    for (const std::string& skipped : set->skipped()) lines.push_back("left out: " + skipped);
+  std::vector<std::string> skipped = data.training->skipped();
+  if (data.validation != nullptr && !fraction.has_value()) {  // parts of one set have one list
+    const std::vector<std::string>& more = data.validation->skipped();
+    skipped.insert(skipped.end(), more.begin(), more.end());
   }
+  for (const std::string& file : skipped) lines.push_back("left out: " + file);
+  if (!skipped.empty()) lines.push_back(fmt::format("{} left out in all", with_commas(std::ssize(skipped))));
   if (labels.size() == 1) lines.emplace_back("the data has a single class: there is nothing to tell apart");
   const auto empty = std::count(counts.begin(), counts.end(), 0);
   if (empty > 0) {

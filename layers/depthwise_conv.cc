@@ -31,9 +31,11 @@ Result<DepthwiseConv> make_depthwise_conv(const DepthwiseAttrs& attrs, const Sha
   conv.multiplier = attrs.depth_multiplier;
   conv.clip = attrs.activation == Activation::kRelu ? Clip::kRelu : Clip::kNone;
   // Bounds every product of sizes that the kernels form.
-  const std::array work{window.y.in,     window.x.in,     window.y.out, window.x.out,
-                        window.y.window, window.x.window, input[3],     attrs.depth_multiplier};
+  const std::array work{window.y.out,    window.x.out, window.y.window,
+                        window.x.window, input[3],     attrs.depth_multiplier};
   NACRE_RETURN_IF_ERROR(Shape::make(work).status().at("multiplications of one image"));
+  const std::array read{window.y.in, window.x.in, input[3], attrs.depth_multiplier};
+  NACRE_RETURN_IF_ERROR(Shape::make(read).status().at("pixels of one image"));
   conv.g.channels = input[3] * attrs.depth_multiplier;
   const std::array output{input[0], window.y.out, window.x.out, conv.g.channels};
   NACRE_RETURN_IF_ERROR(Shape::make(output).status().at("output"));

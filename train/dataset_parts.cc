@@ -35,6 +35,7 @@ Result<std::shared_ptr<const Dataset>> Dataset::part(const std::shared_ptr<const
     digest.add(i);
   }
   state->digest = digest.hex();
+  state->skipped = whole->skipped();
   state->whole = whole;
   state->members = std::move(members);
   return finish(std::move(state));

@@ -152,6 +152,11 @@ TEST_F(TrainFolderTest, BadFilesAreNamedOrSkippedAndCounted) {
   const Outcome skipped = photos("run", {"--skip-bad", "1"});
   EXPECT_EQ(skipped.code, 0) << skipped.err;
   EXPECT_THAT(skipped.err, HasSubstr("left out: my photos/dark/notes.txt: "));
+  EXPECT_THAT(skipped.err, HasSubstr("1 left out in all"));
+  const Outcome split = photos("split", {"--skip-bad", "1", "--validation", "0.2"});
+  EXPECT_EQ(split.code, 0) << split.err;
+  EXPECT_THAT(split.err, HasSubstr("left out: my photos/dark/notes.txt: "));
+  EXPECT_THAT(split.err, HasSubstr("1 left out in all"));
 }
 
 TEST_F(TrainFolderTest, LabelsSettleTheOrderAndRefuseOthers) {

@@ -57,6 +57,18 @@ TEST_F(TrainTest, ThreadsChangeNothingAndTheSeedEverything) {
   EXPECT_FALSE(identical("one", "seed"));
 }
 
+TEST_F(TrainTest, OptionsJoinTheRecipesOptimizerOrReplaceIt) {
+  write_model("tiny.json",
+              R"({"optimizer": "sgd", "momentum": 0.9, "nesterov": true, "learning-rate": 0.5})");
+  const Outcome joined = train("joined", {"--momentum", "0.5"});
+  ASSERT_EQ(joined.code, 0) << joined.err;
+  EXPECT_THAT(read("joined/config.json"), HasSubstr(R"("momentum": 0.5)"));
+  const Outcome replaced = train("replaced", {"--optimizer", "adamw"});
+  ASSERT_EQ(replaced.code, 0) << replaced.err;
+  EXPECT_THAT(read("replaced/config.json"), HasSubstr(R"("momentum": 0.0)"));
+  EXPECT_THAT(read("replaced/config.json"), HasSubstr(R"("nesterov": false)"));
+}
+
 TEST_F(TrainTest, ConfigRepeatsTheRun) {
   write_model("tiny.json",
               R"({"optimizer": "sgd", "momentum": 0.9, "augment": "flip", "lr-schedule": "cosine"})");

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "engine/gemm_blocking.h"
 #include "engine/random.h"
 #include "engine/tensor.h"
 
@@ -283,6 +284,18 @@ TEST(Gemm, ThreadsDoNotChangeBits) {
     for (const int threads : {1, 2, 3, 7}) {
       EXPECT_TRUE(same_bits(one, problem.run(Path::kParallel, threads))) << threads;
       EXPECT_TRUE(same_bits(one, problem.run(Path::kPackedParallel, threads))) << threads;
+    }
+  }
+}
+
+TEST(Gemm, WorkspaceSufficesForEverySmallerProduct) {
+  for (const int64_t k : {1, 297, 320, 321, 432, 640, 641, 1000}) {
+    const size_t bytes = gemm_workspace_bytes(288, 32, k);
+    for (int64_t smaller = 1; smaller <= k; ++smaller) {
+      ASSERT_GE(bytes, gemm_workspace_bytes(288, 32, smaller)) << smaller << " of " << k;
+      const int64_t depth = gemm::block_depth(smaller);
+      const int64_t floats = gemm::block_a_floats(288, depth) + gemm::kMaxTileColumns * depth;
+      ASSERT_GE(bytes, static_cast<size_t>(floats) * sizeof(float)) << smaller << " of " << k;
     }
   }
 }

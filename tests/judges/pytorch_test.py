@@ -101,10 +101,12 @@ def test_gradients_of_one_step(nacre, preset, tmp_path):
     worst = {name: error(name, (start[name].astype(np.float64) - after[name]) / rate) for name in expected}
     assert len(worst) >= 8
     name = max(worst, key=worst.get)
-    judge_error = max(error(name, single[name]) for name in single)
+    judge_errors = {name: error(name, single[name]) for name in single}
     print(f"{preset}: largest relative error {worst[name]:.1e} ({name}) of {len(worst)} variables"
-          f" (PyTorch's own in single: {judge_error:.1e})")
-    assert worst[name] <= max(1e-4, judge_error)
+          f" (PyTorch's own in single: {max(judge_errors.values()):.1e})")
+    assert all(np.isfinite(value) for value in worst.values())
+    above = {name: value for name, value in worst.items() if value > 1e-4}
+    assert all(value <= min(1e-2, 2 * judge_errors[name]) for name, value in above.items()), above
 
 
 def test_first_ten_losses(nacre, preset, tmp_path):

@@ -65,6 +65,9 @@ std::vector<LayerCase> cases() {
       layer(grouped(dilated(conv(4, {3, 3}, {1, 1}, "same", "relu"), {2, 2}), 2), {2, 90, 45, 10},
             {2, 90, 45, 4}),
       layer(conv(3, {3, 3}, {1, 1}, "same", "relu"), {2, 70, 33, 9}, {2, 70, 33, 3}),
+      // The last stripe is shorter than the others, and its products are cut into deeper blocks.
+      layer(conv(32, {3, 3}, {1, 1}, "same", "relu"), {2, 33, 33, 9}, {2, 33, 33, 32}),
+      layer(conv(32, {3, 3}, {1, 1}, "same", "linear"), {1, 27, 27, 16}, {1, 27, 27, 32}),
   };
 }
 INSTANTIATE_TEST_SUITE_P(Conv2D, LayerTest, ::testing::ValuesIn(cases()));
