@@ -48,6 +48,15 @@ const char* kind_of(mode_t mode) {
   return "a device";
 }
 
+/// read() until something comes, or nothing more (0).
+Result<size_t> read_some(const std::string& path, const OpenFile& file, std::span<std::byte> out) {
+  for (;;) {
+    const ssize_t got = ::read(file.descriptor.get(), out.data(), out.size());
+    if (got >= 0) return static_cast<size_t>(got);
+    if (errno != EINTR) return system_error(path, "read", errno);
+  }
+}
+
 Result<OpenFile> open_regular(const std::string& path) {
   if (path.find('\0') != std::string::npos) {
     return io_error(path.substr(0, path.find('\0')), "the name holds a NUL byte");
@@ -88,12 +97,23 @@ Result<std::vector<std::byte>> read_file(const std::string& path, size_t max_byt
   size_t used = 0;
   for (;;) {
     if (used == bytes.size()) bytes.resize(used + std::max(used / 2, kMinRead));
-    const ssize_t got = ::read(file.descriptor.get(), bytes.data() + used, bytes.size() - used);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return system_error(path, "read", errno);
+    NACRE_ASSIGN_OR_RETURN(const size_t got, read_some(path, file, std::span(bytes).subspan(used)));
     if (got == 0) break;
-    used += static_cast<size_t>(got);
+    used += got;
     if (used > max_bytes) return over_limit();
+  }
+  bytes.resize(used);
+  return bytes;
+}
+
+Result<std::vector<std::byte>> read_file_head(const std::string& path, size_t count) {
+  NACRE_ASSIGN_OR_RETURN(const OpenFile file, open_regular(path));
+  std::vector<std::byte> bytes(count);
+  size_t used = 0;
+  while (used < bytes.size()) {
+    NACRE_ASSIGN_OR_RETURN(const size_t got, read_some(path, file, std::span(bytes).subspan(used)));
+    if (got == 0) break;
+    used += got;
   }
   bytes.resize(used);
   return bytes;

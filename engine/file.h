@@ -15,6 +15,9 @@ namespace nacre {
 /// kIo, or kLimit.
 Result<std::vector<std::byte>> read_file(const std::string& path, size_t max_bytes);
 
+/// The first `count` bytes of a regular file, or all there are. Refuses and fails as read_file does.
+Result<std::vector<std::byte>> read_file_head(const std::string& path, size_t count);
+
 /// A regular file mapped read-only. Keep the pointer for as long as the bytes are used.
 class MappedFile {
  public:

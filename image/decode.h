@@ -34,9 +34,12 @@ struct Image {
 Result<Image> decode_image(std::span<const std::byte> encoded, const InputContract& contract,
                            const ImageLimits& limits = {});
 
+/// kBadData when the contract says exact and the image has another size.
+Status check_image_size(const Image& image, const InputContract& contract);
+
 /// Turns a decoded image into network input [contract.height, contract.width, contract.channels]: multiplies
-/// by contract.scale, then resizes. `out` holds height*width*channels floats. kBadData when the contract says
-/// exact and the size is another.
+/// by contract.scale, then resizes. `out` holds height*width*channels floats. Errors are those of
+/// check_image_size.
 Status image_to_input(const Image& image, const InputContract& contract, float* out);
 
 /// Reads, decodes and converts a file: the one way from an image file to network input, for training,

@@ -106,21 +106,27 @@ void resize(const Image& image, const InputContract& contract, const std::array<
 
 }  // namespace
 
+Status check_image_size(const Image& image, const InputContract& contract) {
+  if (contract.resize != ResizePolicy::kExact ||
+      (image.height == contract.height && image.width == contract.width)) {
+    return {};
+  }
+  return {StatusCode::kBadData, "is " + std::to_string(image.width) + " x " + std::to_string(image.height) +
+                                    " pixels where exactly " + std::to_string(contract.width) + " x " +
+                                    std::to_string(contract.height) + " are expected"};
+}
+
 Status image_to_input(const Image& image, const InputContract& contract, float* out) {
   if (image.height <= 0 || image.width <= 0 || image.channels != contract.channels || contract.height <= 0 ||
       contract.width <= 0 ||
       image.pixels.size() != static_cast<size_t>(image.height * image.width * image.channels)) {
     return {StatusCode::kInternal, "an image that does not fit its input contract reached image_to_input"};
   }
+  NACRE_RETURN_IF_ERROR(check_image_size(image, contract));
   const std::array<float, 256> levels = scaled_levels(contract.scale);
   if (image.height == contract.height && image.width == contract.width) {
     for (const uint8_t level : image.pixels) *out++ = levels[level];
     return {};
-  }
-  if (contract.resize == ResizePolicy::kExact) {
-    return {StatusCode::kBadData, "is " + std::to_string(image.width) + " x " + std::to_string(image.height) +
-                                      " pixels where exactly " + std::to_string(contract.width) + " x " +
-                                      std::to_string(contract.height) + " are expected"};
   }
   resize(image, contract, levels, out);
   return {};

@@ -9,7 +9,7 @@ namespace {
 
 class AvgPool2D final : public ReferenceOperator<AvgPool2D> {
  public:
-  AvgPool2D(const PoolWindow& pool, int64_t batch) : pool_(pool) {
+  AvgPool2D(const ChannelWindow& pool, int64_t batch) : pool_(pool) {
     info_.output = pool.output(batch);
     info_.flops_per_row = info_.output.elements_per_row() * pool.window.cells();
   }
@@ -48,11 +48,12 @@ class AvgPool2D final : public ReferenceOperator<AvgPool2D> {
   }
 
  private:
-  PoolWindow pool_;
+  ChannelWindow pool_;
 };
 
 Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
-  NACRE_ASSIGN_OR_RETURN(const PoolWindow pool, make_pool_window(*request.attributes[0], request.inputs[0]));
+  NACRE_ASSIGN_OR_RETURN(const ChannelWindow pool,
+                         make_pool_window(*request.attributes[0], request.inputs[0]));
   return std::unique_ptr<Operator>(std::make_unique<AvgPool2D>(pool, request.inputs[0][0]));
 }
 

@@ -226,6 +226,19 @@ std::vector<VariableSpec> batch_norm_variables(const BatchNormAttrs& attrs, int6
   return variables;
 }
 
+OpDef fused_batch_norm_op(const std::string& layer, const std::string& activation, const std::string& formula,
+                          Result<std::unique_ptr<Operator>> (*create)(const OperatorRequest&)) {
+  OpDef op;
+  op.pattern = {layer, "BatchNorm"};
+  if (!activation.empty()) op.pattern.push_back(activation);
+  op.name = layer + "+BatchNorm" + (activation.empty() ? "" : "+" + activation);
+  op.summary = "In inference, " + op.name + " without storing what lies between.";
+  op.formula = formula + (activation.empty() ? "." : ", then " + activation + ".");
+  op.create = create;
+  op.normalize = normalize_attributes<NoAttrs>;
+  return op;
+}
+
 OpDef batch_norm_op() {
   OpDef op;
   op.name = "BatchNorm";

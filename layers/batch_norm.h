@@ -2,7 +2,9 @@
 
 #include <cmath>
 #include <cstdint>
+#include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "engine/op_def.h"
@@ -28,6 +30,11 @@ struct BatchNormAttrs {
 
 /// gamma, beta (as the attributes say), moving_mean and moving_variance; of node `node` of a fused chain.
 std::vector<VariableSpec> batch_norm_variables(const BatchNormAttrs& attrs, int64_t channels, int node = 0);
+
+/// The definition of `layer` with BatchNorm and perhaps `activation` (an op, or empty) behind it, as one
+/// operator of inference. `formula` says what comes before the activation.
+OpDef fused_batch_norm_op(const std::string& layer, const std::string& activation, const std::string& formula,
+                          Result<std::unique_ptr<Operator>> (*create)(const OperatorRequest&));
 
 /// One channel as y = x * scale + shift.
 struct ChannelAffine {
@@ -60,6 +67,12 @@ struct BatchNormVariables {
   /// Channel c in inference.
   [[nodiscard]] ChannelAffine moving_affine(int64_t c, double epsilon) const {
     return affine(c, static_cast<double>(moving_mean[c]), static_cast<double>(moving_variance[c]), epsilon);
+  }
+  /// The same behind a layer that adds `bias` (null: none).
+  [[nodiscard]] ChannelAffine moving_affine(int64_t c, double epsilon, const T* bias) const {
+    ChannelAffine result = moving_affine(c, epsilon);
+    if (bias != nullptr) result.shift += static_cast<double>(bias[c]) * result.scale;
+    return result;
   }
 };
 

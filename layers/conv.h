@@ -44,6 +44,8 @@ struct ConvGeometry {
   bool relu = false;
 
   [[nodiscard]] int64_t image_size() const { return window.y.in * window.x.in * channels; }
+  /// The output's rows, each a unit of ConvKernels.
+  [[nodiscard]] WindowAxis rows() const { return {window.y.out, window.y.out, 1, 1, 0, 1}; }
   [[nodiscard]] int64_t positions() const { return window.y.out * window.x.out; }
   [[nodiscard]] int64_t group_channels() const { return channels / groups; }
   [[nodiscard]] int64_t group_filters() const { return filters / groups; }

@@ -11,7 +11,7 @@ namespace {
 class Conv2D final : public ReferenceOperator<Conv2D> {
  public:
   Conv2D(const ConvAttrs& attrs, const ConvGeometry& geometry, int64_t batch, Mode mode)
-      : g_(geometry), fast_(geometry, every_row(geometry), batch, mode) {
+      : g_(geometry), fast_(geometry, geometry.rows(), batch, mode) {
     info_.output = Shape{batch, g_.window.y.out, g_.window.x.out, g_.filters};
     info_.variables = conv_variables(attrs, g_);
     info_.flops_per_row = conv_flops(g_);
@@ -51,8 +51,6 @@ class Conv2D final : public ReferenceOperator<Conv2D> {
   }
 
  private:
-  static WindowAxis every_row(const ConvGeometry& g) { return {g.window.y.out, g.window.y.out, 1, 1, 0, 1}; }
-
   [[nodiscard]] int64_t row_size() const { return g_.positions() * g_.filters; }
 
   /// `count` elements from `offset` of the gradient before relu.

@@ -21,7 +21,7 @@ class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
         use_bias_(conv.use_bias),
         least_(clip == Clip::kNone ? -std::numeric_limits<float>::infinity() : 0.0F),
         most_(clip == Clip::kRelu6 ? 6.0F : std::numeric_limits<float>::infinity()),
-        fast_(geometry, {geometry.window.y.out, geometry.window.y.out, 1, 1, 0, 1}, batch, Mode::kInference),
+        fast_(geometry, geometry.rows(), batch, Mode::kInference),
         affine_offset_(align_up(fast_.shared_bytes())) {
     info_.output = Shape{batch, g_.window.y.out, g_.window.x.out, g_.filters};
     info_.variables = conv_variables(conv, g_);
@@ -67,13 +67,13 @@ class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
   template <typename T>
   void prepare(const ForwardArgs<T>& args) const {
     const BatchNormVariables<T> variables(norm_, args.variables.subspan(use_bias_ ? 2 : 1));
+    const T* bias = use_bias_ ? args.variables[1].data : nullptr;
     T* scale = scales(args);
     T* shift = scale + g_.filters;
     for (int64_t f = 0; f < g_.filters; ++f) {
-      const ChannelAffine affine = variables.moving_affine(f, norm_.epsilon);
-      const double bias = use_bias_ ? static_cast<double>(args.variables[1].data[f]) : 0.0;
+      const ChannelAffine affine = variables.moving_affine(f, norm_.epsilon, bias);
       scale[f] = static_cast<T>(affine.scale);
-      shift[f] = static_cast<T>(affine.shift + bias * affine.scale);
+      shift[f] = static_cast<T>(affine.shift);
     }
   }
 
@@ -115,18 +115,11 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
 
 template <Clip clip>
 OpDef define(const std::string& activation) {
-  OpDef op;
-  op.pattern = {"Conv2D", "BatchNorm"};
-  if (!activation.empty()) op.pattern.push_back(activation);
-  op.name = "Conv2D+BatchNorm" + (activation.empty() ? "" : "+" + activation);
-  op.summary = "In inference, " + op.name + " without storing what lies between.";
-  op.formula =
+  return fused_batch_norm_op(
+      "Conv2D", activation,
       "[N, H, W, C] -> [N, H', W', F]: the sums of Conv2D, times gamma / sqrt(moving_variance + epsilon), "
-      "plus what remains" +
-      (activation.empty() ? std::string(".") : ", then " + activation + ".");
-  op.create = create<clip>;
-  op.normalize = normalize_attributes<NoAttrs>;
-  return op;
+      "plus what remains",
+      create<clip>);
 }
 
 }  // namespace

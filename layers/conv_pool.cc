@@ -16,7 +16,7 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
  public:
   ConvPool(const ConvAttrs& attrs, const ConvGeometry& geometry, const Window2& pool, int64_t batch,
            Mode mode)
-      : g_(geometry), pool_{pool, geometry.filters, geometry.relu}, fast_(geometry, pool.y, batch, mode) {
+      : g_(geometry), pool_{{pool, geometry.filters}, geometry.relu}, fast_(geometry, pool.y, batch, mode) {
     info_.output = Shape{batch, pool.y.out, pool.x.out, g_.filters};
     info_.variables = conv_variables(attrs, g_);
     info_.flops_per_row = conv_flops(g_);

@@ -47,12 +47,12 @@ class DepthwiseBatchNorm final : public ReferenceOperator<DepthwiseBatchNorm> {
   template <typename T>
   const T* fold(const ForwardArgs<T>& args) const {
     const BatchNormVariables<T> variables(norm_, args.variables.subspan(use_bias_ ? 2 : 1));
+    const T* own_bias = use_bias_ ? args.variables[1].data : nullptr;
     T* kernel = args.workspace.template shared_as<T>();
     T* bias = kernel + conv_.g.kernel_size();
     for (int64_t c = 0; c < conv_.g.channels; ++c) {
-      const ChannelAffine affine = variables.moving_affine(c, norm_.epsilon);
-      const double own = use_bias_ ? static_cast<double>(args.variables[1].data[c]) : 0.0;
-      bias[c] = static_cast<T>(affine.shift + own * affine.scale);
+      const ChannelAffine affine = variables.moving_affine(c, norm_.epsilon, own_bias);
+      bias[c] = static_cast<T>(affine.shift);
       for (int64_t i = c; i < conv_.g.kernel_size(); i += conv_.g.channels) {
         kernel[i] = static_cast<T>(static_cast<double>(args.variables[0].data[i]) * affine.scale);
       }
@@ -79,18 +79,11 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
 
 template <Clip clip>
 OpDef define(const std::string& activation) {
-  OpDef op;
-  op.pattern = {"DepthwiseConv2D", "BatchNorm"};
-  if (!activation.empty()) op.pattern.push_back(activation);
-  op.name = "DepthwiseConv2D+BatchNorm" + (activation.empty() ? "" : "+" + activation);
-  op.summary = "In inference, " + op.name + " without storing what lies between.";
-  op.formula =
+  return fused_batch_norm_op(
+      "DepthwiseConv2D", activation,
       "[N, H, W, C] -> [N, H', W', C * M]: DepthwiseConv2D with gamma / sqrt(moving_variance + epsilon) "
-      "in its kernel and what remains in its bias" +
-      (activation.empty() ? std::string(".") : ", then " + activation + ".");
-  op.create = create<clip>;
-  op.normalize = normalize_attributes<NoAttrs>;
-  return op;
+      "in its kernel and what remains in its bias",
+      create<clip>);
 }
 
 }  // namespace

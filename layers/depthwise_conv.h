@@ -41,9 +41,7 @@ struct DepthwiseConv {
 
   [[nodiscard]] int64_t input_channels() const { return g.channels / multiplier; }
   [[nodiscard]] int64_t input_size() const { return g.image_size() / multiplier; }
-  [[nodiscard]] Shape output(int64_t batch) const {
-    return Shape{batch, g.window.y.out, g.window.x.out, g.channels};
-  }
+  [[nodiscard]] Shape output(int64_t batch) const { return g.output(batch); }
   /// Bytes of a thread's scratch for depthwise_forward.
   [[nodiscard]] size_t scratch_bytes() const;
   /// The image with every channel `multiplier` times: itself, or a copy in `scratch`, of image_size().

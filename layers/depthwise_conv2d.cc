@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "engine/vector_math.h"
 #include "layers/depthwise_conv.h"
 
 namespace nacre {
@@ -49,8 +50,7 @@ class DepthwiseConv2D final : public ReferenceOperator<DepthwiseConv2D> {
       if (out == nullptr) return;
       std::copy_n(partials + offset, size, out);
       for (int64_t chunk = 1; chunk < chunks; ++chunk) {
-        const float* from = partials + chunk * partial_floats() + offset;
-        for (int64_t i = 0; i < size; ++i) out[i] += from[i];
+        add(size, out, partials + chunk * partial_floats() + offset, out);
       }
     };
     add_up(0, 0);
@@ -105,7 +105,7 @@ class DepthwiseConv2D final : public ReferenceOperator<DepthwiseConv2D> {
     }
     float* bias = partial + g_.kernel_size();
     for (int64_t o = 0; args.grad_variables.size() > 1 && o < g_.output_size(); o += g_.channels) {
-      for (int64_t c = 0; c < g_.channels; ++c) bias[c] += grad[o + c];
+      add(g_.channels, bias, grad + o, bias);
     }
     if (args.grad_inputs[0].data == nullptr) return;
     float* grad_image = args.grad_inputs[0].data + n * conv_.input_size();
@@ -126,7 +126,7 @@ class DepthwiseConv2D final : public ReferenceOperator<DepthwiseConv2D> {
     const float* grad = args.grad_output.data + n * g_.output_size();
     if (conv_.clip == Clip::kNone) return grad;
     const float* y = args.output.data + n * g_.output_size();
-    for (int64_t i = 0; i < g_.output_size(); ++i) scratch[i] = y[i] > 0.0F ? grad[i] : 0.0F;
+    relu_backward(g_.output_size(), y, grad, scratch);
     return scratch;
   }
 

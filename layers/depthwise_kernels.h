@@ -8,11 +8,7 @@ namespace nacre {
 
 /// One convolution for each channel: image [H, W, channels] to [H', W', channels], kernel [kh, kw, channels].
 /// Every channel is summed by itself, a vector of channels at a time.
-struct DepthwiseGeometry {
-  Window2 window;
-  int64_t channels = 0;
-
-  [[nodiscard]] int64_t image_size() const { return window.y.in * window.x.in * channels; }
+struct DepthwiseGeometry : ChannelWindow {
   [[nodiscard]] int64_t output_size() const { return window.y.out * window.x.out * channels; }
   [[nodiscard]] int64_t kernel_size() const { return window.cells() * channels; }
 };

@@ -9,7 +9,7 @@ namespace {
 
 class MaxPool2D final : public ReferenceOperator<MaxPool2D> {
  public:
-  MaxPool2D(const PoolWindow& pool, int64_t batch) : pool_(pool) { info_.output = pool.output(batch); }
+  MaxPool2D(const ChannelWindow& pool, int64_t batch) : pool_(pool) { info_.output = pool.output(batch); }
 
   template <typename T>
   void reference_forward(const ForwardArgs<T>& args) const {
@@ -65,11 +65,12 @@ class MaxPool2D final : public ReferenceOperator<MaxPool2D> {
     return found;
   }
 
-  PoolWindow pool_;
+  ChannelWindow pool_;
 };
 
 Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
-  NACRE_ASSIGN_OR_RETURN(const PoolWindow pool, make_pool_window(*request.attributes[0], request.inputs[0]));
+  NACRE_ASSIGN_OR_RETURN(const ChannelWindow pool,
+                         make_pool_window(*request.attributes[0], request.inputs[0]));
   return std::unique_ptr<Operator>(std::make_unique<MaxPool2D>(pool, request.inputs[0][0]));
 }
 

@@ -9,9 +9,7 @@ namespace nacre {
 
 /// A max pooling fused behind a convolution: images [H, W, channels] to [H', W', channels], windows that do
 /// not overlap.
-struct FusedPool {
-  Window2 window;
-  int64_t channels = 0;
+struct FusedPool : ChannelWindow {
   bool relu = false;  ///< inputs went through relu
 
   static constexpr int64_t kMaxCells = 250;

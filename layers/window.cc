@@ -48,14 +48,14 @@ Result<Window2> make_window(const Shape& input, Extent2 window, Extent2 strides,
   return result;
 }
 
-Result<PoolWindow> make_pool_window(const AttrMap& attributes, const Shape& input) {
+Result<ChannelWindow> make_pool_window(const AttrMap& attributes, const Shape& input) {
   NACRE_ASSIGN_OR_RETURN(const PoolAttrs attrs, parse_attributes<PoolAttrs>(attributes));
   NACRE_ASSIGN_OR_RETURN(const Window2 window,
                          make_window(input, attrs.pool_size, attrs.resolved_strides(), attrs.padding));
   // Bounds every product of sizes that the layers form.
   const std::array work{window.y.out, window.x.out, window.y.window, window.x.window, input[3]};
   NACRE_RETURN_IF_ERROR(Shape::make(work).status().at("windows of one image"));
-  return PoolWindow{window, input[3]};
+  return ChannelWindow{window, input[3]};
 }
 
 Result<AttrMap> normalize_pool_attributes(const AttrMap& attributes) {

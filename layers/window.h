@@ -58,7 +58,7 @@ struct Window2 {
 };
 
 /// A window that slides over images [H, W, channels], each channel by itself.
-struct PoolWindow {
+struct ChannelWindow {
   Window2 window;
   int64_t channels = 0;
 
@@ -91,7 +91,7 @@ void for_each_cell(const Window2& window, int64_t oy, int64_t ox, const Body& bo
 }
 
 template <typename Body>
-void PoolWindow::for_cells(int64_t oy, int64_t ox, const Body& body) const {
+void ChannelWindow::for_cells(int64_t oy, int64_t ox, const Body& body) const {
   for_each_cell(window, oy, ox,
                 [&](int64_t iy, int64_t ix, int64_t) { body((iy * window.x.in + ix) * channels); });
 }
@@ -125,7 +125,7 @@ struct PoolAttrs {
 };
 
 /// The window of a pooling layer with `attributes` over `input` [N, H, W, C]; errors as make_window.
-Result<PoolWindow> make_pool_window(const AttrMap& attributes, const Shape& input);
+Result<ChannelWindow> make_pool_window(const AttrMap& attributes, const Shape& input);
 
 /// OpDef::normalize of the pooling layers: strides are written out.
 Result<AttrMap> normalize_pool_attributes(const AttrMap& attributes);

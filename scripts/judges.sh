@@ -19,6 +19,11 @@ nacre=${1:-build/release-tests/nacre}
 environment=${NACRE_JUDGES:-${XDG_CACHE_HOME:-$HOME/.cache}/nacre/judges}
 requirements=tests/judges/requirements.txt
 if ! cmp -s "$requirements" "$environment/requirements.txt"; then
+  # Only what is such an environment is made anew, whatever NACRE_JUDGES names.
+  if [ -e "$environment" ] && [ ! -e "$environment/pyvenv.cfg" ]; then
+    echo "judges.sh: $environment is there and no virtual environment; not touched" >&2
+    exit 1
+  fi
   rm -rf "$environment"
   /usr/bin/python3 -m venv "$environment"
   "$environment/bin/pip" install --quiet --requirement "$requirements"

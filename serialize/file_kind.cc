@@ -1,16 +1,11 @@
 #include "serialize/file_kind.h"
 
-#include <fcntl.h>
-#include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <string_view>
-#include <system_error>
+#include <vector>
 
+#include "engine/file.h"
 #include "serialize/container.h"
 
 namespace nacre {
@@ -83,34 +78,9 @@ std::string describe_content(std::span<const std::byte> first_bytes) {
 }
 
 Result<FileKind> detect_kind(const std::string& path) {
-  const auto fail = [&](std::string_view action) {
-    return Status(StatusCode::kIo,
-                  fmt::format("{}: cannot {}: {}", path, action, std::generic_category().message(errno)));
-  };
-  struct Closer {
-    int fd;
-    ~Closer() { ::close(fd); }
-  };
-  // O_NONBLOCK: a FIFO without a writer must not make us wait.
-  const int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-  if (fd == -1) return fail("open");
-  const Closer closer{fd};
-  struct stat found {};
-  if (::fstat(fd, &found) == -1) return fail("look at it");
-  if (!S_ISREG(found.st_mode)) {
-    return Status(StatusCode::kIo, fmt::format("{}: is {}, not a regular file", path,
-                                               S_ISDIR(found.st_mode) ? "a folder" : "a special file"));
-  }
-  std::array<std::byte, 8> head{};
-  size_t size = 0;
-  while (size < head.size()) {
-    const ssize_t count = ::read(fd, head.data() + size, head.size() - size);
-    if (count == -1 && errno == EINTR) continue;
-    if (count == -1) return fail("read");
-    if (count == 0) break;
-    size += static_cast<size_t>(count);
-  }
-  return kind_of(std::span(head).first(size));
+  NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> head,
+                         read_file_head(path, kCheckpointFormat.magic.size()));
+  return kind_of(head);
 }
 
 }  // namespace nacre

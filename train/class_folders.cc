@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <system_error>
 #include <utility>
 
+#include "engine/file.h"
 #include "image/peek.h"
 
 namespace nacre {
@@ -26,13 +26,7 @@ bool is_hidden(const fs::path& path) {
 /// Success when the file begins like an image.
 Status check_type(const std::string& path) {
   constexpr size_t kHead = 512;
-  std::ifstream file(path, std::ios::binary);
-  std::vector<std::byte> head(kHead);
-  file.read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
-  if (file.bad() || (file.fail() && !file.eof())) {
-    return Status(StatusCode::kIo, "cannot be read").at(path);
-  }
-  head.resize(static_cast<size_t>(file.gcount()));
+  NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> head, read_file_head(path, kHead));
   return check_image_type(head).at(path);
 }
 

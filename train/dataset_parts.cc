@@ -1,10 +1,11 @@
 #include <algorithm>
 #include <cmath>
-#include <fstream>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "engine/file.h"
 #include "engine/random.h"
 #include "image/peek.h"
 #include "train/dataset_digest.h"
@@ -14,12 +15,16 @@
 namespace nacre {
 namespace {
 
-std::vector<std::byte> read_head(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::vector<std::byte> head(kPeekBytes);
-  file.read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
-  head.resize(static_cast<size_t>(std::max<std::streamsize>(0, file.gcount())));
-  return head;
+/// The size that the file declares. Most stand at its start; what an EXIF picture or a colour profile pushes
+/// back is looked for further on.
+std::optional<ImageSize> size_of(const std::string& path, ExifPolicy exif) {
+  constexpr size_t kFirst = 4096;
+  for (const size_t count : {kFirst, kPeekBytes}) {
+    const auto head = read_file_head(path, count);
+    if (!head.ok()) return std::nullopt;
+    if (const auto size = peek_size(*head, exif)) return size;
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -92,7 +97,7 @@ SizeSurvey Dataset::survey_sizes(int64_t most) const {
   for (int64_t k = 0; k < looks; ++k) {
     // Evenly over the list; looks <= 2^31 keeps the product in range.
     const ListedFile& file = state_->files[static_cast<size_t>(k * size() / looks)];
-    if (const auto found = peek_size(read_head(file.path), contract().exif)) add(*found);
+    if (const auto found = size_of(file.path, contract().exif)) add(*found);
   }
   return survey;
 }

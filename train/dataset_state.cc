@@ -106,8 +106,8 @@ Status Dataset::State::drop_undecodable(std::vector<ListedImage>& images, BadRow
   parallel_for(static_cast<int64_t>(images.size()), options.threads, [&](int64_t i, int /*worker*/) {
     const ListedFile& file = images[static_cast<size_t>(i)].file;
     const Result<Image> image = decode_file(file);
-    std::vector<float> input(static_cast<size_t>(contract.height * contract.width * contract.channels));
-    results[static_cast<size_t>(i)] = image.ok() ? convert(*image, file.path, input.data()) : image.status();
+    results[static_cast<size_t>(i)] =
+        image.ok() ? check_image_size(*image, contract).at(file.path) : image.status();
   });
   std::vector<ListedImage> good;
   for (size_t i = 0; i < images.size(); ++i) {

@@ -197,6 +197,18 @@ TEST_F(FileTest, SizeIsOnlyAHint) {
   EXPECT_THAT(text_of(*bytes), HasSubstr("VmPeak"));
 }
 
+TEST_F(FileTest, TheHeadIsWhatThereIsOfIt) {
+  const std::string file = write("file", "abcdef");
+  for (const auto& [count, expected] :
+       {std::pair<size_t, std::string>{0, ""}, {4, "abcd"}, {6, "abcdef"}, {100, "abcdef"}}) {
+    const auto head = read_file_head(file, count);
+    ASSERT_TRUE(head.ok());
+    EXPECT_EQ(text_of(*head), expected);
+  }
+  EXPECT_EQ(read_file_head(path("none"), 4).status().code(), StatusCode::kIo);
+  EXPECT_EQ(read_file_head(folder_.string(), 4).status().code(), StatusCode::kIo);
+}
+
 TEST_F(FileTest, MissingFilesAreNamed) {
   expect_refused(path("none"), "No such file or directory");
   expect_refused(path("no/file"), "No such file or directory");

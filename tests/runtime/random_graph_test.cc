@@ -9,6 +9,7 @@
 #include "runtime/model.h"
 #include "runtime/prediction_bundle.h"
 #include "serialize/bundle_file.h"
+#include "tests/train/train_fixture.h"
 #include "train/trainer.h"
 
 namespace nacre {
@@ -155,16 +156,6 @@ class RandomNetwork {
   int64_t width_ = 0;
   int64_t channels_ = 0;
 };
-
-std::string bits_of(const VariableStore& store) {
-  std::string bits;
-  for (const auto& [name, tensor] : store.tensors()) {
-    bits += name;
-    bits.append(reinterpret_cast<const char*>(tensor.data()),
-                static_cast<size_t>(tensor.size()) * sizeof(float));
-  }
-  return bits;
-}
 
 /// Trains two steps from the start that `seed` gives.
 void train_network(const Graph& graph, const InputContract& contract, uint64_t seed, int threads,
