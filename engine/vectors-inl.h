@@ -21,7 +21,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 using Tag = hn::ScalableTag<float>;
 using Vector = hn::Vec<Tag>;
-constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Tag()));
+inline constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Tag()));
 
 HWY_INLINE Vector set(float x) {
   return hn::Set(Tag(), x);

@@ -75,7 +75,8 @@ class BatchNorm final : public ReferenceOperator<BatchNorm> {
     if (grad_in == nullptr) return;
 
     // dx = a * dy + b * x + d, channel by channel.
-    const auto positions = static_cast<double>(args.output.size() / channels_);
+    const int64_t rows = args.output.size() / channels_;
+    const auto positions = static_cast<double>(rows);
     T* a = offset + channels_;
     T* b = a + channels_;
     T* d = b + channels_;

@@ -115,17 +115,6 @@ format_is_kept() {
   sources | xargs clang-format-14 --dry-run -Werror
 }
 
-# The project's own code as the release build compiles it, without g++'s precompiled headers, which clang cannot read; of
-# Highway's instruction sets only one, for they share a source.
-tidy_is_clean() {
-  mkdir -p build/tidy
-  sed 's/ -Winvalid-pch -include [^ ]*cmake_pch\.hxx//' build/release-tests/compile_commands.json \
-    >build/tidy/compile_commands.json
-  python3 /usr/bin/run-clang-tidy-14 -quiet -j "$(nproc)" -p build/tidy \
-    -extra-arg=-DHWY_COMPILE_ONLY_STATIC -extra-arg=-Wno-unknown-warning-option \
-    "^$PWD/(engine|layers|image|train|serialize|runtime|cli|examples)/.*\.cc$"
-}
-
 scripts_are_sound() {
   for script in scripts/*.sh .ci/run; do
     sh -n "$script" || return 1
@@ -146,7 +135,7 @@ check build-release-tests sh scripts/build.sh release-tests
 run_tests release-tests
 check headers sh scripts/build.sh release-tests header_hygiene
 [ "$judges" = no ] || run_judges
-[ "$tidy" = no ] || check clang-tidy tidy_is_clean
+[ "$tidy" = no ] || check clang-tidy /usr/bin/python3 scripts/tidy.py
 if [ "$sanitizers" = yes ]; then
   check build-asan-ubsan sh scripts/build.sh asan-ubsan
   run_tests asan-ubsan
