@@ -106,4 +106,10 @@ std::string with_commas(int64_t number) {
   return digits;
 }
 
+std::string counted(int64_t number, std::string_view one, std::string_view many) {
+  std::string text = with_commas(number) + " ";
+  if (number == 1) return text.append(one);
+  return many.empty() ? text.append(one) + "s" : text.append(many);
+}
+
 }  // namespace nacre

@@ -45,4 +45,7 @@ class Table {
 /// 1234567 as "1,234,567".
 std::string with_commas(int64_t number);
 
+/// "1 image", "1,234 images"; `many` where the plural is no "s" more.
+std::string counted(int64_t number, std::string_view one, std::string_view many = "");
+
 }  // namespace nacre

@@ -56,6 +56,24 @@ std::optional<double> validation_fraction(const std::string& text) {
   return is_number ? std::optional<double>(fraction) : std::nullopt;
 }
 
+std::string csv_of_files(const Dataset& data) {
+  const auto quoted = [](const std::string& text) {
+    std::string field = "\"";
+    for (const char c : text) field += c == '"' ? std::string("\"\"") : std::string(1, c);
+    return field + "\"";
+  };
+  std::string lines;
+  for (int64_t i = 0; i < data.size(); ++i) {
+    std::error_code error;
+    const fs::path path = fs::absolute(data.name(i), error).lexically_normal();
+    if (error || !fs::is_regular_file(path, error)) return "";
+    const int32_t label = data.label(i);
+    lines += quoted(path.string()) + "," + quoted(data.labels()[static_cast<size_t>(label)]) + "," +
+             std::to_string(label) + "\n";
+  }
+  return lines;
+}
+
 Result<TrainingData> open_training_data(const DataRequest& request, const InputContract& contract) {
   TrainingData data;
   if (const auto fraction = validation_fraction(request.validation); fraction.has_value()) {

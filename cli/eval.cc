@@ -20,6 +20,7 @@ struct EvalOptions {
   std::string image_root;
   std::string model;
   int64_t batch_size = 100;
+  int64_t skip_bad = 0;
   bool json = false;
   int threads = 1;
 };
@@ -34,11 +35,13 @@ Status run_eval(const Session& session, const EvalOptions& options) {
   request.data = options.data;
   request.image_root = options.image_root;
   request.labels = model.contract.labels;
+  request.skip_bad = options.skip_bad;
   request.cache_mib = 0;  // every image is used once
   request.threads = options.threads;
   InputContract contract = model.contract;
   contract.labels.clear();
   NACRE_ASSIGN_OR_RETURN(const std::shared_ptr<const Dataset> data, open_evaluation_data(request, contract));
+  for (const std::string& file : data->skipped()) print_message("left out: " + file);
 
   const int64_t batch = std::min(options.batch_size, data->size());
   NACRE_ASSIGN_OR_RETURN(
@@ -72,6 +75,9 @@ void add_eval_command(CLI::App& app, Command& chosen) {
       ->type_name("PRESET|FILE");
   command->add_option("--batch-size", options->batch_size, "images that are computed together (default: 100)")
       ->check(CLI::Range(int64_t{1}, int64_t{4096}))
+      ->type_name("N");
+  command->add_option("--skip-bad", options->skip_bad, "leave out up to N bad lines or images, and list them")
+      ->check(CLI::NonNegativeNumber)
       ->type_name("N");
   add_json_option(*command, options->json);
   add_threads_option(*command, options->threads);

@@ -77,7 +77,7 @@ Status Progress::on_step(const StepReport& report) {
     return {};
   }
   const auto pause = terminal_ ? Clock::duration(kTerminalPause) : Clock::duration(kPlainPause);
-  if (report.step != 1 && Clock::now() - shown_ < pause) return {};
+  if (report.step != 1 && report.step != report.total_steps && Clock::now() - shown_ < pause) return {};
   // A live line that wraps could not be renewed.
   show(terminal_ ? live_line(report, terminal_width() - 1) : progress_line(report), /*stays=*/!terminal_);
   return {};

@@ -63,8 +63,8 @@ bool RunFolder::occupied() const {
   std::error_code error;
   const fs::file_status status = fs::symlink_status(path_, error);
   if (!fs::exists(status)) return false;
-  const std::set<std::string, std::less<>> worthless = {".lock", "config.json", "metrics.jsonl", "labels.txt",
-                                                        "checkpoints"};
+  const std::set<std::string, std::less<>> worthless = {".lock",      "config.json",    "metrics.jsonl",
+                                                        "labels.txt", "validation.csv", "checkpoints"};
   // A killed run may leave the temporary of the file that it was writing (AtomicFile's name for it).
   const auto is_temporary = [](std::string_view name) {
     return name.starts_with('.') && name.ends_with(".tmp");
@@ -85,7 +85,7 @@ Status RunFolder::create() const {
 
 Status RunFolder::remove_run() const {
   // The links go first: at no moment does one point to what is gone.
-  for (const std::string& file : {latest(), best(), metrics(), labels(), config()}) {
+  for (const std::string& file : {latest(), best(), metrics(), validation(), labels(), config()}) {
     NACRE_RETURN_IF_ERROR(remove_file(file));
   }
   NACRE_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(checkpoints()));

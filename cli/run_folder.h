@@ -17,6 +17,8 @@ class RunFolder {
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] std::string config() const { return path_ + "/config.json"; }
   [[nodiscard]] std::string metrics() const { return path_ + "/metrics.jsonl"; }
+  /// The images that `--validation FRACTION` held out, as a CSV list.
+  [[nodiscard]] std::string validation() const { return path_ + "/validation.csv"; }
   [[nodiscard]] std::string labels() const { return path_ + "/labels.txt"; }
   [[nodiscard]] std::string checkpoints() const { return path_ + "/checkpoints"; }
   [[nodiscard]] std::string latest() const { return checkpoints() + "/latest"; }

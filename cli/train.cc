@@ -46,6 +46,18 @@ Status check_unoccupied(const RunFolder& folder) {
                                     "it all the same)")};
 }
 
+/// A run folder among the folders of classes would be taken for one of them when the run is resumed.
+Status check_apart(const TrainSettings& settings) {
+  std::error_code error;
+  const fs::path data = fs::weakly_canonical(settings.data, error);
+  if (error || !fs::is_directory(data, error) || Dataset::has_idx(settings.data, IdxSplit::kTrain)) return {};
+  const fs::path out = fs::weakly_canonical(settings.out, error);
+  const fs::path way = out.lexically_relative(data);
+  if (error || way.empty() || *way.begin() == "..") return {};
+  return {StatusCode::kUsage, "--out: " + settings.out + " lies in the data folder " + settings.data +
+                                  ", where it would be taken for a class; give a folder beside it"};
+}
+
 /// The text of labels.txt.
 std::string label_lines(const std::vector<std::string>& labels) {
   std::string lines;
@@ -116,6 +128,7 @@ Status TrainCommand::settle() {
   NACRE_ASSIGN_OR_RETURN(setup_, settle_train_setup(session_, given_, before_));
   NACRE_ASSIGN_OR_RETURN(options_, train_options(setup_.settings, session_.reference));
   folder_ = RunFolder(setup_.settings.out);
+  NACRE_RETURN_IF_ERROR(check_apart(setup_.settings));
   NACRE_RETURN_IF_ERROR(options_.augmentation.check(setup_.model.input).at("--augment"));
   return {};
 }
@@ -194,6 +207,11 @@ Status TrainCommand::write_run() {
   }
   if (!resuming_) NACRE_RETURN_IF_ERROR(folder_.remove_run());
   NACRE_RETURN_IF_ERROR(atomic_write_text(folder_.config(), config_text(setup_)));
+  if (validation_fraction(setup_.settings.validation).has_value()) {
+    if (const std::string list = csv_of_files(*data_.validation); !list.empty()) {
+      NACRE_RETURN_IF_ERROR(atomic_write_text(folder_.validation(), list));
+    }
+  }
   return atomic_write_text(folder_.labels(), label_lines(setup_.labels));
 }
 
@@ -203,6 +221,12 @@ Status TrainCommand::train_run() {
                          MetricsLog::open(folder_.metrics(), first));
   Checkpointer checkpointer(folder_, setup_.settings.keep);
   print_message(describe_start(setup_, options_, data_, first));
+  if (const int64_t warmup = options_.optimizer.warmup_steps;
+      warmup >= total_steps(options_, data_.training->size())) {
+    print_message(
+        fmt::format("the run ends before its warm-up of {} does: the learning rate is never reached",
+                    counted(warmup, "step")));
+  }
 
   Status failure;
   std::optional<TrainResult> result;
@@ -226,8 +250,7 @@ Status TrainCommand::train_run() {
             fmt::format("{}: stopped after step {}, with a checkpoint; nacre train --resume --out {} goes on",
                         folder_.path(), result->steps, folder_.path())};
   }
-  const bool went_on = static_cast<uint64_t>(result->steps) > first;
-  return print(describe_end(folder_, setup_, options_, data_, *result, checkpoint_->state, went_on));
+  return print(describe_end(folder_, setup_, options_, data_, *result, checkpoint_->state, first));
 }
 
 }  // namespace

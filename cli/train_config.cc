@@ -96,7 +96,12 @@ Result<TrainSetup> settle_train_setup(const Session& session, const GivenOptions
   NACRE_ASSIGN_OR_RETURN(GivenOptions all, recipe_options(setup.model, where + ": recipe"));
   put_on_top(all, given);
   NACRE_ASSIGN_OR_RETURN(setup.settings, read_settings(all));
-  if (setup.settings.exif_orient) setup.model.input.exif = ExifPolicy::kApply;
+  // A run's model has the policy in it already: only what is said now takes it back.
+  if (setup.settings.exif_orient) {
+    setup.model.input.exif = ExifPolicy::kApply;
+  } else if (command_line.contains("exif-orient")) {
+    setup.model.input.exif = ExifPolicy::kIgnore;
+  }
   if (!setup.settings.labels.empty()) {
     NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes,
                            read_file(setup.settings.labels, kMaxJsonBytes));

@@ -33,8 +33,8 @@ std::string classes_text(const std::vector<std::string>& labels, const std::vect
   constexpr size_t kMostListed = 12;
   int64_t images = 0;
   for (const int64_t count : counts) images += count;
-  std::string text = fmt::format("{} images in {} {}: ", with_commas(images), labels.size(),
-                                 labels.size() == 1 ? "class" : "classes");
+  std::string text =
+      fmt::format("{} in {}: ", counted(images, "image"), counted(std::ssize(labels), "class", "classes"));
   const size_t shown = std::min(labels.size(), kMostListed);
   for (size_t i = 0; i < shown; ++i) {
     text += fmt::format("{}{} {}", i == 0 ? "" : ", ", labels[i], with_commas(counts[i]));
@@ -79,8 +79,13 @@ std::string shell_word(const std::string& text) {
 }
 
 /// The validation data as an argument of `eval`; empty when there is none, or it has no path of its own.
-std::string evaluation_arguments(const TrainSettings& settings, const TrainingData& data) {
-  if (data.validation == nullptr || validation_fraction(settings.validation).has_value()) return "";
+std::string evaluation_arguments(const RunFolder& folder, const TrainSettings& settings,
+                                 const TrainingData& data) {
+  if (data.validation == nullptr) return "";
+  if (validation_fraction(settings.validation).has_value()) {
+    std::error_code none;
+    return std::filesystem::exists(folder.validation(), none) ? shell_word(folder.validation()) : "";
+  }
   std::string text = shell_word(settings.validation.empty() ? settings.data : settings.validation);
   if (!settings.image_root.empty()) text += " --image-root " + shell_word(settings.image_root);
   return text;
@@ -133,25 +138,31 @@ std::vector<std::string> describe_data(const TrainSettings& settings, const Trai
 std::string describe_start(const TrainSetup& setup, const TrainOptions& options, const TrainingData& data,
                            uint64_t step) {
   std::string text = fmt::format(
-      "training {} on {} images of {} classes, {}; {} steps of {} images, {} threads", setup.model.name,
-      with_commas(data.training->size()), data.training->labels().size(),
+      "training {} on {} of {}, {}; {} of {}, {}", setup.model.name, counted(data.training->size(), "image"),
+      counted(std::ssize(data.training->labels()), "class", "classes"),
       data.validation == nullptr ? "without validation"
-                                 : with_commas(data.validation->size()) + " images for validation",
-      with_commas(total_steps(options, data.training->size())), options.batch_size, options.threads);
+                                 : counted(data.validation->size(), "image") + " for validation",
+      counted(total_steps(options, data.training->size()), "step"),
+      counted(std::min(options.batch_size, data.training->size()), "image"),
+      counted(options.threads, "thread"));
   if (step > 0) text += fmt::format(", going on from step {}", with_commas(static_cast<int64_t>(step)));
   return text;
 }
 
 std::string describe_end(const RunFolder& folder, const TrainSetup& setup, const TrainOptions& options,
                          const TrainingData& data, const TrainResult& result, const TrainingState& state,
-                         bool went_on) {
+                         uint64_t first_step) {
   std::string text;
-  if (went_on) {
-    text = fmt::format("Trained {} for {} steps in {}: {} images/s on {} threads.\n", setup.model.name,
-                       with_commas(result.steps), readable_duration(result.training_seconds),
-                       with_commas(static_cast<int64_t>(result.images_per_second)), options.threads);
+  if (static_cast<uint64_t>(result.steps) > first_step) {
+    const int64_t done = result.steps - static_cast<int64_t>(first_step);
+    const std::string since =
+        first_step > 0 ? fmt::format(" of {}", with_commas(result.steps)) : std::string();
+    text = fmt::format("Trained {} for {}{} in {}: {} images/s on {}.\n", setup.model.name,
+                       counted(done, "step"), since, readable_duration(result.training_seconds),
+                       with_commas(static_cast<int64_t>(result.images_per_second)),
+                       counted(options.threads, "thread"));
   } else {
-    text = fmt::format("The run had ended already, after {} steps{}.\n", with_commas(result.steps),
+    text = fmt::format("The run had ended already, after {}{}.\n", counted(result.steps, "step"),
                        result.reason == StopReason::kFinished ? "; raise --epochs or --steps to go on" : "");
   }
   if (result.reason == StopReason::kReachedAccuracy) {
@@ -159,7 +170,8 @@ std::string describe_end(const RunFolder& folder, const TrainSetup& setup, const
                         *options.stop_at_accuracy);
   }
   if (result.reason == StopReason::kNoImprovement) {
-    text += fmt::format("Stopped early: {} validations without a better accuracy.\n", options.patience);
+    text += fmt::format("Stopped early: {} without a better accuracy.\n",
+                        counted(options.patience, "validation"));
   }
   if (state.best_accuracy >= 0) {
     text += fmt::format("Best validation accuracy: {:.2f}% (step {}).\n", 100 * state.best_accuracy,
@@ -169,7 +181,8 @@ std::string describe_end(const RunFolder& folder, const TrainSetup& setup, const
   const std::string run = shell_word(folder.path());
   const std::string bundle = shell_word(folder.path() + "/model.nacre");
   text += "Next: ";
-  if (const std::string evaluation = evaluation_arguments(setup.settings, data); !evaluation.empty()) {
+  if (const std::string evaluation = evaluation_arguments(folder, setup.settings, data);
+      !evaluation.empty()) {
     text += fmt::format("nacre eval {} --data {}\n      ", run, evaluation);
   }
   text += fmt::format("nacre export {} --out {}\n      nacre predict {} {}\n", run, bundle, bundle,

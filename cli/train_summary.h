@@ -21,9 +21,9 @@ std::vector<std::string> describe_data(const TrainSettings& settings, const Trai
 std::string describe_start(const TrainSetup& setup, const TrainOptions& options, const TrainingData& data,
                            uint64_t step);
 
-/// How it went and what to do next, some lines. `went_on`: this process has done at least a step.
+/// How it went and what to do next, some lines. `first_step`: where this process began.
 std::string describe_end(const RunFolder& folder, const TrainSetup& setup, const TrainOptions& options,
                          const TrainingData& data, const TrainResult& result, const TrainingState& state,
-                         bool went_on);
+                         uint64_t first_step);
 
 }  // namespace nacre

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -23,9 +24,11 @@ class HostileModelTest : public RunTest {
     write("hostile.json", Json({{"name", "m"}, {"input", input}, {"layers", layers}}).dump());
     return nacre({"train", "--model", "hostile.json", "--data", "idx", "--out", "run", "--steps", "1"});
   }
-  static void expect_one_line(const Outcome& outcome, int code, const std::string& reason) {
+  /// `notes`: lines on the data that come before.
+  static void expect_one_line(const Outcome& outcome, int code, const std::string& reason, int notes = 0) {
     EXPECT_EQ(outcome.code, code) << outcome.err;
     EXPECT_THAT(outcome.err, HasSubstr(reason));
+    EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), notes + 1) << outcome.err;
     EXPECT_LT(outcome.err.size(), 3000U);
   }
   static Json head() { return Json::array({{{"op", "Flatten"}}, {{"op", "Dense"}, {"units", "classes"}}}); }
@@ -154,7 +157,7 @@ TEST_F(HostileBundleFileTest, WeightsThatAreNotFiniteAreRefused) {
     expect_one_line(nacre(command), 8, "nan.nacre: ");
   }
   const Outcome start = train("run", {"--init-from", "nan.nacre"});
-  expect_one_line(start, 8, "nan.nacre: ");
+  expect_one_line(start, 8, "nan.nacre: ", /*notes=*/2);
 }
 
 TEST_F(HostileBundleFileTest, ACheckpointThatIsNotFiniteStartsNothing) {
@@ -164,7 +167,8 @@ TEST_F(HostileBundleFileTest, ACheckpointThatIsNotFiniteStartsNothing) {
   checkpoint->variables = checkpoint->variables.clone();
   checkpoint->variables.find("conv1/bias")->data()[0] = std::numeric_limits<float>::infinity();
   ASSERT_TRUE(write_checkpoint(path(file), *checkpoint, /*overwrite=*/true).ok());
-  expect_one_line(train("run", {"--init-from", file}), 8, "conv1/bias holds a value that is NaN or infinite");
+  expect_one_line(train("run", {"--init-from", file}), 8, "conv1/bias holds a value that is NaN or infinite",
+                  /*notes=*/2);
   EXPECT_EQ(train("good", {"--steps", "2", "--resume"}).code, 8);
   EXPECT_EQ(nacre({"export", "good", "--out", "nan.nacre"}).code, 8);
   EXPECT_FALSE(exists("nan.nacre"));

@@ -63,6 +63,50 @@ TEST_F(TrainFolderTest, PhotosOfAnySizeJustWork) {
   EXPECT_EQ(config.at("data"), path("my photos"));
 }
 
+TEST_F(TrainFolderTest, WhatWasHeldOutCanBeEvaluated) {
+  const Outcome outcome = photos("run", {"--validation", "0.2"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("nacre eval run --data run/validation.csv"));
+  EXPECT_THAT(outcome.err, HasSubstr("training colour on 12 images of 2 classes, 3 images for validation; "
+                                     "18 steps of 4 images, "));
+  const Outcome evaluated = nacre({"eval", "run", "--data", "run/validation.csv", "--json"});
+  ASSERT_EQ(evaluated.code, 0) << evaluated.err;
+  const auto report = nlohmann::json::parse(evaluated.out);
+  EXPECT_EQ(report.at("count"), 3);
+  EXPECT_EQ(report.at("accuracy"), metrics("run").back().at("validation_accuracy"));
+  // Another run in its place, without a fraction, leaves no list that is not its own.
+  ASSERT_EQ(photos("run", {"--overwrite"}).code, 0);
+  EXPECT_FALSE(fs::exists(path("run/validation.csv")));
+}
+
+TEST_F(TrainFolderTest, ARunIsNoClassOfItsData) {
+  const Outcome inside = photos("my photos/run", {});
+  EXPECT_EQ(inside.code, 2);
+  EXPECT_EQ(
+      inside.err,
+      "nacre: --out: my photos/run lies in the data folder my photos, where it would be taken for a class; "
+      "give a folder beside it\n");
+  EXPECT_FALSE(fs::exists(path("my photos/run")));
+}
+
+TEST_F(TrainFolderTest, AWarmUpThatDoesNotEndIsTold) {
+  const Outcome warm = nacre({"train", "--model", "colour.json", "--data", "my photos", "--out", "run",
+                              "--steps", "1", "--warmup-steps", "100", "--threads", "1"});
+  ASSERT_EQ(warm.code, 0) << warm.err;
+  EXPECT_THAT(warm.err, HasSubstr("the run ends before its warm-up of 100 steps does"));
+  EXPECT_THAT(warm.err, HasSubstr("; 1 step of 15 images, 1 thread\n"));
+}
+
+TEST_F(TrainFolderTest, EvaluationLeavesOutBadFilesWhenTold) {
+  ASSERT_EQ(photos("run", {}).code, 0);
+  write("my photos/dark/notes.txt", "no image");
+  EXPECT_EQ(nacre({"eval", "run", "--data", "my photos"}).code, 3);
+  const Outcome skipped = nacre({"eval", "run", "--data", "my photos", "--skip-bad", "1", "--json"});
+  ASSERT_EQ(skipped.code, 0) << skipped.err;
+  EXPECT_THAT(skipped.err, HasSubstr("left out: my photos/dark/notes.txt: "));
+  EXPECT_EQ(nlohmann::json::parse(skipped.out).at("count"), 15);
+}
+
 TEST_F(TrainFolderTest, TheSummarysCommandsWorkAsPrinted) {
   const Outcome outcome = photos("the run", {"--validation", "my photos"});
   ASSERT_EQ(outcome.code, 0) << outcome.err;

@@ -59,9 +59,7 @@ std::vector<LayerCase> cases(const std::string& op) {
 std::vector<RefusalCase> refusals(const std::string& op) {
   const bool deep = op.starts_with("Depthwise");
   const AttrMap first = deep ? depthwise(1, true) : conv(2, true);
-  const AttrMap clipped = deep ? depthwise(1, true, "relu") : conv(2, true, "relu");
   return {{chain(op, first, {}, {2, 5, 5, 1}, {}), ""},  // no such operator in training
-          {chain(op, clipped, {}, {2, 5, 5, 1}, {}), ""},
           {chain(op, first, {{"epsilon", 2.0}}, {2, 5, 5, 1}, {}), "epsilon"},
           {chain(op, first, {}, {2, 5}, {}), "[N, H, W, C]"}};
 }
@@ -106,6 +104,21 @@ TEST_P(ConvBatchNormChain, EqualsTheLayers) {
     const auto expected = one_by_one(GetParam(), fused);
     ASSERT_EQ(static_cast<size_t>(fused.output.size()), expected.size());
     for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(fused.output.data()[i], expected[i], 2e-3) << i;
+  }
+}
+
+TEST(ConvBatchNorm, AnActivationBetweenThemKeepsThemApart) {
+  for (const std::string op : {"Conv2D+BatchNorm", "Conv2D+BatchNorm+ReLU", "DepthwiseConv2D+BatchNorm",
+                               "DepthwiseConv2D+BatchNorm+ReLU6"}) {
+    const auto unit_of = [&](const char* activation) {
+      const AttrMap first =
+          op.starts_with("Depthwise") ? depthwise(1, true, activation) : conv(2, true, activation);
+      auto made = create_operator(chain(op, first, {}, {2, 5, 5, 1}, {}), Mode::kInference);
+      EXPECT_TRUE(made.ok()) << made.status().message();
+      return made.ok() ? std::move(*made) : nullptr;
+    };
+    EXPECT_EQ(unit_of("relu"), nullptr) << op;
+    EXPECT_NE(unit_of("linear"), nullptr) << op;
   }
 }
 
