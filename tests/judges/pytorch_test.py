@@ -150,7 +150,10 @@ def test_first_ten_losses(nacre, preset, tmp_path):
 
 
 def test_the_loss_falls_alike(nacre, preset, tmp_path):
-    """Adam over some epochs. Two right engines drift apart; how far is told by PyTorch in single and in double."""
+    """Adam over some epochs. Two right engines drift apart; how far is told by PyTorch in single and in double.
+
+    That is one draw of the drift. So that it may be a small one, 5 % of the way that the loss has fallen are free.
+    """
     steps, rate = 60, 0.001
     case = Case(nacre, preset, tmp_path, 15 * BATCH)
     losses, _ = case.train("run", steps, "--optimizer", "adam", "--learning-rate", str(rate))
@@ -162,4 +165,5 @@ def test_the_loss_falls_alike(nacre, preset, tmp_path):
     ends = [np.mean(curve[-15:]) for curve in (losses, *curves)]
     print(f"{preset}: mean of the last 15: nacre {ends[0]:.4f}  PyTorch {ends[1]:.4f} {ends[2]:.4f}")
     assert ends[0] < 0.6 * np.mean(losses[:3]), "the loss must fall"
-    assert abs(ends[0] - ends[1]) <= max(4 * abs(ends[2] - ends[1]), 0.15 * ends[1])
+    fallen = np.mean(curves[0][:3]) - ends[1]
+    assert abs(ends[0] - ends[1]) <= max(4 * abs(ends[2] - ends[1]), 0.05 * fallen)
