@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "train/class_folders.h"
+#include "train/csv.h"
 
 namespace nacre {
 namespace {
@@ -57,19 +58,15 @@ std::optional<double> validation_fraction(const std::string& text) {
 }
 
 std::string csv_of_files(const Dataset& data) {
-  const auto quoted = [](const std::string& text) {
-    std::string field = "\"";
-    for (const char c : text) field += c == '"' ? std::string("\"\"") : std::string(1, c);
-    return field + "\"";
-  };
+  std::error_code error;
+  // All are files, or none is.
+  if (!fs::is_regular_file(data.name(0), error)) return "";
   std::string lines;
   for (int64_t i = 0; i < data.size(); ++i) {
-    std::error_code error;
     const fs::path path = fs::absolute(data.name(i), error).lexically_normal();
-    if (error || !fs::is_regular_file(path, error)) return "";
+    if (error) return "";
     const int32_t label = data.label(i);
-    lines += quoted(path.string()) + "," + quoted(data.labels()[static_cast<size_t>(label)]) + "," +
-             std::to_string(label) + "\n";
+    lines += csv_line(path.string(), data.labels()[static_cast<size_t>(label)], label);
   }
   return lines;
 }

@@ -255,6 +255,16 @@ Result<CsvList> parse_csv(std::string_view text, const std::string& name,
   return std::move(builder).finish();
 }
 
+std::string csv_line(const std::string& file, const std::string& label_name, int64_t label) {
+  const auto field = [](const std::string& text) {
+    if (text.find_first_of(",\"") == std::string::npos) return text;
+    std::string quoted = "\"";
+    for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
+    return quoted + "\"";
+  };
+  return field(file) + "," + field(label_name) + "," + std::to_string(label) + "\n";
+}
+
 Result<std::vector<std::string>> parse_labels(std::string_view text, const std::string& name) {
   if (text.starts_with(kByteOrderMark)) text.remove_prefix(kByteOrderMark.size());
   std::vector<std::string> labels;

@@ -52,6 +52,9 @@ struct CsvList {
 Result<CsvList> parse_csv(std::string_view text, const std::string& name,
                           const std::vector<std::string>& labels, BadRows& bad_rows);
 
+/// A row as parse_csv reads it, with its LF; fields are quoted where they must be.
+std::string csv_line(const std::string& file, const std::string& label_name, int64_t label);
+
 /// The class names of a `labels.txt`: one a line, LF or CRLF, in the order of the classes, all different.
 /// Errors are kBadData `NAME:LINE: reason`.
 Result<std::vector<std::string>> parse_labels(std::string_view text, const std::string& name);

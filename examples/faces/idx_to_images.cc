@@ -84,13 +84,6 @@ std::string file_part(std::string_view label) {
   return part;
 }
 
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? "\"\"" : std::string(1, c);
-  return quoted + "\"";
-}
-
 Result<std::vector<std::string>> label_names(const Options& options) {
   if (options.labels.empty()) return std::vector<std::string>{};
   NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(options.labels, kMaxLabelsBytes));
@@ -136,7 +129,7 @@ Status run(const Options& options) {
     serial.insert(0, serial.size() < 5 ? 5 - serial.size() : 0, '0');
     const std::string file = options.split + "/" + serial + "-" + file_part(name) + (png ? ".png" : ".jpg");
     NACRE_RETURN_IF_ERROR(write_file(out / file, encoded));
-    csv += file + "," + csv_field(name) + "," + std::to_string(number) + "\n";
+    csv += csv_line(file, name, static_cast<int64_t>(number));
   }
   NACRE_RETURN_IF_ERROR(write_file(list, std::as_bytes(std::span(csv))));
   std::printf("%lld images and their list in %s\n", static_cast<long long>(count), list.c_str());

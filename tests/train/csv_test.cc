@@ -32,6 +32,14 @@ std::vector<std::string> files(const CsvList& list) {
   return names;
 }
 
+TEST(Csv, WrittenRowsAreReadAsTheyWere) {
+  EXPECT_EQ(csv_line("a b.jpg", "dog", 1), "a b.jpg,dog,1\n");
+  const auto list = parse(csv_line("a,\"b\".jpg", "T-shirt, \"top\"", 0) + csv_line(" c.jpg ", "dog", 1));
+  ASSERT_TRUE(list.ok()) << list.status().message();
+  EXPECT_THAT(list->labels, ElementsAre("T-shirt, \"top\"", "dog"));
+  EXPECT_THAT(files(*list), ElementsAre("a,\"b\".jpg", " c.jpg "));
+}
+
 TEST(Csv, ReadsRowsAndOrdersLabelsByNumber) {
   const auto list = parse("a.jpg,dog,1\nb.jpg,cat,0\nsub/c.jpg,dog,1");
   ASSERT_TRUE(list.ok()) << list.status().message();
