@@ -25,7 +25,7 @@ class MaxPool2D final : public ReferenceOperator<MaxPool2D> {
           first = false;
           // A NaN wins, and then stays: nothing compares greater.
           for (int64_t c = 0; c < pool_.channels; ++c) {
-            largest[c] = (x[c] > largest[c]) | (x[c] != x[c]) ? x[c] : largest[c];
+            largest[c] = ((x[c] > largest[c]) | (x[c] != x[c])) ? x[c] : largest[c];
           }
         });
       }

@@ -14,7 +14,7 @@ struct Relu6 {
   }
   template <typename T>
   [[nodiscard]] T derivative(T x, T /*y*/) const {
-    return (x > T{0}) & (x < T{6}) ? T{1} : T{0};
+    return ((x > T{0}) & (x < T{6})) ? T{1} : T{0};
   }
 };
 
