@@ -1,9 +1,12 @@
 #include "cli/data_source.h"
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
 #include <filesystem>
+#include <string_view>
 #include <utility>
 
 #include "train/class_folders.h"
@@ -13,6 +16,33 @@ namespace nacre {
 namespace {
 
 namespace fs = std::filesystem;
+
+/// A folder whose only sub-folders are `train` and `val` (or another name of the same) holds data sets, not
+/// classes: a network would learn to tell the one from the other.
+Status check_not_splits(const std::string& folder) {
+  constexpr std::array<std::string_view, 4> kHeldOut{"val", "valid", "validation", "test"};
+  std::string held_out;
+  bool has_train = false;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    std::error_code none;
+    if (name.starts_with('.') || !entry->is_directory(none)) continue;
+    if (name == "train") {
+      has_train = true;
+    } else if (std::find(kHeldOut.begin(), kHeldOut.end(), name) == kHeldOut.end()) {
+      return {};
+    } else if (held_out.empty() || name < held_out) {
+      held_out = name;
+    }
+  }
+  if (error) return {StatusCode::kIo, folder + ": " + error.message()};
+  if (!has_train || held_out.empty()) return {};
+  const fs::path path(folder);
+  return {StatusCode::kBadData, folder + ": holds data sets, not classes; give --data " +
+                                    (path / "train").string() + " --validation " +
+                                    (path / held_out).string()};
+}
 
 /// A list of images that stands for a data set, and how much memory its decoded images may take.
 Result<std::shared_ptr<const Dataset>> open_one(const std::string& path, IdxSplit preferred,
@@ -35,7 +65,11 @@ Result<std::shared_ptr<const Dataset>> open_one(const std::string& path, IdxSpli
   if (preferred == IdxSplit::kTest && Dataset::has_idx(path, other)) {
     return Dataset::from_idx(path, other, contract, options);
   }
-  if (has_class_folders(path)) return Dataset::from_folder(path, contract, options);
+  NACRE_ASSIGN_OR_RETURN(const bool has_classes, has_class_folders(path));
+  if (has_classes) {
+    NACRE_RETURN_IF_ERROR(check_not_splits(path));
+    return Dataset::from_folder(path, contract, options);
+  }
   return Status(
       StatusCode::kBadData,
       path +

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "cli/command.h"
@@ -36,6 +37,7 @@ struct Contents {
   InputContract contract;
   VariableStore variables;  ///< slots too
   std::vector<NodeSummary> layers;
+  std::vector<Node> nodes;  ///< those that `layers` sums up
   std::vector<Signature> signatures;
   size_t golden = 0;
   std::map<std::string, std::string> provenance;
@@ -69,6 +71,7 @@ Result<Contents> read_contents(const Session& session, const InspectOptions& opt
     contents.golden = opened.model.golden.size();
     contents.provenance = opened.model.provenance;
     NACRE_ASSIGN_OR_RETURN(contents.layers, layers_of(session, opened.model.graph, contents.contract));
+    contents.nodes = opened.model.graph.nodes();
     contents.variables = std::move(opened.model.variables);
     return contents;
   }
@@ -84,6 +87,7 @@ Result<Contents> read_contents(const Session& session, const InspectOptions& opt
     contents.name = opened.model.name;
     contents.contract = opened.model.contract;
     NACRE_ASSIGN_OR_RETURN(contents.layers, layers_of(session, opened.training_graph, contents.contract));
+    contents.nodes = opened.training_graph.nodes();
   }
   return contents;
 }
@@ -120,6 +124,22 @@ Json state_json(const TrainingState& state) {
   return json;
 }
 
+/// What the graph says of a layer, and what the plan makes of it.
+Json layer_json(const NodeSummary& layer, const Node& node) {
+  Json attributes = Json::object();
+  for (const auto& [name, value] : node.attributes) {
+    attributes[name] = std::visit([](const auto& v) { return Json(v); }, value);
+  }
+  const std::vector<int64_t> shape(layer.output.dims().begin() + 1, layer.output.dims().end());
+  return {{"name", layer.name},
+          {"op", layer.op},
+          {"inputs", node.inputs},
+          {"attributes", attributes},
+          {"output_shape", shape},
+          {"parameters", layer.parameters},
+          {"mflop", static_cast<double>(layer.flops_per_row) / 1e6}};
+}
+
 Json tensors_json(const std::vector<SignatureTensor>& tensors) {
   Json list = Json::array();
   for (const SignatureTensor& t : tensors)
@@ -136,12 +156,9 @@ Status print_json(const Contents& contents) {
                    {"scale", in.scale}};
   json["layers"] = Json::array();
   for (const NodeSummary& layer : contents.layers) {
-    const std::vector<int64_t> shape(layer.output.dims().begin() + 1, layer.output.dims().end());
-    json["layers"].push_back({{"name", layer.name},
-                              {"op", layer.op},
-                              {"output_shape", shape},
-                              {"parameters", layer.parameters},
-                              {"mflop", static_cast<double>(layer.flops_per_row) / 1e6}});
+    const auto node = std::find_if(contents.nodes.begin(), contents.nodes.end(),
+                                   [&](const Node& candidate) { return candidate.name == layer.name; });
+    json["layers"].push_back(layer_json(layer, *node));
   }
   json["variables"] = Json::array();
   for (const auto& [name, tensor] : contents.variables.tensors()) {

@@ -120,12 +120,13 @@ class Lister {
 
 }  // namespace
 
-bool has_class_folders(const std::string& folder) {
+Result<bool> has_class_folders(const std::string& folder) {
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     std::error_code none;
     if (!is_hidden(entry->path()) && entry->is_directory(none)) return true;
   }
+  if (error) return Status(StatusCode::kIo, folder + ": " + error.message());
   return false;
 }
 

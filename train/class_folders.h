@@ -15,7 +15,7 @@ struct ClassFolders {
 };
 
 /// True when the folder holds a folder that is not hidden.
-bool has_class_folders(const std::string& folder);
+Result<bool> has_class_folders(const std::string& folder);
 
 /// Lists a folder that has a sub-folder for each class: the names of the sub-folders in order of their bytes
 /// are the classes, or, with `labels` given, each must be one of these. All files below a sub-folder are its

@@ -221,6 +221,8 @@ Status check_class_name(std::string_view name) {
 }
 
 Status BadRows::add(int64_t line, const Status& error) {
+  // A disk that fails says nothing of the file: leaving it out would train on other data than asked for.
+  if (error.code() == StatusCode::kIo) return error;
   if (static_cast<int64_t>(listed_.size()) < allowed_) {
     listed_.emplace(line, error.message());
     return {};

@@ -21,7 +21,7 @@ class BadRows {
  public:
   explicit BadRows(int64_t allowed) : allowed_(allowed) {}
   /// Success when one more bad one is allowed: it is listed; otherwise gives the error back, saying how many
-  /// went before.
+  /// went before. An error of the operating system (kIo) is never one of them.
   Status add(int64_t line, const Status& error);
   /// The messages of all that were left out, in the order of the lines.
   [[nodiscard]] std::vector<std::string> messages() const;

@@ -36,6 +36,9 @@ TEST_F(ModelCommands, InspectShowsABundle) {
   EXPECT_EQ(said["layers"][0]["name"], "conv1");
   EXPECT_EQ(said["layers"][0]["op"], "Conv2D");
   EXPECT_EQ(said["layers"][0]["output_shape"], json({8, 8, 4}));
+  EXPECT_EQ(said["layers"][0]["inputs"], json({"input"}));
+  EXPECT_EQ(said["layers"][0]["attributes"]["filters"], 4);
+  EXPECT_EQ(said["layers"][0]["attributes"]["padding"], "same");
   EXPECT_EQ(said["layers"][0]["parameters"], 40);
   EXPECT_EQ(said["layers"].back()["name"], "prediction");
   EXPECT_EQ(said["variables"].size(), 4U);

@@ -26,6 +26,9 @@ strip -o "$folder/stripped.so" "$library"
 size=$(wc -c <"$folder/stripped.so")
 echo "stripped: $size bytes"
 [ "$size" -le 2097152 ] || fail "it is larger than 2 MiB"
+for tool in readelf nm; do
+  command -v "$tool" >/dev/null || fail "$tool is missing (binutils)"
+done
 ! readelf -d "$library" | grep -iE 'NEEDED.*(protobuf|absl|grpc|python)' || fail "it needs one of these"
 nm -DC --defined-only "$library" | grep -v ' nacre::Model::' && fail "it shows more than the class Model"
 

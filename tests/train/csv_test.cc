@@ -133,6 +133,10 @@ TEST(Csv, BadRowsAreSkippedUpToTheirNumber) {
   ASSERT_FALSE(refused.ok());
   EXPECT_THAT(refused.status().message(),
               testing::AllOf(StartsWith("L.csv:4: "), HasSubstr("after 1 bad ones")));
+  BadRows many(9);
+  const Status failing(StatusCode::kIo, "a.jpg: Input/output error");
+  EXPECT_EQ(many.add(1, failing).code(), StatusCode::kIo);
+  EXPECT_THAT(many.messages(), testing::IsEmpty());
 }
 
 TEST(Labels, OneALine) {
