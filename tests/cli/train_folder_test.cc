@@ -89,6 +89,16 @@ TEST_F(TrainFolderTest, ARunIsNoClassOfItsData) {
   EXPECT_FALSE(fs::exists(path("my photos/run")));
 }
 
+TEST_F(TrainFolderTest, DataSetsAreNoClasses) {
+  fs::create_directories(path("sets/train"));
+  fs::create_directories(path("sets/val"));
+  const Outcome sets =
+      nacre({"train", "--model", "colour.json", "--data", "sets", "--out", "run", "--steps", "1"});
+  EXPECT_EQ(sets.code, 3);
+  EXPECT_EQ(sets.err,
+            "nacre: sets: holds data sets, not classes; give --data sets/train --validation sets/val\n");
+}
+
 TEST_F(TrainFolderTest, AWarmUpThatDoesNotEndIsTold) {
   const Outcome warm = nacre({"train", "--model", "colour.json", "--data", "my photos", "--out", "run",
                               "--steps", "1", "--warmup-steps", "100", "--threads", "1"});
