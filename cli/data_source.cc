@@ -19,24 +19,19 @@ namespace fs = std::filesystem;
 
 /// A folder whose only sub-folders are `train` and `val` (or another name of the same) holds data sets, not
 /// classes: a network would learn to tell the one from the other.
-Status check_not_splits(const std::string& folder) {
+Status check_not_splits(const std::string& folder, const std::vector<std::string>& names) {
   constexpr std::array<std::string_view, 4> kHeldOut{"val", "valid", "validation", "test"};
   std::string held_out;
   bool has_train = false;
-  std::error_code error;
-  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    std::error_code none;
-    if (name.starts_with('.') || !entry->is_directory(none)) continue;
+  for (const std::string& name : names) {
     if (name == "train") {
       has_train = true;
     } else if (std::find(kHeldOut.begin(), kHeldOut.end(), name) == kHeldOut.end()) {
       return {};
-    } else if (held_out.empty() || name < held_out) {
+    } else if (held_out.empty()) {
       held_out = name;
     }
   }
-  if (error) return {StatusCode::kIo, folder + ": " + error.message()};
   if (!has_train || held_out.empty()) return {};
   const fs::path path(folder);
   return {StatusCode::kBadData, folder + ": holds data sets, not classes; give --data " +
@@ -65,9 +60,9 @@ Result<std::shared_ptr<const Dataset>> open_one(const std::string& path, IdxSpli
   if (preferred == IdxSplit::kTest && Dataset::has_idx(path, other)) {
     return Dataset::from_idx(path, other, contract, options);
   }
-  NACRE_ASSIGN_OR_RETURN(const bool has_classes, has_class_folders(path));
-  if (has_classes) {
-    NACRE_RETURN_IF_ERROR(check_not_splits(path));
+  NACRE_ASSIGN_OR_RETURN(const std::vector<std::string> names, class_folder_names(path));
+  if (!names.empty()) {
+    NACRE_RETURN_IF_ERROR(check_not_splits(path, names));
     return Dataset::from_folder(path, contract, options);
   }
   return Status(

@@ -37,7 +37,7 @@ struct Contents {
   InputContract contract;
   VariableStore variables;  ///< slots too
   std::vector<NodeSummary> layers;
-  std::vector<Node> nodes;  ///< those that `layers` sums up
+  std::vector<Node> nodes;  ///< those that `layers` sums up, one to one
   std::vector<Signature> signatures;
   size_t golden = 0;
   std::map<std::string, std::string> provenance;
@@ -155,10 +155,8 @@ Status print_json(const Contents& contents) {
                    {"exif", exif_name(in.exif)}, {"resize", resize_name(in.resize)},
                    {"scale", in.scale}};
   json["layers"] = Json::array();
-  for (const NodeSummary& layer : contents.layers) {
-    const auto node = std::find_if(contents.nodes.begin(), contents.nodes.end(),
-                                   [&](const Node& candidate) { return candidate.name == layer.name; });
-    json["layers"].push_back(layer_json(layer, *node));
+  for (size_t i = 0; i < contents.layers.size(); ++i) {
+    json["layers"].push_back(layer_json(contents.layers[i], contents.nodes[i]));
   }
   json["variables"] = Json::array();
   for (const auto& [name, tensor] : contents.variables.tensors()) {

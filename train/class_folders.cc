@@ -120,14 +120,18 @@ class Lister {
 
 }  // namespace
 
-Result<bool> has_class_folders(const std::string& folder) {
+Result<std::vector<std::string>> class_folder_names(const std::string& folder) {
+  std::vector<std::string> names;
   std::error_code error;
   for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
     std::error_code none;
-    if (!is_hidden(entry->path()) && entry->is_directory(none)) return true;
+    if (!is_hidden(entry->path()) && entry->is_directory(none)) {
+      names.push_back(entry->path().filename().string());
+    }
   }
   if (error) return Status(StatusCode::kIo, folder + ": " + error.message());
-  return false;
+  std::sort(names.begin(), names.end());
+  return names;
 }
 
 Result<ClassFolders> list_class_folders(const std::string& folder, const std::vector<std::string>& labels,

@@ -14,8 +14,9 @@ struct ClassFolders {
   std::vector<ListedImage> images;  ///< by class and name
 };
 
-/// True when the folder holds a folder that is not hidden.
-Result<bool> has_class_folders(const std::string& folder);
+/// The names of the folders in `folder` that are not hidden, links to folders among them, in order of their
+/// bytes. kIo when it cannot be read.
+Result<std::vector<std::string>> class_folder_names(const std::string& folder);
 
 /// Lists a folder that has a sub-folder for each class: the names of the sub-folders in order of their bytes
 /// are the classes, or, with `labels` given, each must be one of these. All files below a sub-folder are its
