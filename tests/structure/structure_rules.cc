@@ -36,7 +36,7 @@ const Folders& free_folders() {
   return table;
 }
 
-/// Third-party headers by prefix, with the folders that may include them.
+/// Third-party headers, and parts of our own folders, by prefix, with the folders that may include them.
 const std::map<std::string, Folders>& third_party() {
   static const std::map<std::string, Folders> table = {
       {"CLI/", {"cli"}},
@@ -45,6 +45,9 @@ const std::map<std::string, Folders>& third_party() {
       {"stb/", {"image"}},
       {"stb_image", {"image"}},
       {"flatbuffers/", {"serialize"}},
+      {"google/protobuf/", {"serialize"}},
+      {"schemas/tensorflow/", {"serialize"}},
+      {"serialize/tensorflow/", {"serialize", "cli"}},
       {"nettle/", {"serialize", "train"}},
       {"xxhash.h", {"serialize", "train", "engine"}},
       {"nlohmann/", {"cli", "train", "serialize", "layers"}},
