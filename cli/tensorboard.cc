@@ -119,6 +119,7 @@ Status TensorBoardLog::on_checkpoint(const Checkpoint& checkpoint, bool /*best*/
   if (train_ == nullptr) return {};
   if (source_.detail == EventDetail::kAll) {
     for (const auto& [name, tensor] : checkpoint.variables.tensors()) {
+      if (checkpoint.variables.is_slot(name)) continue;
       train_->add_histogram(name + "/histogram", static_cast<int64_t>(checkpoint.state.step),
                             std::span(tensor.data(), static_cast<size_t>(tensor.size())));
     }
