@@ -98,6 +98,7 @@ class TrainCommand {
   Status open_run();
   Status open_data();
   Status make_start();
+  void keep_origin(std::vector<std::string>& notes);
   Status write_run();
   Status train_run();
 
@@ -191,6 +192,7 @@ Status TrainCommand::make_start() {
   std::vector<std::string> notes;
   if (resuming_) {
     NACRE_ASSIGN_OR_RETURN(notes, adapt_checkpoint(session_, start, before_, *checkpoint_));
+    keep_origin(notes);
   } else {
     checkpoint_ = first_checkpoint(start);
     if (const std::string& file = setup_.settings.init_from; !file.empty()) {
@@ -199,6 +201,22 @@ Status TrainCommand::make_start() {
   }
   for (const std::string& note : notes) print_message(note);
   return {};
+}
+
+/// What a run that goes on once started from stays so in its config.json, whatever is given now.
+void TrainCommand::keep_origin(std::vector<std::string>& notes) {
+  std::string& file = setup_.settings.init_from;
+  std::string origin;
+  if (before_.has_value()) {
+    const auto found = before_->options.find("init-from");
+    if (found != before_->options.end() && found->second.value.is_string()) {
+      origin = found->second.value.get<std::string>();
+    }
+  }
+  if (given_.contains("init-from") || file != origin) {
+    notes.push_back("--init-from: " + file + " is not read: the run goes on from its own checkpoint");
+  }
+  file = origin;
 }
 
 Status TrainCommand::write_run() {
