@@ -113,8 +113,8 @@ const std::vector<tensorflow::DataType>& loop_types() {
 }
 
 // What goes round: the next image's number, how many there are, the decoded ones, the encoded ones.
-constexpr std::initializer_list<FunctionBuilder::Argument> kLoopInputs{
-    {"i", DT_INT32}, {"count", DT_INT32}, {"decoded", DT_VARIANT}, {"images", DT_STRING}};
+constexpr std::array<FunctionBuilder::Argument, 4> kLoopInputs{
+    {{"i", DT_INT32}, {"count", DT_INT32}, {"decoded", DT_VARIANT}, {"images", DT_STRING}}};
 
 void add_condition(tensorflow::FunctionDef& definition) {
   FunctionBuilder function(definition, std::string(kCondition), kLoopInputs);

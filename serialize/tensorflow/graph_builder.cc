@@ -151,7 +151,7 @@ Status GraphBuilder::check_size() const {
 }
 
 FunctionBuilder::FunctionBuilder(tensorflow::FunctionDef& function, const std::string& name,
-                                 std::initializer_list<Argument> inputs)
+                                 std::span<const Argument> inputs)
     : function_(function) {
   tensorflow::OpDef& signature = *function_.mutable_signature();
   signature.set_name(name);

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <initializer_list>
 #include <map>
 #include <set>
 #include <span>
@@ -81,7 +80,7 @@ class FunctionBuilder {
   };
 
   FunctionBuilder(tensorflow::FunctionDef& function, const std::string& name,
-                  std::initializer_list<Argument> inputs);
+                  std::span<const Argument> inputs);
 
   tensorflow::NodeDef& node(std::string_view op, const std::string& name, std::vector<std::string> inputs);
   /// How other nodes name output `argument` (TensorFlow's name of it) of `node`.

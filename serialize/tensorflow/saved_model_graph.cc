@@ -97,6 +97,7 @@ class SavedModelMaker {
     collections["outputs"].mutable_bytes_list()->add_value(name_map(main.outputs));
     if (!contract_.labels.empty()) add_labels_asset();
     add_saver(graph_, network_.variables(), meta_graph_);
+    for (const PlannedVariable& variable : network_.variables()) result_.variables.push_back(variable.name);
     NACRE_RETURN_IF_ERROR(graph_.check_size());
     std::ranges::sort(result_.signatures, {}, &Signature::name);
     return std::move(result_);

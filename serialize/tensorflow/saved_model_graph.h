@@ -1,5 +1,6 @@
 #pragma once
 
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -19,7 +20,8 @@ inline constexpr std::string_view kLabelsAsset = "labels.txt";
 
 struct SavedModelGraph {
   tensorflow::SavedModel model;
-  std::vector<Signature> signatures;  ///< in the order of their names
+  std::vector<Signature> signatures;   ///< in the order of their names
+  std::vector<std::string> variables;  ///< that the graph restores, by the names that they have in the bundle
 };
 
 /// What saved_model.pb holds; errors are those of write_saved_model, without the folder.
