@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/open_model.h"
+#include "cli/output_file.h"
 #include "runtime/golden.h"
 #include "serialize/bundle_file.h"
 
@@ -38,22 +39,6 @@ std::map<std::string, std::string> provenance_of(const OpenedModel& opened) {
           {"epoch", std::to_string(state.epoch)},
           {"metrics", metrics.dump()},
           {"nacre_version", std::string(nacre_version())}};
-}
-
-Status make_parents(const std::string& path) {
-  const fs::path parent = fs::path(path).parent_path();
-  if (parent.empty()) return {};
-  std::error_code error;
-  fs::create_directories(parent, error);
-  return error ? Status(StatusCode::kIo, parent.string() + ": " + error.message()) : Status();
-}
-
-/// "812 bytes", "34.2 KiB", "5.1 MiB"
-std::string readable_size(uintmax_t bytes) {
-  const auto number = static_cast<double>(bytes);
-  if (bytes < 1024) return fmt::format("{} bytes", bytes);
-  if (bytes < 1 << 20) return fmt::format("{:.1f} KiB", number / 1024);
-  return fmt::format("{:.1f} MiB", number / (1 << 20));
 }
 
 Status run_export(const Session& session, const ExportOptions& options) {
