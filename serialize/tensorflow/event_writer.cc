@@ -14,7 +14,7 @@
 
 #include "schemas/tensorflow/event.pb.h"
 #include "serialize/append_file.h"
-#include "serialize/tensorflow/record.h"
+#include "serialize/tensorflow/tf_record.h"
 
 namespace nacre {
 namespace {
@@ -57,7 +57,7 @@ struct EventWriter::State {
 
   void add(const tf::Event& event) {
     std::string record;
-    append_record(event.SerializeAsString(), record);
+    append_tf_record(record, event.SerializeAsString());
     file.add(record);
   }
 

@@ -13,7 +13,7 @@
 
 #include "schemas/tensorflow/event.pb.h"
 #include "serialize/tensorflow/crc32c.h"
-#include "serialize/tensorflow/record.h"
+#include "serialize/tensorflow/tf_record.h"
 
 namespace nacre {
 namespace {
@@ -48,10 +48,10 @@ std::vector<std::string> records_of(const std::string& bytes) {
   return records;
 }
 
-TEST(Record, KnownBytes) {
+TEST(TfRecord, KnownBytes) {
   std::string bytes;
-  append_record("", bytes);
-  append_record("123456789", bytes);
+  append_tf_record(bytes, "");
+  append_tf_record(bytes, "123456789");
   EXPECT_EQ(bytes.size(), 16U + 25U);
   EXPECT_THAT(records_of(bytes), ElementsAre("", "123456789"));
   uint32_t crc = 0;
