@@ -259,6 +259,7 @@ Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
     report.step = number;
     report.total_steps = total_;
     report.epoch = batch->epoch;
+    report.last_in_epoch = batch->last_in_epoch;
     NACRE_RETURN_IF_ERROR(step(*batch, report));
     const double seconds = seconds_since(start);
     result_.training_seconds += seconds;

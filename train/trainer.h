@@ -42,6 +42,7 @@ struct StepReport {
   int64_t step = 0;         ///< from 1
   int64_t total_steps = 0;  ///< the run ends here at the latest
   int64_t epoch = 0;        ///< that the step belonged to, from 0
+  bool last_in_epoch = false;
   double loss = 0;          ///< of the batch, with augmentation, dropout, label smoothing and class weights
   double accuracy = 0;      ///< of the batch
   double learning_rate = 0;
