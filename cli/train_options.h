@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/tensorboard.h"
 #include "engine/status.h"
 #include "train/augment.h"
 #include "train/optimizer.h"
@@ -35,6 +36,7 @@ struct TrainSettings {
   std::string out;
   std::string config;
   std::string init_from;
+  std::string map;
   std::string labels;
   bool resume = false;
   bool force = false;
@@ -62,6 +64,7 @@ struct TrainSettings {
   int64_t patience = 0;  ///< 0: none
   int64_t checkpoint_every = 0;
   int64_t keep = 5;
+  EventDetail events = EventDetail::kScalars;
   int64_t threads = 0;  ///< 0: not given
   int64_t cache_mib = 1024;
 
@@ -91,10 +94,12 @@ struct TrainSettings {
     v.group("Model and run folder");
     v.field("model", kPlace, model, "PRESET|FILE",
             "what to train: a preset (see nacre models) or a model file");
-    v.field(
-        "init-from", kPlace, init_from, "FILE",
-        "start from the variables of a checkpoint, run folder or bundle; layers of the size of the number of "
-        "classes start anew when the classes are others");
+    v.field("init-from", kPlace, init_from, "FILE",
+            "start from the variables of a checkpoint (TensorFlow's too), run folder or bundle; layers of "
+            "the size of "
+            "the number of classes start anew when the classes are others");
+    v.field("map", kPlace, map, "FILE",
+            "with --init-from a TensorFlow checkpoint: JSON object of nacre's names and those in it");
     v.field("out", kSwitch, out, "RUN", "folder to write the run to");
     v.field("resume", kSwitch, resume, "go on from the run's latest checkpoint");
     v.field("force", kSwitch, force, "with --resume: go on although data or options differ");
@@ -132,6 +137,9 @@ struct TrainSettings {
     v.field("checkpoint-every", kLength, checkpoint_every, 0, kMany,
             "steps between checkpoints (0: every epoch)");
     v.field("keep", kLength, keep, 1, 1000000, "newest checkpoints to keep (the best one stays as well)");
+    v.field("events", kPlace, events,
+            "what to write for TensorBoard into RUN/events: numbers, recipe and confusion matrix (scalars); "
+            "histograms of the weights and sample images too (all)");
     v.group("Machine");
     v.field("threads", kMachine, threads, 1, 1024, "threads to compute with (default: the CPUs allowed)");
     v.field("cache-mib", kMachine, cache_mib, 0, int64_t{1} << 30, "memory for decoded images, in MiB");

@@ -34,6 +34,7 @@ Result<Metadata> read_metadata(std::span<const std::byte> bytes, uint64_t blob_b
   state.seed = root->seed();
   state.best_accuracy = root->best_accuracy();
   state.best_step = root->best_step();
+  state.validations_since_best = root->validations_since_best();
   if (!(state.best_accuracy >= -1 && state.best_accuracy <= 1)) {
     return Status(StatusCode::kCorrupt,
                   fmt::format("the best accuracy is {}; expected 0 to 1, or -1", state.best_accuracy));
@@ -55,26 +56,43 @@ flatbuffers::DetachedBuffer write_metadata(const Checkpoint& checkpoint) {
   const auto recipe = builder.CreateString(checkpoint.recipe);
   const auto version = builder.CreateString(checkpoint.nacre_version);
   fb::FinishCheckpointBuffer(
-      builder,
-      fb::CreateCheckpoint(builder, tensors, contract, state.step, state.epoch, state.batch_in_epoch,
-                           state.seed, digest, state.best_accuracy, state.best_step, recipe, version));
+      builder, fb::CreateCheckpoint(builder, tensors, contract, state.step, state.epoch, state.batch_in_epoch,
+                                    state.seed, digest, state.best_accuracy, state.best_step, recipe, version,
+                                    state.validations_since_best));
   return builder.Release();
+}
+
+/// The metadata of a checkpoint that the format allows: what the reader would refuse is not written.
+Result<flatbuffers::DetachedBuffer> checked_metadata(const Checkpoint& checkpoint) {
+  const size_t texts = checkpoint.recipe.size() + checkpoint.state.data_digest.size() +
+                       checkpoint.nacre_version.size() + text_bytes(checkpoint.contract);
+  NACRE_RETURN_IF_ERROR(check_before_write(texts, checkpoint.variables));
+  auto buffer = write_metadata(checkpoint);
+  const auto metadata = std::as_bytes(std::span(buffer.data(), buffer.size()));
+  NACRE_RETURN_IF_ERROR(as_write_error(read_metadata(metadata, padded_bytes(checkpoint.variables)).status()));
+  return buffer;
 }
 
 }  // namespace
 
 Status write_checkpoint(const std::string& path, const Checkpoint& checkpoint, bool overwrite,
                         FileSystem& file_system) {
-  const size_t texts = checkpoint.recipe.size() + checkpoint.state.data_digest.size() +
-                       checkpoint.nacre_version.size() + text_bytes(checkpoint.contract);
-  NACRE_RETURN_IF_ERROR(check_before_write(texts, checkpoint.variables).at(path));
-  const auto buffer = write_metadata(checkpoint);
-  const auto metadata = std::as_bytes(std::span(buffer.data(), buffer.size()));
-  // What the reader would refuse is not written.
+  const auto buffer = checked_metadata(checkpoint);
+  if (!buffer.ok()) return buffer.status().at(path);
+  return write_container(path, kCheckpointFormat, std::as_bytes(std::span(buffer->data(), buffer->size())),
+                         tensor_blobs(checkpoint.variables), overwrite, file_system);
+}
+
+Result<std::vector<std::byte>> checkpoint_bytes(const Checkpoint& checkpoint) {
+  NACRE_ASSIGN_OR_RETURN(const auto buffer, checked_metadata(checkpoint));
+  std::vector<std::byte> bytes;
   NACRE_RETURN_IF_ERROR(
-      as_write_error(read_metadata(metadata, padded_bytes(checkpoint.variables)).status()).at(path));
-  return write_container(path, kCheckpointFormat, metadata, tensor_blobs(checkpoint.variables), overwrite,
-                         file_system);
+      stream_container(kCheckpointFormat, std::as_bytes(std::span(buffer.data(), buffer.size())),
+                       tensor_blobs(checkpoint.variables), [&bytes](std::span<const std::byte> more) {
+                         bytes.insert(bytes.end(), more.begin(), more.end());
+                         return Status();
+                       }));
+  return bytes;
 }
 
 Result<Checkpoint> parse_checkpoint(std::span<const std::byte> bytes, const std::shared_ptr<void>& keep_alive,

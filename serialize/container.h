@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,7 +31,7 @@ struct ContainerFormat {
 // As with PNG's, the first byte keeps the file from being taken for text, and the line ends show a transfer
 // that converted them.
 inline constexpr ContainerFormat kCheckpointFormat{
-    {'\x89', 'N', 'C', 'K', '\r', '\n', '\x1a', '\n'}, "checkpoint", 1, 0};
+    {'\x89', 'N', 'C', 'K', '\r', '\n', '\x1a', '\n'}, "checkpoint", 1, 1};
 inline constexpr ContainerFormat kBundleFormat{
     {'\x89', 'N', 'C', 'B', '\r', '\n', '\x1a', '\n'}, "bundle", 1, 0};
 
@@ -60,7 +61,16 @@ struct FileBytes {
 /// Maps the file or reads it into memory. Errors are `path: reason`, kIo.
 Result<FileBytes> open_file(const std::string& path, bool use_mmap);
 
-/// Writes a file atomically: `metadata` (at most kMaxMetadataBytes), then `blobs`, each padded with zeros.
+/// Takes bytes that follow those of the calls before.
+using ByteSink = std::function<Status(std::span<const std::byte>)>;
+
+/// Gives the bytes of a file, in order, to `sink`: `metadata` (at most kMaxMetadataBytes), then `blobs`, each
+/// padded with zeros. An error is the sink's.
+Status stream_container(const ContainerFormat& format, std::span<const std::byte> metadata,
+                        std::span<const std::span<const std::byte>> blobs, const ByteSink& sink);
+
+/// Writes such a file atomically: `metadata` (at most kMaxMetadataBytes), then `blobs`, each padded with
+/// zeros.
 Status write_container(const std::string& path, const ContainerFormat& format,
                        std::span<const std::byte> metadata, std::span<const std::span<const std::byte>> blobs,
                        bool overwrite, FileSystem& file_system);
