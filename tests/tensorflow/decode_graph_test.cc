@@ -11,7 +11,7 @@ namespace {
 
 using ::testing::ElementsAre;
 
-const InputContract kContract{.height = 6, .width = 5, .channels = 3};
+const InputContract kContract{.height = 6, .width = 5, .channels = 3, .labels = {}};
 
 struct Decoded {
   tensorflow::GraphDef graph;

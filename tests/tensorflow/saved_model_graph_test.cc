@@ -270,17 +270,22 @@ TEST(SavedModelGraph, CollectionsListVariablesAndWhatTrains) {
 }
 
 TEST(SavedModelGraph, LayersMayBeCalledLikeTheGraphsOwnNodes) {
-  const SavedModelGraph made = make(make_bundle(R"([
+  Bundle bundle = make_bundle(R"([
     {"op": "MaxPool2D", "name": "images", "pool_size": 2},
     {"op": "ReLU", "name": "image"},
     {"op": "ReLU", "name": "decoded"},
-    {"op": "ReLU", "name": "prediction"},
+    {"op": "ReLU", "name": "middle"},
     {"op": "ReLU", "name": "tf_example"},
     {"op": "Flatten", "name": "decode"},
     {"op": "Dense", "name": "float", "units": 4},
     {"op": "Sigmoid", "name": "matmul"},
-    {"op": "Dense", "name": "save", "units": "classes"},
-    {"op": "Softmax", "name": "labels_file"}])"));
+    {"op": "Dense", "name": "save", "units": "classes"}])");
+  std::vector<Node> nodes = bundle.graph.nodes();
+  nodes.back().name = "labels_file";
+  nodes[3].name = "prediction";
+  nodes[4].inputs = {"prediction"};
+  bundle.graph = *Graph::make(nodes);
+  const SavedModelGraph made = make(bundle);
   const auto& graph = graph_def(made);
   expect_whole(graph);
   EXPECT_EQ(call_of(node_of(graph, "images")), "Placeholder()");
@@ -322,11 +327,21 @@ TEST(SavedModelGraph, WhatTensorflowCannotExpressIsRefused) {
   EXPECT_THAT(refusal(channels), HasSubstr("2 channels"));
 }
 
+TEST(SavedModelGraph, AnOpThatDoesNotDescribeItselfIsRefused) {
+  const Registry builtin = builtin_ops();
+  std::vector<OpDef> ops(builtin.all().begin(), builtin.all().end());
+  std::ranges::find(ops, "Flatten", &OpDef::name)->to_tensorflow = nullptr;
+  const auto made = make_saved_model(make_bundle(), Registry(ops), {});
+  EXPECT_EQ(made.status().code(), StatusCode::kUnsupported);
+  EXPECT_THAT(made.status().message(), HasSubstr("node \"flatten\" (Flatten)"));
+}
+
 TEST(SavedModelGraph, ABundleWithoutAVariableIsBadData) {
   Bundle bundle = make_bundle();
   VariableStore fewer;
   for (const auto& [name, tensor] : bundle.variables.tensors()) {
-    if (name != "out/bias") ASSERT_TRUE(fewer.add(name, tensor.clone()).ok());
+    if (name == "out/bias") continue;
+    ASSERT_TRUE(fewer.add(name, tensor.clone()).ok());
   }
   bundle.variables = std::move(fewer);
   const auto made = make_saved_model(bundle, builtin_ops(), {});
