@@ -181,8 +181,8 @@ struct OpDef {
   /// The attributes with every default written out, or why they are wrong.
   Result<AttrMap> (*normalize)(const AttrMap&) = nullptr;
   /// Adds nodes of TensorFlow's that compute the same in inference, and returns the tensor that is the
-  /// layer's output. Every built-in op that graphs may name has it; an op without is in no SavedModel. kUnsupported, with a reason, for what TensorFlow
-  /// cannot express.
+  /// layer's output. Every built-in op that graphs may name has it; what uses an op without it becomes no
+  /// SavedModel. kUnsupported, with a reason, for what TensorFlow cannot express.
   Result<std::string> (*to_tensorflow)(const DescribeRequest&, GraphSink&) = nullptr;
 };
 
