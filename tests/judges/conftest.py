@@ -4,18 +4,29 @@ import pathlib
 
 import pytest
 
+import checkpoint
+
 
 def pytest_addoption(parser):
     parser.addoption("--nacre", required=True)
 
 
-@pytest.fixture
+def program(config):
+    return pathlib.Path(config.getoption("--nacre")).resolve()
+
+
+@pytest.fixture(scope="session")
 def nacre(pytestconfig):
-    return pathlib.Path(pytestconfig.getoption("--nacre")).resolve()
+    return program(pytestconfig)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def reader(tmp_path_factory):
+    checkpoint.generate_reader(tmp_path_factory.mktemp("flatbuffers"))
 
 
 def pytest_generate_tests(metafunc):
     if "preset" in metafunc.fixturenames:
         from pytorch_test import presets
 
-        metafunc.parametrize("preset", presets(pathlib.Path(metafunc.config.getoption("--nacre")).resolve()))
+        metafunc.parametrize("preset", presets(program(metafunc.config)))

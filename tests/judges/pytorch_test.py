@@ -13,7 +13,6 @@ import json
 import subprocess
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 
@@ -28,11 +27,6 @@ CLASSES = 10
 # By what part the first step of ten lowers the loss, to first order. Behind many batch normalizations a longer way carries
 # some sum over a relu's edge; what is left is well above the bound.
 FIRST_STEP = {"residual32": 1e-3, "mobilenet96": 3e-4}
-
-
-@pytest.fixture(scope="session", autouse=True)
-def reader(tmp_path_factory):
-    checkpoint.generate_reader(tmp_path_factory.mktemp("flatbuffers"))
 
 
 def presets(nacre):
