@@ -1,5 +1,6 @@
 """`--nacre FILE`: the program that is judged."""
 
+import functools
 import pathlib
 
 import pytest
@@ -23,6 +24,14 @@ def nacre(pytestconfig):
 @pytest.fixture(scope="session", autouse=True)
 def reader(tmp_path_factory):
     checkpoint.generate_reader(tmp_path_factory.mktemp("flatbuffers"))
+
+
+@pytest.fixture(scope="session")
+def exported(nacre, tmp_path_factory):
+    """Name of a preset -> exported.Exported, each made once."""
+    from exported import Exported
+
+    return functools.cache(lambda name: Exported(nacre, name, tmp_path_factory.mktemp(name)))
 
 
 def pytest_generate_tests(metafunc):
