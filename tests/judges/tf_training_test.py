@@ -1,8 +1,8 @@
 """TensorFlow judges the training: nacre starts from a checkpoint that TensorFlow wrote, and takes the same steps.
 
 TensorFlow computes in single precision as nacre does. Two right engines drift apart after the first steps (near-ties of max
-pooling, gradients near zero whose sign decides for Adam), so for longer runs the yardstick is how far PyTorch gets from
-TensorFlow in the same test.
+pooling; gradients near zero, whose sign decides for Adam), so for longer runs the yardstick is how far PyTorch gets from
+TensorFlow in the same test. Where a tie falls is chance; hence three starts, of which the middle one or the sum counts.
 """
 
 import numpy as np
@@ -16,9 +16,10 @@ from case import BATCH, CLASSES, Case
 STEPS = 20
 v1 = tf_network.v1
 
-# Of each optimizer nacre's options, TensorFlow's and PyTorch's.
+# Of each optimizer the learning rate, TensorFlow's and PyTorch's. A rate of 0.0003 is large enough for ties to fall in every
+# start, so that PyTorch's distance is no matter of luck.
 OPTIMIZERS = {
-    "sgd": (0.01, v1.train.GradientDescentOptimizer, torch.optim.SGD),
+    "sgd": (0.0003, v1.train.GradientDescentOptimizer, torch.optim.SGD),
     "adam": (0.0001, v1.train.AdamOptimizer, torch.optim.Adam),
 }
 
@@ -50,47 +51,52 @@ class Start:
 
 
 @pytest.fixture(scope="module")
-def start(nacre, tmp_path_factory):
-    return Start(nacre, tmp_path_factory.mktemp("face96"), seed=1)
+def starts(nacre, tmp_path_factory):
+    return [Start(nacre, tmp_path_factory.mktemp("face96"), seed) for seed in (1, 2, 3)]
 
 
-def distance(values, expected, origin=None):
-    """Largest relative L2 distance of a variable (of what it moved from `origin`, if given), and its name."""
+def distance(values, expected):
+    """Largest relative L2 distance of a variable, and its name."""
     assert len(expected) == 14
-    moved = lambda of, name: of[name].astype(np.float64) - (0.0 if origin is None else origin[name])
-    return max((np.linalg.norm(moved(values, name) - moved(expected, name)) / np.linalg.norm(moved(expected, name)), name)
-               for name in expected)
+    relative = lambda a, b: np.linalg.norm(a.astype(np.float64) - b) / np.linalg.norm(b)
+    return max((relative(values[name], expected[name]), name) for name in expected)
 
 
-def test_gradients_of_one_step(start):
+def test_gradients_of_one_step(starts):
     rate = 1000.0  # so large that the step is the gradient, up to rounding
-    _, after = start.nacre("step", 1, "sgd", rate)
+    errors = []
+    for start in starts:
+        _, after = start.nacre("step", 1, "sgd", rate)
+        _, gradients = start.network(start=start.values).gradients(*start.case.batch(0))
+        own = {name: (start.values[name].astype(np.float64) - after[name]) / rate for name in gradients}
+        error, name = distance(own, gradients)
+        print(f"face96: gradients within {error:.1e} of TensorFlow's ({name})")
+        errors.append(error)
+    assert sorted(errors)[1] <= 1e-4, errors
+
+
+def test_first_ten_losses(starts):
+    """At a rate of which the first step lowers the loss by a hundredth, to first order."""
+    start = starts[0]
     loss, gradients = start.network(start=start.values).gradients(*start.case.batch(0))
-    own = {name: (start.values[name].astype(np.float64) - after[name]) / rate for name in gradients}
-    error = distance(own, gradients)
-    print(f"face96: loss {loss:.4f}, largest relative distance of a gradient from TensorFlow's {error}")
-    assert error[0] <= 1e-4
-
-
-def test_first_ten_losses(start):
-    losses, _ = start.nacre("losses", 10, "sgd", OPTIMIZERS["sgd"][0])
-    expected, _ = start.tensorflow(10, "sgd", OPTIMIZERS["sgd"][0])
-    standing, _ = start.tensorflow(10, "sgd", 0.0)
+    rate = float(f"{0.01 * loss / sum(np.square(gradient).sum() for gradient in gradients.values()):.2g}")
+    losses, _ = start.nacre("losses", 10, "sgd", rate)
+    expected, standing = (start.tensorflow(10, "sgd", r)[0] for r in (rate, 0.0))
     error, effect = (max(abs(a - b) / b for a, b in zip(curve, expected)) for curve in (losses, standing))
-    print(f"face96: largest relative difference of a loss from TensorFlow's {error:.1e} (without steps: {effect:.1e})")
+    print(f"face96: losses within {error:.1e} of TensorFlow's (without steps: {effect:.1e})")
     assert len(losses) == 10
     assert error <= 2e-5
     assert effect > 1e-2, "the steps must show in the losses"
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_weights_after_twenty_steps(start, optimizer):
-    rate = OPTIMIZERS[optimizer][0]
-    _, expected = start.tensorflow(STEPS, optimizer, rate)
-    _, again = start.tensorflow(STEPS, optimizer, rate)
-    _, own = start.nacre(optimizer, STEPS, optimizer, rate)
-    _, yardstick = start.pytorch(STEPS, optimizer, rate)
-    for o in (None, start.values):
-        print(distance(own, expected, o), distance(yardstick, expected, o), distance(start.values, expected, o), distance(again, expected, o), distance(own,yardstick,o))
-    own_distance, judge_distance = distance(own, expected), distance(yardstick, expected)
-    assert own_distance[0] <= 2 * judge_distance[0], own_distance
+def test_weights_after_twenty_steps(starts, optimizer):
+    own, yardstick = [], []
+    for start in starts:
+        rate = OPTIMIZERS[optimizer][0]
+        _, expected = start.tensorflow(STEPS, optimizer, rate)
+        own.append(distance(start.nacre(optimizer, STEPS, optimizer, rate)[1], expected)[0])
+        yardstick.append(distance(start.pytorch(STEPS, optimizer, rate)[1], expected)[0])
+    for a, b in zip(own, yardstick):
+        print(f"face96: {STEPS} steps of {optimizer} end within {a:.1e} of TensorFlow's (PyTorch's within {b:.1e})")
+    assert sum(own) <= 2 * sum(yardstick)
