@@ -2,12 +2,11 @@
 
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/export_bundle.h"
 #include "cli/open_model.h"
-#include "runtime/golden.h"
 #include "serialize/bundle_file.h"
 
 namespace nacre {
@@ -23,39 +22,6 @@ struct ExportOptions {
   int threads = 1;
 };
 
-/// Where the weights come from. No times and no paths: the same checkpoint gives the same bundle.
-std::map<std::string, std::string> provenance_of(const OpenedModel& opened) {
-  const TrainingState& state = opened.state;
-  nlohmann::ordered_json metrics = nlohmann::ordered_json::object();
-  if (state.best_accuracy >= 0) {
-    if (state.best_step == state.step) metrics["validation_accuracy"] = state.best_accuracy;
-    metrics["best_validation_accuracy"] = state.best_accuracy;
-    metrics["best_step"] = state.best_step;
-  }
-  return {{"recipe", opened.recipe},
-          {"data_digest", state.data_digest},
-          {"step", std::to_string(state.step)},
-          {"epoch", std::to_string(state.epoch)},
-          {"metrics", metrics.dump()},
-          {"nacre_version", std::string(nacre_version())}};
-}
-
-Status make_parents(const std::string& path) {
-  const fs::path parent = fs::path(path).parent_path();
-  if (parent.empty()) return {};
-  std::error_code error;
-  fs::create_directories(parent, error);
-  return error ? Status(StatusCode::kIo, parent.string() + ": " + error.message()) : Status();
-}
-
-/// "812 bytes", "34.2 KiB", "5.1 MiB"
-std::string readable_size(uintmax_t bytes) {
-  const auto number = static_cast<double>(bytes);
-  if (bytes < 1024) return fmt::format("{} bytes", bytes);
-  if (bytes < 1 << 20) return fmt::format("{:.1f} KiB", number / 1024);
-  return fmt::format("{:.1f} MiB", number / (1 << 20));
-}
-
 Status run_export(const Session& session, const ExportOptions& options) {
   OpenOptions open;
   open.model = options.model;
@@ -64,10 +30,8 @@ Status run_export(const Session& session, const ExportOptions& options) {
     return {StatusCode::kUnsupported,
             options.file + ": is a bundle already; expected a checkpoint or a run folder"};
   }
-  Bundle& bundle = opened.model;
-  bundle.provenance = provenance_of(opened);
-  NACRE_RETURN_IF_ERROR(
-      add_golden_vectors(bundle, session.registry, session.model_options(1, options.threads)));
+  const Bundle& bundle = opened.model;
+  NACRE_RETURN_IF_ERROR(complete_bundle(session, opened, options.threads));
   NACRE_RETURN_IF_ERROR(make_parents(options.out));
   BundleWriteOptions writing;
   writing.overwrite = options.overwrite;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/attributes.h"
+#include "engine/graph_sink.h"
 #include "engine/initializer.h"
 #include "engine/shape.h"
 #include "engine/status.h"
@@ -179,6 +180,10 @@ struct OpDef {
   Result<std::unique_ptr<Operator>> (*create)(const OperatorRequest&) = nullptr;
   /// The attributes with every default written out, or why they are wrong.
   Result<AttrMap> (*normalize)(const AttrMap&) = nullptr;
+  /// Adds nodes of TensorFlow's that compute the same in inference, and returns the tensor that is the
+  /// layer's output. Every op that graphs may name has it. kUnsupported, with a reason, for what TensorFlow
+  /// cannot express.
+  Result<std::string> (*to_tensorflow)(const DescribeRequest&, GraphSink&) = nullptr;
 };
 
 /// The known ops, by name. A value that is handed on (Plan, model files, bundles); there is no global

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "layers/eigen_maps.h"
-#include "layers/op_common.h"
+#include "layers/tensorflow_ops.h"
 
 namespace nacre {
 namespace {
@@ -50,6 +50,15 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   return std::unique_ptr<Operator>(std::make_unique<Add>(shape, request.inputs.size()));
 }
 
+Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink) {
+  std::string sum = layer.inputs[0];
+  for (size_t i = 1; i < layer.inputs.size(); ++i) {
+    const bool last = i + 1 == layer.inputs.size();
+    sum = add_node(layer, sink, "AddV2", last ? "" : "sum", {sum, layer.inputs[i]});
+  }
+  return sum;
+}
+
 }  // namespace
 
 OpDef add_op() {
@@ -62,6 +71,7 @@ OpDef add_op() {
   op.max_inputs = 64;
   op.create = create;
   op.normalize = normalize_attributes<NoAttrs>;
+  op.to_tensorflow = to_tensorflow;
   return op;
 }
 

@@ -1,8 +1,7 @@
 #include <memory>
 
 #include "layers/eigen_maps.h"
-#include "layers/op_common.h"
-#include "layers/window.h"
+#include "layers/tensorflow_ops.h"
 
 namespace nacre {
 namespace {
@@ -57,6 +56,10 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   return std::unique_ptr<Operator>(std::make_unique<AvgPool2D>(pool, request.inputs[0][0]));
 }
 
+Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink) {
+  return describe_pool(layer, sink, "AvgPool");
+}
+
 }  // namespace
 
 OpDef avg_pool2d_op() {
@@ -70,6 +73,7 @@ OpDef avg_pool2d_op() {
   op.attributes = document_attributes<PoolAttrs>();
   op.create = create;
   op.normalize = normalize_pool_attributes;
+  op.to_tensorflow = to_tensorflow;
   return op;
 }
 

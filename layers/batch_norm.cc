@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <memory>
 
-#include "layers/op_common.h"
+#include "layers/tensorflow_ops.h"
 
 namespace nacre {
 namespace {
@@ -206,6 +206,36 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   return std::unique_ptr<Operator>(std::make_unique<BatchNorm>(attrs, shape, request.mode));
 }
 
+/// FusedBatchNormV3 takes images only. Elsewhere: y = x * scale + (beta - mean * scale), scale = gamma /
+/// sqrt(variance + epsilon).
+Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink) {
+  NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<BatchNormAttrs>(layer.attributes));
+  const Shape& shape = layer.shapes[0];
+  const std::string& x = layer.inputs[0];
+  const auto epsilon = static_cast<float>(attrs.epsilon);
+  size_t next = 0;
+  std::string gamma = attrs.scale ? layer.variables[next++] : "";
+  std::string beta = attrs.center ? layer.variables[next++] : "";
+  const std::string& mean = layer.variables[next++];
+  const std::string& variance = layer.variables[next];
+  if (shape.rank() == 4) {
+    const Shape channels{shape[3]};
+    if (!attrs.scale) gamma = add_float(layer, sink, "ones", 1.0F, channels);
+    if (!attrs.center) beta = add_float(layer, sink, "zeros", 0.0F, channels);
+    return add_node(layer, sink, "FusedBatchNormV3", "", {x, gamma, beta, mean, variance},
+                    {{"U", TfType::kFloat}, {"epsilon", epsilon}, {"is_training", false}});
+  }
+  const std::string least = add_float(layer, sink, "epsilon", epsilon);
+  const std::string raised = add_node(layer, sink, "AddV2", "variance", {variance, least});
+  std::string scale = add_node(layer, sink, "Rsqrt", "rsqrt", {raised});
+  if (attrs.scale) scale = add_node(layer, sink, "Mul", "scale", {scale, gamma});
+  const std::string scaled = add_node(layer, sink, "Mul", "scaled", {x, scale});
+  const std::string middle = add_node(layer, sink, "Mul", "middle", {mean, scale});
+  if (!attrs.center) return add_node(layer, sink, "Sub", "", {scaled, middle});
+  const std::string shift = add_node(layer, sink, "Sub", "shift", {beta, middle});
+  return add_node(layer, sink, "AddV2", "", {scaled, shift});
+}
+
 }  // namespace
 
 std::vector<VariableSpec> batch_norm_variables(const BatchNormAttrs& attrs, int64_t channels, int node) {
@@ -256,6 +286,7 @@ OpDef batch_norm_op() {
   op.attributes = document_attributes<BatchNormAttrs>();
   op.create = create;
   op.normalize = normalize_attributes<BatchNormAttrs>;
+  op.to_tensorflow = to_tensorflow;
   return op;
 }
 

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "layers/op_common.h"
+#include "layers/tensorflow_ops.h"
 
 namespace nacre {
 namespace {
@@ -97,6 +97,10 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   return std::unique_ptr<Operator>(std::make_unique<Concat>(request.inputs, output));
 }
 
+Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink) {
+  return add_concat(layer, sink, "", layer.inputs, layer.shapes[0].rank() - 1);
+}
+
 }  // namespace
 
 OpDef concat_op() {
@@ -110,6 +114,7 @@ OpDef concat_op() {
   op.max_inputs = 64;
   op.create = create;
   op.normalize = normalize_attributes<ConcatAttrs>;
+  op.to_tensorflow = to_tensorflow;
   return op;
 }
 

@@ -4,6 +4,7 @@
 #include "engine/parallel.h"
 #include "layers/conv_kernels.h"
 #include "layers/conv_reference.h"
+#include "layers/tensorflow_ops.h"
 
 namespace nacre {
 namespace {
@@ -74,6 +75,30 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
       std::make_unique<Conv2D>(attrs, geometry, request.inputs[0][0], request.mode));
 }
 
+/// Not every TensorFlow convolves in groups on a CPU, so that each group is a Conv2D of its own between a
+/// Split and a ConcatV2.
+Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink) {
+  NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<ConvAttrs>(layer.attributes));
+  const auto convolve = [&](const std::string& x, const std::string& kernel) {
+    return add_node(layer, sink, "Conv2D", "conv", {x, kernel},
+                    {{"strides", over_image(attrs.strides)},
+                     {"padding", tensorflow_name(attrs.padding)},
+                     {"dilations", over_image(attrs.dilation_rate)}});
+  };
+  const std::string& x = layer.inputs[0];
+  const std::string& kernel = layer.variables[0];
+  if (attrs.groups == 1) return add_bias_and_activation(layer, sink, attrs, convolve(x, kernel));
+  const std::string axis = add_axis(layer, sink, "split_axis", 3);
+  const TfAttributes parts{{"num_split", attrs.groups}};
+  const std::string channels = add_node(layer, sink, "Split", "channels", {axis, x}, parts);
+  const std::string filters = add_node(layer, sink, "Split", "filters", {axis, kernel}, parts);
+  std::vector<std::string> sums;
+  for (size_t group = 0; group < static_cast<size_t>(attrs.groups); ++group) {
+    sums.push_back(convolve(tensor_of(channels, group), tensor_of(filters, group)));
+  }
+  return add_bias_and_activation(layer, sink, attrs, add_concat(layer, sink, "concat", std::move(sums), 3));
+}
+
 }  // namespace
 
 OpDef conv2d_op() {
@@ -92,6 +117,7 @@ OpDef conv2d_op() {
   op.attributes = document_attributes<ConvAttrs>();
   op.create = create;
   op.normalize = normalize_attributes<ConvAttrs>;
+  op.to_tensorflow = to_tensorflow;
   return op;
 }
 

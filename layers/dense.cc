@@ -4,7 +4,7 @@
 
 #include "engine/gemm.h"
 #include "layers/eigen_maps.h"
-#include "layers/op_common.h"
+#include "layers/tensorflow_ops.h"
 
 namespace nacre {
 namespace {
@@ -166,6 +166,12 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   return std::unique_ptr<Operator>(std::make_unique<Dense>(attrs, input, request.mode, request.threads));
 }
 
+Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink) {
+  NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<DenseAttrs>(layer.attributes));
+  const std::string sums = add_node(layer, sink, "MatMul", "matmul", {layer.inputs[0], layer.variables[0]});
+  return add_bias_and_activation(layer, sink, attrs, sums);
+}
+
 }  // namespace
 
 OpDef dense_op() {
@@ -178,6 +184,7 @@ OpDef dense_op() {
   op.attributes = document_attributes<DenseAttrs>();
   op.create = create;
   op.normalize = normalize_attributes<DenseAttrs>;
+  op.to_tensorflow = to_tensorflow;
   return op;
 }
 

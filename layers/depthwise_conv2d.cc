@@ -3,6 +3,7 @@
 
 #include "engine/vector_math.h"
 #include "layers/depthwise_conv.h"
+#include "layers/tensorflow_ops.h"
 
 namespace nacre {
 namespace {
@@ -144,6 +145,14 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
       std::make_unique<DepthwiseConv2D>(attrs, conv, request.inputs[0][0], request.mode));
 }
 
+Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink) {
+  NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<DepthwiseAttrs>(layer.attributes));
+  const std::string sums =
+      add_node(layer, sink, "DepthwiseConv2dNative", "conv", {layer.inputs[0], layer.variables[0]},
+               {{"strides", over_image(attrs.strides)}, {"padding", tensorflow_name(attrs.padding)}});
+  return add_bias_and_activation(layer, sink, attrs, sums);
+}
+
 }  // namespace
 
 OpDef depthwise_conv2d_op() {
@@ -160,6 +169,7 @@ OpDef depthwise_conv2d_op() {
   op.attributes = document_attributes<DepthwiseAttrs>();
   op.create = create;
   op.normalize = normalize_attributes<DepthwiseAttrs>;
+  op.to_tensorflow = to_tensorflow;
   return op;
 }
 

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "engine/random.h"
-#include "layers/op_common.h"
+#include "layers/tensorflow_ops.h"
 
 namespace nacre {
 namespace {
@@ -75,6 +75,11 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   return std::unique_ptr<Operator>(std::make_unique<Dropout>(attrs, request.node_name, request.inputs[0]));
 }
 
+/// In inference it does nothing, so there is nothing to add.
+Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& /*sink*/) {
+  return layer.inputs[0];
+}
+
 }  // namespace
 
 OpDef dropout_op() {
@@ -89,6 +94,7 @@ OpDef dropout_op() {
   op.training_only = true;
   op.create = create;
   op.normalize = normalize_attributes<DropoutAttrs>;
+  op.to_tensorflow = to_tensorflow;
   return op;
 }
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "layers/op_common.h"
+#include "layers/tensorflow_ops.h"
 
 namespace nacre {
 
@@ -54,7 +54,8 @@ Result<std::unique_ptr<Operator>> create_elementwise(const OperatorRequest& requ
 
 /// The definition of a layer that is a formula. `text` goes on after "[N, ...] -> [N, ...]: ".
 template <typename Formula, typename Op = Elementwise<Formula>>
-OpDef elementwise_op(std::string name, std::string summary, const std::string& text) {
+OpDef elementwise_op(std::string name, std::string summary, const std::string& text,
+                     Result<std::string> (*to_tensorflow)(const DescribeRequest&, GraphSink&)) {
   OpDef op;
   op.name = std::move(name);
   op.summary = std::move(summary);
@@ -62,6 +63,7 @@ OpDef elementwise_op(std::string name, std::string summary, const std::string& t
   op.attributes = document_attributes<typename Formula::Attrs>();
   op.create = create_elementwise<Op, typename Formula::Attrs>;
   op.normalize = normalize_attributes<typename Formula::Attrs>;
+  op.to_tensorflow = to_tensorflow;
   return op;
 }
 

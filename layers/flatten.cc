@@ -1,7 +1,8 @@
+#include <array>
 #include <cstring>
 #include <memory>
 
-#include "layers/op_common.h"
+#include "layers/tensorflow_ops.h"
 
 namespace nacre {
 namespace {
@@ -36,6 +37,12 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   return std::unique_ptr<Operator>(std::make_unique<Flatten>(request.inputs[0]));
 }
 
+Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink) {
+  const std::array<int64_t, 2> dims{-1, layer.shapes[0].elements_per_row()};
+  NACRE_ASSIGN_OR_RETURN(const std::string shape, add_sizes(layer, sink, "shape", Shape{2}, dims));
+  return add_node(layer, sink, "Reshape", "", {layer.inputs[0], shape});
+}
+
 }  // namespace
 
 OpDef flatten_op() {
@@ -48,6 +55,7 @@ OpDef flatten_op() {
   op.attributes = document_attributes<NoAttrs>();
   op.create = create;
   op.normalize = normalize_attributes<NoAttrs>;
+  op.to_tensorflow = to_tensorflow;
   return op;
 }
 

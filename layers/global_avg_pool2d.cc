@@ -2,7 +2,7 @@
 #include <array>
 #include <memory>
 
-#include "layers/op_common.h"
+#include "layers/tensorflow_ops.h"
 
 namespace nacre {
 namespace {
@@ -76,6 +76,13 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   return std::unique_ptr<Operator>(std::make_unique<GlobalAvgPool2D>(attrs, request.inputs[0]));
 }
 
+Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink) {
+  NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<GlobalAvgPoolAttrs>(layer.attributes));
+  constexpr std::array<int64_t, 2> kHeightAndWidth{1, 2};
+  NACRE_ASSIGN_OR_RETURN(const std::string axes, add_sizes(layer, sink, "axes", Shape{2}, kHeightAndWidth));
+  return add_node(layer, sink, "Mean", "", {layer.inputs[0], axes}, {{"keep_dims", attrs.keepdims}});
+}
+
 }  // namespace
 
 OpDef global_avg_pool2d_op() {
@@ -88,6 +95,7 @@ OpDef global_avg_pool2d_op() {
   op.attributes = document_attributes<GlobalAvgPoolAttrs>();
   op.create = create;
   op.normalize = normalize_attributes<GlobalAvgPoolAttrs>;
+  op.to_tensorflow = to_tensorflow;
   return op;
 }
 

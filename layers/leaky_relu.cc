@@ -28,13 +28,20 @@ struct LeakyRelu {
   double negative_slope;
 };
 
+Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink) {
+  NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<LeakyReluAttrs>(layer.attributes));
+  return add_node(layer, sink, "LeakyRelu", "", layer.inputs,
+                  {{"alpha", static_cast<float>(attrs.negative_slope)}});
+}
+
 }  // namespace
 
 OpDef leaky_relu_op() {
   return elementwise_op<LeakyRelu>(
       "LeakyReLU", "Makes negative elements smaller.",
       "y = x where x >= 0, else negative_slope * x; NaN stays NaN (Maas, Hannun, Ng 2013). Gradient: dx = dy "
-      "where x > 0, else negative_slope * dy.");
+      "where x > 0, else negative_slope * dy.",
+      to_tensorflow);
 }
 
 }  // namespace nacre

@@ -1,8 +1,7 @@
 #include <cmath>
 #include <memory>
 
-#include "layers/op_common.h"
-#include "layers/window.h"
+#include "layers/tensorflow_ops.h"
 
 namespace nacre {
 namespace {
@@ -74,6 +73,10 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   return std::unique_ptr<Operator>(std::make_unique<MaxPool2D>(pool, request.inputs[0][0]));
 }
 
+Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink) {
+  return describe_pool(layer, sink, "MaxPool");
+}
+
 }  // namespace
 
 OpDef max_pool2d_op() {
@@ -87,6 +90,7 @@ OpDef max_pool2d_op() {
   op.attributes = document_attributes<PoolAttrs>();
   op.create = create;
   op.normalize = normalize_pool_attributes;
+  op.to_tensorflow = to_tensorflow;
   return op;
 }
 

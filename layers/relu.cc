@@ -43,7 +43,8 @@ class Relu final : public Elementwise<ReluFormula> {
 OpDef relu_op() {
   return elementwise_op<ReluFormula, Relu>("ReLU", "Sets negative elements to zero.",
                                            "y = max(x, 0); NaN stays NaN. Gradient: dx = dy where y > 0, "
-                                           "else 0 (the choice of TensorFlow at x = 0).");
+                                           "else 0 (the choice of TensorFlow at x = 0).",
+                                           describe_as<"Relu">);
 }
 
 }  // namespace nacre

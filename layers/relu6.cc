@@ -24,7 +24,8 @@ OpDef relu6_op() {
   return elementwise_op<Relu6>(
       "ReLU6", "Clips every element to between 0 and 6.",
       "y = min(max(x, 0), 6); NaN stays NaN (Krizhevsky 2010). Gradient: dx = dy where "
-      "0 < x < 6, else 0.");
+      "0 < x < 6, else 0.",
+      describe_as<"Relu6">);
 }
 
 }  // namespace nacre

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <memory>
 
-#include "layers/op_common.h"
+#include "layers/tensorflow_ops.h"
 
 namespace nacre {
 namespace {
@@ -86,6 +86,7 @@ OpDef softmax_op() {
   op.attributes = document_attributes<NoAttrs>();
   op.create = create;
   op.normalize = normalize_attributes<NoAttrs>;
+  op.to_tensorflow = describe_as<"Softmax">;
   return op;
 }
 

@@ -2,7 +2,7 @@
 #include <array>
 #include <memory>
 
-#include "layers/op_common.h"
+#include "layers/tensorflow_ops.h"
 
 namespace nacre {
 namespace {
@@ -73,6 +73,15 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   return std::unique_ptr<Operator>(std::make_unique<ZeroPad2D>(sides, input, output));
 }
 
+Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink) {
+  NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<ZeroPadAttrs>(layer.attributes));
+  const Sides& sides = attrs.padding;
+  const std::array<int64_t, 8> before_and_after{0, 0, sides.top, sides.bottom, sides.left, sides.right, 0, 0};
+  NACRE_ASSIGN_OR_RETURN(const std::string paddings,
+                         add_sizes(layer, sink, "paddings", Shape{4, 2}, before_and_after));
+  return add_node(layer, sink, "Pad", "", {layer.inputs[0], paddings});
+}
+
 }  // namespace
 
 OpDef zero_pad2d_op() {
@@ -86,6 +95,7 @@ OpDef zero_pad2d_op() {
   op.attributes = document_attributes<ZeroPadAttrs>();
   op.create = create;
   op.normalize = normalize_attributes<ZeroPadAttrs>;
+  op.to_tensorflow = to_tensorflow;
   return op;
 }
 

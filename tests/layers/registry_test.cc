@@ -42,6 +42,9 @@ TEST(BuiltinOps, EveryOpIsDocumented) {
     }
     EXPECT_NE(op.create, nullptr) << op.name;
     EXPECT_NE(op.normalize, nullptr) << op.name;
+    // Fused ops never appear in graphs.
+    EXPECT_EQ(op.to_tensorflow == nullptr, !op.pattern.empty())
+        << op.name << ": describes itself to TensorFlow";
     EXPECT_GE(op.min_inputs, 1) << op.name;
     EXPECT_GE(op.max_inputs, op.min_inputs) << op.name;
   }

@@ -1,0 +1,66 @@
+#include "cli/convert.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <memory>
+
+#include "cli/command.h"
+
+namespace nacre {
+namespace {
+
+struct Kind {
+  std::string_view name;
+  Status (*convert)(const Session&, const ConvertOptions&);
+};
+
+constexpr std::array<Kind, 1> kKinds{{
+    {"saved_model", convert_to_saved_model},
+}};
+
+std::string known_kinds() {
+  std::string names;
+  for (const Kind& kind : kKinds) names += (names.empty() ? "" : ", ") + std::string(kind.name);
+  return names;
+}
+
+Status run_convert(const Session& session, const ConvertOptions& options) {
+  for (const Kind& kind : kKinds) {
+    if (kind.name == options.to) return kind.convert(session, options);
+  }
+  return {StatusCode::kUsage,
+          fmt::format("convert: --to {}: unknown kind; known are {}", options.to, known_kinds())};
+}
+
+}  // namespace
+
+void add_convert_command(CLI::App& app, Command& chosen) {
+  auto options = std::make_shared<ConvertOptions>();
+  CLI::App* command = app.add_subcommand("convert", "turn a model into TensorFlow's files, or back");
+  command->add_option("IN", options->in, "what to convert: a file, a run folder or a checkpoint's prefix")
+      ->required();
+  command->add_option("--to", options->to, "kind of the result: " + known_kinds())
+      ->type_name("KIND")
+      ->required();
+  command->add_option("--out", options->out, "where to: a folder, a prefix or a file, as the kind is")
+      ->type_name("OUT")
+      ->required();
+  command->add_option("--model", options->model, "the network, for a checkpoint outside its run folder")
+      ->type_name("PRESET|FILE");
+  command
+      ->add_option("--compat", options->compat,
+                   "saved_model: reference writes the one-image graph of the classic TF1 workflow")
+      ->type_name("reference");
+  command
+      ->add_option("--default-signature", options->default_signature,
+                   "saved_model: what serving_default takes, encoded images (default) or floats")
+      ->type_name("image|float");
+  command->add_flag("--overwrite", options->overwrite, "replace a result that is there");
+  add_threads_option(*command, options->threads);
+  command->callback([options, &chosen] {
+    chosen = [options](const Session& session) { return run_convert(session, *options); };
+  });
+}
+
+}  // namespace nacre
