@@ -1,11 +1,11 @@
 """A preset that nacre and a judge train on the same images in the same order."""
 
 import json
-import subprocess
 
 import numpy as np
 
 import checkpoint
+import command
 import data
 
 BATCH = 20
@@ -18,8 +18,7 @@ class Case:
     def __init__(self, nacre, name, folder, images, batch=BATCH, seed=0):
         self.nacre, self.folder, self.batch_size, self.seed = nacre, folder, batch, seed
         folder.mkdir(exist_ok=True)
-        printed = subprocess.run([nacre, "models", name, "--classes", str(CLASSES)], check=True, capture_output=True)
-        self.model = json.loads(printed.stdout)
+        self.model = json.loads(command.run(nacre, "models", name, "--classes", CLASSES))
         for layer in self.model["layers"]:
             if layer["op"] == "Dropout":
                 layer["rate"] = 0.0
@@ -33,11 +32,10 @@ class Case:
     def train(self, run, steps, *options):
         """Losses of the steps, and the variables after them."""
         folder = self.folder / run
-        subprocess.run(
-            [self.nacre, "train", "--model", self.folder / "model.json", "--data", self.folder / "data", "--out", folder,
-             "--batch-size", str(self.batch_size), "--seed", str(self.seed), "--steps", str(steps), "--no-shuffle",
-             "--augment", "none", *map(str, options)],
-            check=True, capture_output=True)
+        command.run(
+            self.nacre, "train", "--model", self.folder / "model.json", "--data", self.folder / "data", "--out", folder,
+            "--batch-size", self.batch_size, "--seed", self.seed, "--steps", steps, "--no-shuffle", "--augment", "none",
+            *options)
         lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
         return [line["loss"] for line in lines if "loss" in line], checkpoint.read(folder / "checkpoints" / "latest")
 

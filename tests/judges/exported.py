@@ -3,11 +3,11 @@
 import functools
 import json
 import pathlib
-import subprocess
 import tempfile
 
 import numpy as np
 
+import command
 import data
 import pictures
 
@@ -47,7 +47,7 @@ class Exported:
                       for i, (image, sampling) in enumerate(zip(shown, ["420", "444", "422", "440", "grey", "420", "444"]))]
 
     def _run(self, *arguments):
-        return subprocess.run([self.nacre, *arguments], check=True, capture_output=True, text=True).stdout
+        return command.run(self.nacre, *arguments)
 
     def convert(self, name, *options):
         """Makes a SavedModel, once; returns its folder."""

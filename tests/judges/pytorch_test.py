@@ -10,11 +10,11 @@ it is how far PyTorch in single precision is from itself in double, at most 0.02
 """
 
 import json
-import subprocess
 
 import numpy as np
 import torch
 
+import command
 import network
 from case import BATCH, Case
 
@@ -26,8 +26,7 @@ FIRST_STEP = {"residual32": 1e-3, "mobilenet96": 3e-4}
 
 
 def presets(nacre):
-    listed = json.loads(subprocess.run([nacre, "models", "--json"], check=True, capture_output=True).stdout)
-    return [entry["name"] for entry in listed]
+    return [entry["name"] for entry in json.loads(command.run(nacre, "models", "--json"))]
 
 
 def judge_gradients(case, start, dtype):

@@ -1,13 +1,13 @@
 """Checkpoints go to TensorFlow and come back, and TensorFlow's come to nacre: every bit of variables and slots."""
 
 import json
-import subprocess
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import checkpoint
+import command
 import tf_network
 from case import BATCH, CLASSES, Case
 
@@ -43,7 +43,15 @@ class Trained:
 
 
 def convert(nacre, source, kind, target, *options):
-    subprocess.run([nacre, "convert", source, "--to", kind, "--out", target, *options], check=True, capture_output=True)
+    command.run(nacre, "convert", source, "--to", kind, "--out", target, *options)
+
+
+def convert_theirs(nacre, prefix, case, target, *options):
+    """A checkpoint of nacre's, of the network and the classes of a case; returns its tensors."""
+    labels = case.folder / "labels.txt"
+    labels.write_text("".join(f"{i}\n" for i in range(CLASSES)))
+    convert(nacre, prefix, "checkpoint", target, "--model", case.folder / "model.json", "--labels", labels, *options)
+    return checkpoint.read(target)
 
 
 @pytest.fixture(scope="module", params=OPTIONS)
@@ -106,8 +114,7 @@ def test_the_bytes_of_a_saved_model_are_tensorflow_s(exported, name, tmp_path):
 
 def test_there_and_back(nacre, trained, tmp_path):
     convert(nacre, trained.prefix, "checkpoint", tmp_path / "back.ckpt")
-    printed = subprocess.run([nacre, "diff", trained.run, tmp_path / "back.ckpt", "--json"], check=True, capture_output=True)
-    differences = json.loads(printed.stdout)
+    differences = json.loads(command.run(nacre, "diff", trained.run, tmp_path / "back.ckpt", "--json"))
     assert differences["identical"] is True
     assert {entry["name"] for entry in differences["variables"]} == trained.tensors.keys()
     back = checkpoint.read(tmp_path / "back.ckpt")
@@ -145,8 +152,7 @@ def test_theirs(nacre, kind, tmp_path):
     shards = KINDS[kind].get("devices", 1)
     assert len(list((tmp_path / "theirs").glob(f"model.ckpt-2.data-*-of-{shards:05}"))) == shards
     reader = tf.train.load_checkpoint(prefix)
-    convert(nacre, prefix, "checkpoint", tmp_path / "ours.ckpt", "--model", case.folder / "model.json")
-    tensors = checkpoint.read(tmp_path / "ours.ckpt")
+    tensors = convert_theirs(nacre, prefix, case, tmp_path / "ours.ckpt")
     expected = set(reader.get_variable_to_shape_map()) - {"beta1_power", "beta2_power"}
     assert {theirs(name) for name in tensors} == expected
     assert len(expected) == (42 if "beta1_power" in reader.get_variable_to_shape_map() else 28)
@@ -157,15 +163,28 @@ def test_theirs(nacre, kind, tmp_path):
     np.testing.assert_allclose(losses, [loss], rtol=1e-5)
 
 
+def test_theirs_of_objects(nacre, tmp_path):
+    """tf.train.Checkpoint names tensors by the way to them, and adds the shape of its objects."""
+    case = Case(nacre, "face96", tmp_path / "face96", BATCH)
+    values = tf_network.Network(case.model, CLASSES).values()
+    layers = {name.partition("/")[0]: tf.train.Checkpoint() for name in values}
+    for name, value in values.items():
+        layer, _, variable = name.partition("/")
+        setattr(layers[layer], variable, tf.Variable(value))
+    prefix = tf.train.Checkpoint(**layers).write(str(tmp_path / "objects"))
+    assert "conv1/kernel/.ATTRIBUTES/VARIABLE_VALUE" in tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+    tensors = convert_theirs(nacre, prefix, case, tmp_path / "ours.ckpt")
+    assert tensors.keys() == values.keys()
+    assert all(same_bits(tensors[name], value) for name, value in values.items())
+
+
 def test_foreign_names(nacre, tmp_path):
     case = Case(nacre, "face96", tmp_path / "face96", BATCH)
     judge = tf_network.Network(case.model, CLASSES)
     foreign = {name: f"net/Variable_{i}" for i, name in enumerate(judge.values())}
     prefix = judge.save(tmp_path / "theirs" / "model.ckpt", names=foreign)
     (tmp_path / "map.json").write_text(json.dumps(foreign))
-    convert(nacre, prefix, "checkpoint", tmp_path / "ours.ckpt", "--model", case.folder / "model.json", "--map",
-            tmp_path / "map.json")
-    tensors = checkpoint.read(tmp_path / "ours.ckpt")
+    tensors = convert_theirs(nacre, prefix, case, tmp_path / "ours.ckpt", "--map", tmp_path / "map.json")
     assert tensors.keys() == foreign.keys()
     assert all(same_bits(tensors[name], value) for name, value in judge.values().items())
     losses, _ = case.train("run", 1, "--init-from", prefix, "--map", tmp_path / "map.json", "--learning-rate", "0")

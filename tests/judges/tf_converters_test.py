@@ -1,6 +1,5 @@
 """Converters take the SavedModels that nacre writes to other engines, which predict what nacre predicts."""
 
-import subprocess
 import sys
 
 import numpy as np
@@ -9,6 +8,7 @@ import openvino
 import pytest
 import tensorflow as tf
 
+import command
 from exported import assert_close
 
 JUDGED = ["face96", "fashion28", "residual32"]
@@ -27,10 +27,8 @@ def test_tflite(exported, name):
 @pytest.mark.parametrize("name", JUDGED)
 def test_tf2onnx(exported, name, tmp_path):
     model = exported(name)
-    subprocess.run(
-        [sys.executable, "-m", "tf2onnx.convert", "--saved-model", model.saved_model, "--signature_def", "float_image",
-         "--tag", "serve", "--output", tmp_path / "model.onnx"],
-        check=True, capture_output=True)
+    command.run(sys.executable, "-m", "tf2onnx.convert", "--saved-model", model.saved_model, "--signature_def",
+                "float_image", "--tag", "serve", "--output", tmp_path / "model.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx", providers=["CPUExecutionProvider"])
     (source,), (target,) = session.get_inputs(), session.get_outputs()
     for count in (1, 7):

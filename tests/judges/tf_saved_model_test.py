@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import subprocess
 import sys
 
 import keras
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import command
 import serving
 from exported import assert_close
 
@@ -107,8 +107,7 @@ def test_saved_model_cli(exported, name, tmp_path):
 
 
 def cli(*arguments):
-    command = pathlib.Path(sys.executable).with_name("saved_model_cli")
-    return subprocess.run([command, *arguments], check=True, capture_output=True, text=True).stdout
+    return command.run(pathlib.Path(sys.executable).with_name("saved_model_cli"), *arguments)
 
 
 @pytest.mark.parametrize("name", JUDGED)
