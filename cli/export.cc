@@ -2,13 +2,12 @@
 
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json.hpp>
 
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/export_bundle.h"
 #include "cli/open_model.h"
 #include "cli/output_file.h"
-#include "runtime/golden.h"
 #include "serialize/bundle_file.h"
 
 namespace nacre {
@@ -24,23 +23,6 @@ struct ExportOptions {
   int threads = 1;
 };
 
-/// Where the weights come from. No times and no paths: the same checkpoint gives the same bundle.
-std::map<std::string, std::string> provenance_of(const OpenedModel& opened) {
-  const TrainingState& state = opened.state;
-  nlohmann::ordered_json metrics = nlohmann::ordered_json::object();
-  if (state.best_accuracy >= 0) {
-    if (state.best_step == state.step) metrics["validation_accuracy"] = state.best_accuracy;
-    metrics["best_validation_accuracy"] = state.best_accuracy;
-    metrics["best_step"] = state.best_step;
-  }
-  return {{"recipe", opened.recipe},
-          {"data_digest", state.data_digest},
-          {"step", std::to_string(state.step)},
-          {"epoch", std::to_string(state.epoch)},
-          {"metrics", metrics.dump()},
-          {"nacre_version", std::string(nacre_version())}};
-}
-
 Status run_export(const Session& session, const ExportOptions& options) {
   OpenOptions open;
   open.model = options.model;
@@ -49,10 +31,8 @@ Status run_export(const Session& session, const ExportOptions& options) {
     return {StatusCode::kUnsupported,
             options.file + ": is a bundle already; expected a checkpoint or a run folder"};
   }
-  Bundle& bundle = opened.model;
-  bundle.provenance = provenance_of(opened);
-  NACRE_RETURN_IF_ERROR(
-      add_golden_vectors(bundle, session.registry, session.model_options(1, options.threads)));
+  const Bundle& bundle = opened.model;
+  NACRE_RETURN_IF_ERROR(complete_bundle(session, opened, options.threads));
   NACRE_RETURN_IF_ERROR(make_parents(options.out));
   BundleWriteOptions writing;
   writing.overwrite = options.overwrite;

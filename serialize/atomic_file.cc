@@ -5,84 +5,15 @@
 #include <sys/file.h>
 
 #include <cerrno>
-#include <system_error>
 #include <utility>
+
+#include "serialize/atomic_common.h"
 
 namespace nacre {
 namespace {
 
 /// Turns of the loop that takes the temporary's name; each turn lost means that another writer came between.
 constexpr int kMaxTries = 100;
-
-template <typename Call>
-auto retry_interrupted(Call call) {
-  decltype(call()) result;
-  do {
-    result = call();
-  } while (result == -1 && errno == EINTR);
-  return result;
-}
-
-Status io_error(const std::string& path, std::string_view action, int error) {
-  return Status(StatusCode::kIo,
-                fmt::format("{}: cannot {}: {}", path, action, std::generic_category().message(error)));
-}
-
-Status locked_error(const std::string& path) {
-  return Status(StatusCode::kLocked, path + ": another process is writing this file");
-}
-
-struct SplitPath {
-  std::string folder;     ///< "." when the path names none
-  std::string temporary;  ///< folder and ".NAME.tmp"
-};
-
-Result<SplitPath> split(const std::string& path) {
-  const size_t slash = path.rfind('/');
-  const std::string name = slash == std::string::npos ? path : path.substr(slash + 1);
-  if (name.empty() || name == "." || name == ".." || path.find('\0') != std::string::npos) {
-    return Status(StatusCode::kIo, path + ": expected the name of a file");
-  }
-  const std::string prefix = slash == std::string::npos ? "" : path.substr(0, slash + 1);
-  return SplitPath{prefix.empty() ? "." : prefix, prefix + "." + name + ".tmp"};
-}
-
-Status sync_folder(FileSystem& fs, int folder_fd, const std::string& path) {
-  // Some network file systems cannot fsync a folder and say EINVAL: they keep names in their own way.
-  if (retry_interrupted([&] { return fs.fsync(folder_fd); }) == -1 && errno != EINVAL) {
-    return io_error(path, "make the new name durable (fsync of its folder)", errno);
-  }
-  return {};
-}
-
-/// A file descriptor that is closed at the end.
-class Descriptor {
- public:
-  Descriptor(FileSystem& fs, int fd) : fs_(&fs), fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fs_(other.fs_), fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&& other) noexcept {
-    std::swap(fs_, other.fs_);
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~Descriptor() {
-    if (fd_ != -1) fs_->close(fd_);
-  }
-  [[nodiscard]] int get() const { return fd_; }
-  int release() { return std::exchange(fd_, -1); }
-
- private:
-  FileSystem* fs_;
-  int fd_;
-};
-
-/// True when `fd` is the file that `path` names now.
-bool is_same_file(FileSystem& fs, int fd, const std::string& path) {
-  struct stat by_fd {};
-  struct stat by_path {};
-  return fs.fstat(fd, &by_fd) == 0 && fs.lstat(path.c_str(), &by_path) == 0 &&
-         by_fd.st_dev == by_path.st_dev && by_fd.st_ino == by_path.st_ino;
-}
 
 /// Removes a temporary that a dead process left. kLocked when its writer is alive.
 Status sweep(FileSystem& fs, const std::string& path, const std::string& temporary) {
@@ -181,11 +112,8 @@ AtomicFile::~AtomicFile() {
 }
 
 Result<AtomicFile> AtomicFile::create(const std::string& path, bool overwrite, FileSystem& file_system) {
-  NACRE_ASSIGN_OR_RETURN(SplitPath names, split(path));
-  Descriptor folder(file_system, retry_interrupted([&] {
-                      return file_system.open(names.folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-                    }));
-  if (folder.get() == -1) return io_error(path, fmt::format("open its folder {}", names.folder), errno);
+  NACRE_ASSIGN_OR_RETURN(TargetPath names, split_target(path));
+  NACRE_ASSIGN_OR_RETURN(Descriptor folder, open_folder(file_system, names.folder, path));
   NACRE_ASSIGN_OR_RETURN(Descriptor file, take_temporary(file_system, path, names.temporary));
   AtomicFile result(
       std::make_unique<State>(file_system, path, names.temporary, std::move(folder), std::move(file)));
@@ -235,12 +163,8 @@ Status atomic_write_text(const std::string& path, std::string_view text, bool ov
 }
 
 Status replace_symlink(const std::string& path, const std::string& target, FileSystem& file_system) {
-  NACRE_ASSIGN_OR_RETURN(const SplitPath names, split(path));
-  const Descriptor folder(file_system, retry_interrupted([&] {
-                            return file_system.open(names.folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-                                                    0);
-                          }));
-  if (folder.get() == -1) return io_error(path, fmt::format("open its folder {}", names.folder), errno);
+  NACRE_ASSIGN_OR_RETURN(const TargetPath names, split_target(path));
+  NACRE_ASSIGN_OR_RETURN(const Descriptor folder, open_folder(file_system, names.folder, path));
   struct stat found {};
   if (file_system.lstat(path.c_str(), &found) == 0) {
     if (!S_ISLNK(found.st_mode))

@@ -4,6 +4,8 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <string>
+#include <vector>
 
 namespace nacre {
 
@@ -23,6 +25,14 @@ class FileSystem {
   virtual int rename(const char* from, const char* to) = 0;
   virtual int unlink(const char* path) = 0;
   virtual int symlink(const char* target, const char* path) = 0;
+  virtual int mkdir(const char* path, mode_t mode) = 0;
+  virtual int rmdir(const char* path) = 0;
+  virtual int openat(int folder, const char* name, int flags) = 0;
+  virtual int unlinkat(int folder, const char* name, int flags) = 0;
+  /// renameat2 with RENAME_EXCHANGE.
+  virtual int exchange(const char* from, const char* to) = 0;
+  /// The names in an open folder, without "." and "..": fdopendir and readdir.
+  virtual int list(int folder, std::vector<std::string>& names) = 0;
 };
 
 /// The operating system itself. Stateless, for any thread.

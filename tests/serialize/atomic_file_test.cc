@@ -201,7 +201,7 @@ TEST(AtomicFileTest, TargetsThatAreNotToBeReplacedAreRefused) {
   expect_refused("fifo", true, "is a special file");
   expect_refused("none/x", true, "open its folder");
   expect_refused("old/x", true, "open its folder");
-  expect_refused("folder/", true, "expected the name of a file");
+  expect_refused("folder/", true, "expected a path that ends in a name");
   expect_refused(std::string(255, 'x'), true, "create");
   EXPECT_EQ(read_text(folder.file("old")), "old");
   EXPECT_THAT(folder.names(), ElementsAre("dangling", "fifo", "folder", "link", "old"));

@@ -37,7 +37,8 @@ class FaultyFileSystem : public FileSystem {
     }
     return real_.write(fd, data, size);
   }
-  int fsync(int fd) override { return fails("fsync") ? -1 : real_.fsync(fd); }
+  /// Does not reach the disk: no test can see whether it did, and all would wait for it.
+  int fsync(int /*fd*/) override { return fails("fsync") ? -1 : 0; }
   int close(int fd) override {
     // Linux closes the descriptor even when it reports an error.
     const bool failed = fails("close");
@@ -56,6 +57,20 @@ class FaultyFileSystem : public FileSystem {
   int unlink(const char* path) override { return fails("unlink") ? -1 : real_.unlink(path); }
   int symlink(const char* target, const char* path) override {
     return fails("symlink") ? -1 : real_.symlink(target, path);
+  }
+  int mkdir(const char* path, mode_t mode) override { return fails("mkdir") ? -1 : real_.mkdir(path, mode); }
+  int rmdir(const char* path) override { return fails("rmdir") ? -1 : real_.rmdir(path); }
+  int openat(int folder, const char* name, int flags) override {
+    return fails("openat") ? -1 : real_.openat(folder, name, flags);
+  }
+  int unlinkat(int folder, const char* name, int flags) override {
+    return fails("unlinkat") ? -1 : real_.unlinkat(folder, name, flags);
+  }
+  int exchange(const char* from, const char* to) override {
+    return fails("exchange") ? -1 : real_.exchange(from, to);
+  }
+  int list(int folder, std::vector<std::string>& names) override {
+    return fails("list") ? -1 : real_.list(folder, names);
   }
 
  private:
