@@ -11,6 +11,7 @@
 
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/enum_text.h"
 #include "cli/open_model.h"
 #include "engine/isa.h"
 #include "runtime/model.h"
@@ -196,7 +197,7 @@ using Bench = Status (*)(const Session&, const BenchOptions&);
 CLI::App* add_bench(CLI::App& parent, Command& chosen, const std::string& name, const std::string& doc,
                     Bench run, const std::shared_ptr<BenchOptions>& options) {
   CLI::App* command = parent.add_subcommand(name, doc);
-  command->add_option("--steps", options->steps, "measured runs")
+  command->add_option("--steps", options->steps, "measured runs (default: 20)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->type_name("N");
   add_threads_option(*command, options->threads);
@@ -208,7 +209,9 @@ CLI::App* add_bench(CLI::App& parent, Command& chosen, const std::string& name, 
 }
 
 void add_batch_and_classes(CLI::App& command, BenchOptions& options) {
-  command.add_option("--batch-size", options.batch_size, "images that run together")
+  command
+      .add_option("--batch-size", options.batch_size,
+                  fmt::format("images that run together (default: {})", options.batch_size))
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->type_name("B");
   command.add_option("--classes", options.classes, "classes of a --model (default: 5)")
@@ -226,17 +229,19 @@ void add_bench_command(CLI::App& app, Command& chosen) {
   train->batch_size = 100;
   CLI::App* command = add_bench(*bench, chosen, "train", "time training steps: forward, backward, update",
                                 bench_train, train);
-  command->add_option("--model", train->model, "preset or model file")->required();
+  command->add_option("--model", train->model, "preset or model file")->type_name("PRESET|FILE")->required();
   std::vector<std::string> optimizers;
   for (const auto& e : enum_names(OptimizerKind{})) optimizers.emplace_back(e.name);
-  command->add_option("--optimizer", train->optimizer, "whose update to time")
-      ->check(CLI::IsMember(optimizers));
+  command->add_option("--optimizer", train->optimizer, "whose update to time (default: adam)")
+      ->check(CLI::IsMember(optimizers))
+      ->type_name(names_of<OptimizerKind>());
   add_batch_and_classes(*command, *train);
 
   auto infer = std::make_shared<BenchOptions>();
   command = add_bench(*bench, chosen, "infer", "time predictions", bench_infer, infer);
   CLI::Option* file = command->add_option("FILE", infer->file, "bundle, checkpoint or run folder");
-  CLI::Option* model = command->add_option("--model", infer->model, "preset or model file");
+  CLI::Option* model =
+      command->add_option("--model", infer->model, "preset or model file")->type_name("PRESET|FILE");
   add_batch_and_classes(*command, *infer);
   command->callback([infer, file, model, &chosen] {
     if (file->empty() && model->empty()) throw CLI::RequiredError("FILE or --model");
@@ -247,7 +252,8 @@ void add_bench_command(CLI::App& app, Command& chosen) {
   command =
       add_bench(*bench, chosen, "load", "time opening a file up to its first prediction", bench_load, load);
   command->add_option("FILE", load->file, "bundle, checkpoint or run folder")->required();
-  command->add_option("--model", load->model, "preset or model file that a checkpoint belongs to");
+  command->add_option("--model", load->model, "preset or model file that a checkpoint belongs to")
+      ->type_name("PRESET|FILE");
 }
 
 }  // namespace nacre

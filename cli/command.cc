@@ -8,6 +8,7 @@
 #include <new>
 
 #include "cli/console.h"
+#include "cli/help.h"
 #include "engine/isa.h"
 #include "engine/parallel.h"
 #include "layers/registry.h"
@@ -48,6 +49,10 @@ std::string usage_reason(const CLI::App& app, const CLI::ParseError& error) {
       break;
     }
   }
+  constexpr std::string_view kTwice = "At Most 1 required but received ";
+  if (const size_t at = text.find(kTwice); at != std::string::npos) {
+    text = text.replace(at, kTwice.size(), "expected once, found ") + " times";
+  }
   std::replace(text.begin(), text.end(), '\n', ' ');
   const size_t end = text.find_last_not_of(" .");
   text.erase(end == std::string::npos ? 0 : end + 1);
@@ -68,12 +73,17 @@ int run_guarded(int argc, const char* const* argv) {
   app.set_version_flag("--version", "nacre " + std::string(nacre_version()), "print the version");
   app.set_help_flag("--help,-h", "print this help");
   app.require_subcommand(0, 1);
+  app.formatter(std::make_shared<HelpFormatter>());
   Command chosen;
   for (const auto add_command :
        {add_train_command, add_eval_command, add_export_command, add_convert_command, add_predict_command,
         add_inspect_command, add_verify_command, add_diff_command, add_models_command, add_bench_command}) {
     add_command(app, chosen);
   }
+  // After the commands, which would take it over.
+  app.footer(
+      "nacre COMMAND --help lists a command's options. To begin with:\n"
+      "  nacre train --model face96 --data photos --validation 0.2 --out runs/photos");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForVersion&) {

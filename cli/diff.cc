@@ -145,7 +145,7 @@ Status run_diff(const DiffOptions& options) {
 
 void add_diff_command(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<DiffOptions>();
-  CLI::App* command = app.add_subcommand("diff", "which variables of two files differ, and by how much");
+  CLI::App* command = app.add_subcommand("diff", "tell which variables of two files differ");
   command->add_option("A", options->a, "bundle, checkpoint or run folder (its latest checkpoint)")
       ->required();
   command->add_option("B", options->b, "what to compare it with")->required();

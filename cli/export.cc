@@ -24,6 +24,10 @@ struct ExportOptions {
 };
 
 Status run_export(const Session& session, const ExportOptions& options) {
+  std::error_code none;
+  if (!options.overwrite && fs::is_regular_file(fs::symlink_status(options.out, none))) {
+    return {StatusCode::kIo, options.out + ": exists already (--overwrite replaces it)"};
+  }
   OpenOptions open;
   open.model = options.model;
   NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, options.file, open));
@@ -52,7 +56,7 @@ Status run_export(const Session& session, const ExportOptions& options) {
 
 void add_export_command(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<ExportOptions>();
-  CLI::App* command = app.add_subcommand("export", "make a bundle for prediction of a checkpoint");
+  CLI::App* command = app.add_subcommand("export", "make a bundle for prediction from a checkpoint");
   command
       ->add_option("RUN-or-CHECKPOINT", options->file, "a run folder (its best checkpoint) or a checkpoint")
       ->required();

@@ -213,6 +213,48 @@ std::string signature_line(const Signature& signature) {
                      list(signature.outputs));
 }
 
+/// What comes after "recipe:". Of a JSON object "batch-size 100, optimizer adam, ..." in indented lines that
+/// fit a terminal; other text as it is.
+std::string settings_text(const std::string& text) {
+  const Json json = parsed_or_text(text);
+  if (!json.is_object()) return " " + printable(text);
+  constexpr size_t kWidth = 80;
+  constexpr std::string_view kIndent = "  ";
+  std::string result;
+  size_t column = kWidth;
+  for (const auto& [key, value] : json.items()) {
+    const std::string shown = value.is_string() ? value.get<std::string>()
+                                                : value.dump(-1, ' ', false, Json::error_handler_t::replace);
+    const std::string entry = printable(key + " " + shown);
+    if (!result.empty()) result += ",";
+    if (column + entry.size() + 3 > kWidth) {
+      result += "\n" + std::string(kIndent);
+      column = kIndent.size();
+    } else {
+      result += " ";
+    }
+    result += entry;
+    column += entry.size() + 2;
+  }
+  return result;
+}
+
+/// "step 60, 3 epochs done and 6 batches of the next, seed 1, best validation accuracy 91.00% (step 40)"
+std::string state_text(const TrainingState& state) {
+  std::string text = fmt::format("step {}, {} done", with_commas(static_cast<int64_t>(state.step)),
+                                 counted(static_cast<int64_t>(state.epoch), "epoch"));
+  if (state.batch_in_epoch > 0) {
+    text += fmt::format(" and {} of the next",
+                        counted(static_cast<int64_t>(state.batch_in_epoch), "batch", "batches"));
+  }
+  text += fmt::format(", seed {}", state.seed);
+  if (state.best_accuracy >= 0) {
+    text += fmt::format(", best validation accuracy {:.2f}% (step {})", 100 * state.best_accuracy,
+                        with_commas(static_cast<int64_t>(state.best_step)));
+  }
+  return text;
+}
+
 Status print_text(const Contents& contents) {
   constexpr size_t kMaxLabels = 20;
   const InputContract& in = contents.contract;
@@ -237,19 +279,11 @@ Status print_text(const Contents& contents) {
   for (const Signature& s : contents.signatures) text += printable("signature " + signature_line(s)) + "\n";
   if (contents.kind == "bundle") text += fmt::format("golden vectors: {}\n", contents.golden);
   for (const auto& [key, value] : contents.provenance)
-    text += printable(fmt::format("{}: {}", key, value)) + "\n";
+    text += printable(key) + ":" + settings_text(value) + "\n";
   if (contents.state.has_value()) {
-    const TrainingState& state = *contents.state;
-    text += fmt::format("step {}, epoch {}, batch {} of it, seed {}", state.step, state.epoch,
-                        state.batch_in_epoch, state.seed);
-    if (state.best_accuracy >= 0) {
-      text += fmt::format(", best accuracy {:.4f} at step {}", state.best_accuracy, state.best_step);
-    }
-    text += "\n" + printable("data digest: " + state.data_digest) + "\n";
-    text += printable(fmt::format(
-                "recipe: {}",
-                parsed_or_text(contents.recipe).dump(-1, ' ', false, Json::error_handler_t::replace))) +
-            "\n";
+    text += state_text(*contents.state) + "\n";
+    text += printable("data digest: " + contents.state->data_digest) + "\n";
+    text += "recipe:" + settings_text(contents.recipe) + "\n";
     text += printable("nacre_version: " + contents.nacre_version) + "\n";
   }
   return print(text);
@@ -264,9 +298,10 @@ Status run_inspect(const Session& session, const InspectOptions& options) {
 
 void add_inspect_command(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<InspectOptions>();
-  CLI::App* command = app.add_subcommand("inspect", "show what is inside a bundle, checkpoint or run folder");
+  CLI::App* command = app.add_subcommand("inspect", "show what is inside a bundle, checkpoint or run");
   command->add_option("FILE", options->file, "bundle, checkpoint or run folder")->required();
-  command->add_option("--model", options->model, "preset or model file that a checkpoint belongs to");
+  command->add_option("--model", options->model, "preset or model file that a checkpoint belongs to")
+      ->type_name("PRESET|FILE");
   add_threads_option(*command, options->threads);
   add_json_option(*command, options->json);
   command->callback([options, &chosen] {

@@ -49,7 +49,9 @@ Result<std::vector<std::string>> images_in(const std::string& folder) {
   }
   if (error) return Status(StatusCode::kIo, folder + ": " + error.message());
   if (images.empty()) {
-    return Status(StatusCode::kBadData, folder + ": the folder holds no .jpg, .jpeg or .png files");
+    return Status(
+        StatusCode::kBadData,
+        folder + ": the folder holds no .jpg, .jpeg or .png files (folders in it are not searched)");
   }
   std::sort(images.begin(), images.end());
   return images;

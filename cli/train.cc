@@ -125,6 +125,9 @@ Status TrainCommand::settle() {
     }
     if (is_there(folder.config())) {
       NACRE_ASSIGN_OR_RETURN(before_, read_train_config(folder.config()));
+    } else if (!given_.contains("model") && !given_.contains("config")) {
+      return {StatusCode::kUsage,
+              folder.path() + ": holds no run to go on with; a new one needs --model and --data"};
     }
   }
   NACRE_ASSIGN_OR_RETURN(setup_, settle_train_setup(session_, given_, before_));

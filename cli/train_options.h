@@ -89,8 +89,8 @@ struct TrainSettings {
             "turn images upright as EXIF says, here and wherever the model is used");
     v.field("no-shuffle", kWeights, no_shuffle, "keep the order of the list in every epoch");
     v.field("augment", kWeights, augment, "LIST",
-            "random changes to training images: none, or any of "
-            "flip,brightness=0.5,contrast=0.2:2.0,hue=0.08,saturation=0.2:2.0,crop=4");
+            "random changes to training images: none, or any of flip, brightness=0.5, contrast=0.2:2.0, "
+            "hue=0.08, saturation=0.2:2.0, crop=4, joined by commas");
     v.group("Model and run folder");
     v.field("model", kPlace, model, "PRESET|FILE",
             "what to train: a preset (see nacre models) or a model file");

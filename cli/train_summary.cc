@@ -45,8 +45,8 @@ std::string classes_text(const std::vector<std::string>& labels, const std::vect
                             with_commas(*least), with_commas(*most));
 }
 
-/// "images are from 120x80 to 4000x3000 pixels, resized to 96x96 (their proportions change)"; empty when
-/// nothing is known.
+/// "images are from 120x80 to 4000x3000 pixels, resized to 96x96 (their proportions change); the network sees
+/// them in grey"; empty when nothing is known.
 std::string sizes_text(const Dataset& data) {
   const SizeSurvey survey = data.survey_sizes(kMostSizes);
   if (survey.looked_at == 0) return "";
@@ -58,12 +58,15 @@ std::string sizes_text(const Dataset& data) {
                                          size_text(survey.largest));
   if (survey.looked_at < data.size())
     text += fmt::format(" (of {} looked at)", with_commas(survey.looked_at));
-  if (alike && survey.smallest == wanted) return text + ", as the network takes them";
-  if (contract.resize == ResizePolicy::kExact) {
-    return text + fmt::format("; the network takes exactly {}", size_text(wanted));
+  if (alike && survey.smallest == wanted) {
+    text += ", as the network takes them";
+  } else if (contract.resize == ResizePolicy::kExact) {
+    text += fmt::format("; the network takes exactly {}", size_text(wanted));
+  } else {
+    text += fmt::format(", resized to {}{}", size_text(wanted),
+                        survey.keeps_ratio ? "" : " (their proportions change)");
   }
-  return text + fmt::format(", resized to {}{}", size_text(wanted),
-                            survey.keeps_ratio ? "" : " (their proportions change)");
+  return survey.of_files && contract.channels == 1 ? text + "; the network sees them in grey" : text;
 }
 
 /// A word as a shell takes it.

@@ -68,8 +68,7 @@ Status run_verify(const Session& session, const VerifyOptions& options) {
 
 void add_verify_command(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<VerifyOptions>();
-  CLI::App* command =
-      app.add_subcommand("verify", "check a file's integrity and replay a bundle's golden vectors");
+  CLI::App* command = app.add_subcommand("verify", "check a file, and replay a bundle's golden vectors");
   command->add_option("FILE", options->file, "bundle, checkpoint or run folder")->required();
   command->add_flag("--allow-nonfinite", options->allow_nonfinite, "accept weights that are NaN or infinite");
   add_threads_option(*command, options->threads);

@@ -32,6 +32,7 @@ struct SizeSurvey {
   ImageSize smallest;     ///< by number of pixels
   ImageSize largest;
   bool keeps_ratio = true;  ///< all have the shape of the network's input
+  bool of_files = false;    ///< JPEGs and PNGs, which may have colours
 };
 
 struct DatasetOptions {

@@ -93,6 +93,7 @@ SizeSurvey Dataset::survey_sizes(int64_t most) const {
     survey.looked_at = size();
     return survey;
   }
+  survey.of_files = true;
   const int64_t looks = std::min(most, size());
   for (int64_t k = 0; k < looks; ++k) {
     // Evenly over the list; looks <= 2^31 keeps the product in range.

@@ -10,6 +10,7 @@ namespace nacre {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 /// An error: the code, nothing on stdout, one line on stderr.
@@ -34,6 +35,34 @@ TEST_F(CommandLine, HelpAndVersionSucceed) {
   EXPECT_THAT(nacre({"bench", "infer", "--help"}).out, HasSubstr("--batch-size"));
 }
 
+TEST_F(CommandLine, HelpFitsATerminal) {
+  for (const std::vector<std::string>& command : {std::vector<std::string>{},
+                                                  {"train"},
+                                                  {"eval"},
+                                                  {"export"},
+                                                  {"predict"},
+                                                  {"inspect"},
+                                                  {"verify"},
+                                                  {"diff"},
+                                                  {"models"},
+                                                  {"bench"},
+                                                  {"bench", "train"},
+                                                  {"bench", "infer"},
+                                                  {"bench", "load"}}) {
+    std::vector<std::string> arguments = command;
+    arguments.emplace_back("--help");
+    const std::string help = nacre(arguments).out;
+    for (const std::string& line : lines_of(help)) {
+      const bool is_example = line.find("nacre train --model") != std::string::npos;
+      EXPECT_LE(line.size(), is_example ? 100U : 80U) << line;
+    }
+    EXPECT_THAT(help, Not(HasSubstr("TEXT")));
+    EXPECT_THAT(help, Not(HasSubstr(":INT")));
+    EXPECT_THAT(help, Not(HasSubstr("\n\n\n")));
+  }
+  EXPECT_THAT(nacre({"predict", "--help"}).out, HasSubstr("\n  IMAGE... (required)         JPEG or PNG"));
+}
+
 TEST_F(CommandLine, WithoutACommandItShowsHelp) {
   const Outcome outcome = nacre({});
   EXPECT_EQ(outcome.code, 2);
@@ -51,6 +80,8 @@ TEST_F(CommandLine, WrongUsageIsOneLineAndExits2) {
   expect_error(nacre({"bench"}), 2);
   expect_error(nacre({"bench", "infer"}), 2);
   expect_error(nacre({"bench", "train", "--model", "fashion28", "--optimizer", "lamb"}), 2);
+  EXPECT_THAT(nacre({"models", "--classes", "2", "--classes", "3"}).err,
+              HasSubstr("--classes: expected once, found 2 times (see nacre models --help)"));
   const Outcome outcome = nacre({"inspect", "x", "--frob\nnicate"});
   expect_error(outcome, 2);
   EXPECT_THAT(outcome.err, HasSubstr("inspect"));

@@ -58,6 +58,7 @@ TEST_F(ExportTest, AnExistingFileIsRefused) {
   write("model.nacre", "mine");
   const Outcome outcome = nacre({"export", "run", "--out", "model.nacre"});
   EXPECT_EQ(outcome.code, 5);
+  EXPECT_EQ(outcome.err, "nacre: model.nacre: exists already (--overwrite replaces it)\n");
   EXPECT_EQ(read("model.nacre"), "mine");
   EXPECT_EQ(nacre({"export", "run", "--out", "model.nacre", "--overwrite"}).code, 0);
   EXPECT_EQ(nacre({"verify", "model.nacre"}).code, 0);

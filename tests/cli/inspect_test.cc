@@ -9,6 +9,7 @@ namespace nacre {
 namespace {
 
 using nlohmann::json;
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 /// What the commands say of a run, its checkpoint and its bundle.
@@ -43,6 +44,7 @@ TEST_F(ModelCommands, InspectShowsABundle) {
   EXPECT_EQ(said["layers"].back()["name"], "prediction");
   EXPECT_EQ(said["variables"].size(), 4U);
   const std::string text = nacre({"inspect", "m.nacre"}).out;
+  for (const std::string& line : lines_of(text)) EXPECT_LE(line.size(), 110U) << line;
   EXPECT_THAT(text, HasSubstr("conv1"));
   EXPECT_THAT(text, HasSubstr("MFLOP"));
 }
@@ -53,6 +55,11 @@ TEST_F(ModelCommands, InspectShowsACheckpoint) {
   EXPECT_EQ(in_run["state"]["seed"], 1);
   EXPECT_TRUE(in_run["recipe"].is_object());
   EXPECT_EQ(in_run["layers"].back()["name"], "out");
+  const std::string text = nacre({"inspect", "run"}).out;
+  EXPECT_THAT(text,
+              ContainsRegex("step [0-9]+, [12] epochs? done, seed 1, best validation accuracy [0-9.]+%"));
+  EXPECT_THAT(text, HasSubstr("\nrecipe:\n  skip-bad 0, exif-orient false, "));
+  EXPECT_THAT(text, HasSubstr(" batch-size 10, optimizer adam, "));
   std::filesystem::copy_file(path("run/checkpoints/latest"), path("alone.ckpt"));
   const json alone = json_of({"inspect", "alone.ckpt", "--json"});
   EXPECT_TRUE(alone["layers"].empty());

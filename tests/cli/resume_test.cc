@@ -103,6 +103,12 @@ TEST_F(ResumeTest, WithoutACheckpointItStartsAnew) {
   EXPECT_EQ(metrics("run").size(), 12U);
 }
 
+TEST_F(ResumeTest, WithoutARunItSaysWhatANewOneNeeds) {
+  const Outcome outcome = nacre({"train", "--resume", "--out", "run"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_EQ(outcome.err, "nacre: run: holds no run to go on with; a new one needs --model and --data\n");
+}
+
 TEST_F(ResumeTest, AFinishedRunSaysSo) {
   half_a_run("run");
   const Outcome outcome = train("run", {"--resume"});

@@ -43,6 +43,13 @@ uint8_t level(int i, int pixel, int pixels, int classes, int variant) {
 
 }  // namespace
 
+std::vector<std::string> lines_of(const std::string& text) {
+  std::istringstream stream(text);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
+}
+
 Process::Process(const std::vector<std::string>& arguments, const std::string& folder,
                  const std::string& input) {
   static int count = 0;
@@ -130,10 +137,11 @@ Outcome RunTest::nacre(const std::vector<std::string>& arguments, const std::str
 
 std::vector<std::string> RunTest::train_arguments(const std::string& run,
                                                   const std::vector<std::string>& more) const {
-  std::vector<std::string> arguments{"train", "--model", "tiny.json", "--data", "idx", "--out", run};
+  std::vector<std::string> arguments{"train", "--model", "tiny.json", "--out", run};
   const auto has = [&](const std::string& option) {
     return std::find(more.begin(), more.end(), option) != more.end();
   };
+  if (!has("--data")) arguments.insert(arguments.end(), {"--data", "idx"});
   if (!has("--steps") && !has("--epochs")) arguments.insert(arguments.end(), {"--epochs", "2"});
   if (!has("--threads")) arguments.insert(arguments.end(), {"--threads", "1"});
   if (!has("--batch-size")) arguments.insert(arguments.end(), {"--batch-size", "10"});

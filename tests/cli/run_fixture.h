@@ -18,6 +18,8 @@ struct Outcome {
   std::string err;
 };
 
+std::vector<std::string> lines_of(const std::string& text);
+
 /// A started program.
 class Process {
  public:

@@ -63,6 +63,14 @@ TEST_F(TrainFolderTest, PhotosOfAnySizeJustWork) {
   EXPECT_EQ(config.at("data"), path("my photos"));
 }
 
+TEST_F(TrainFolderTest, AGreyNetworkSaysThatColoursGo) {
+  const Outcome outcome = train("run", {"--data", "my photos"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err,
+              HasSubstr("resized to 8x8 (their proportions change); the network sees them in grey\n"));
+  EXPECT_THAT(train("digits").err, Not(HasSubstr("grey")));
+}
+
 TEST_F(TrainFolderTest, WhatWasHeldOutCanBeEvaluated) {
   const Outcome outcome = photos("run", {"--validation", "0.2"});
   ASSERT_EQ(outcome.code, 0) << outcome.err;
