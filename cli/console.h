@@ -45,6 +45,9 @@ class Table {
 /// 1234567 as "1,234,567".
 std::string with_commas(int64_t number);
 
+/// The first ones of `names`, joined: "a, b, c and 4 more".
+std::string listed(const std::vector<std::string>& names, std::string_view separator = ", ");
+
 /// "1 image", "1,234 images"; `many` where the plural is no "s" more.
 std::string counted(int64_t number, std::string_view one, std::string_view many = "");
 

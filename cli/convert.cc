@@ -15,8 +15,10 @@ struct Kind {
   Status (*convert)(const Session&, const ConvertOptions&);
 };
 
-constexpr std::array<Kind, 1> kKinds{{
+constexpr std::array<Kind, 3> kKinds{{
     {"saved_model", convert_to_saved_model},
+    {"tf_checkpoint", convert_to_tf_checkpoint},
+    {"checkpoint", convert_to_checkpoint},
 }};
 
 std::string known_kinds() {
@@ -48,6 +50,14 @@ void add_convert_command(CLI::App& app, Command& chosen) {
       ->required();
   command->add_option("--model", options->model, "the network, for a checkpoint outside its run folder")
       ->type_name("PRESET|FILE");
+  command
+      ->add_option("--labels", options->labels,
+                   "checkpoint: class names, one a line, in the order of the outputs")
+      ->type_name("FILE");
+  command
+      ->add_option("--map", options->map,
+                   "tf_checkpoint, checkpoint: JSON object of nacre's names and TensorFlow's")
+      ->type_name("FILE");
   command
       ->add_option("--compat", options->compat,
                    "saved_model: reference writes the one-image graph of the classic TF1 workflow")

@@ -5,6 +5,7 @@
 #include "cli/convert.h"
 #include "cli/export_bundle.h"
 #include "cli/open_model.h"
+#include "cli/output_file.h"
 #include "serialize/tensorflow/saved_model_writer.h"
 
 namespace nacre {

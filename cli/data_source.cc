@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "engine/file.h"
 #include "train/class_folders.h"
 #include "train/csv.h"
 
@@ -16,6 +17,8 @@ namespace nacre {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr size_t kMaxLabelBytes = size_t{16} << 20;
 
 /// A folder whose only sub-folders are `train` and `val` (or another name of the same) holds data sets, not
 /// classes: a network would learn to tell the one from the other.
@@ -98,6 +101,11 @@ std::string csv_of_files(const Dataset& data) {
     lines += csv_line(path.string(), data.labels()[static_cast<size_t>(label)], label);
   }
   return lines;
+}
+
+Result<std::vector<std::string>> read_labels(const std::string& path) {
+  NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(path, kMaxLabelBytes));
+  return parse_labels({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
 }
 
 Result<TrainingData> open_training_data(const DataRequest& request, const InputContract& contract) {

@@ -28,6 +28,9 @@ struct DataRequest {
 /// The number that a value of --validation is; nothing when it is a path.
 std::optional<double> validation_fraction(const std::string& text);
 
+/// Reads a file of class names, one a line (parse_labels).
+Result<std::vector<std::string>> read_labels(const std::string& path);
+
 struct TrainingData {
   std::shared_ptr<const Dataset> training;
   std::shared_ptr<const Dataset> validation;  ///< null when there is none

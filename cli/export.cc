@@ -7,6 +7,7 @@
 #include "cli/console.h"
 #include "cli/export_bundle.h"
 #include "cli/open_model.h"
+#include "cli/output_file.h"
 #include "serialize/bundle_file.h"
 
 namespace nacre {

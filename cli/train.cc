@@ -193,7 +193,7 @@ Status TrainCommand::make_start() {
   } else {
     checkpoint_ = first_checkpoint(start);
     if (const std::string& file = setup_.settings.init_from; !file.empty()) {
-      NACRE_ASSIGN_OR_RETURN(notes, init_from(file, start, *checkpoint_));
+      NACRE_ASSIGN_OR_RETURN(notes, init_from(file, setup_.settings.map, start, *checkpoint_));
     }
   }
   for (const std::string& note : notes) print_message(note);

@@ -9,7 +9,6 @@
 #include "cli/data_source.h"
 #include "engine/file.h"
 #include "layers/strict_json.h"
-#include "train/csv.h"
 
 namespace nacre {
 namespace {
@@ -103,11 +102,7 @@ Result<TrainSetup> settle_train_setup(const Session& session, const GivenOptions
     setup.model.input.exif = ExifPolicy::kIgnore;
   }
   if (!setup.settings.labels.empty()) {
-    NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes,
-                           read_file(setup.settings.labels, kMaxJsonBytes));
-    NACRE_ASSIGN_OR_RETURN(
-        setup.labels,
-        parse_labels({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, setup.settings.labels));
+    NACRE_ASSIGN_OR_RETURN(setup.labels, read_labels(setup.settings.labels));
   }
   return setup;
 }
@@ -117,7 +112,7 @@ std::string config_text(const TrainSetup& setup) {
   std::string unused;
   const bool is_path = !validation_fraction(settings.validation).has_value();
   for (std::string* path : {&settings.data, is_path ? &settings.validation : &unused, &settings.image_root,
-                            &settings.init_from}) {
+                            &settings.init_from, &settings.map}) {
     std::error_code error;
     const std::filesystem::path absolute = std::filesystem::absolute(*path, error);
     if (!path->empty() && !error) *path = absolute.lexically_normal().string();

@@ -1,7 +1,6 @@
 #include "cli/train_init.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
@@ -9,9 +8,12 @@
 #include <utility>
 #include <variant>
 
+#include "cli/console.h"
+#include "cli/name_map.h"
 #include "cli/open_model.h"
 #include "serialize/bundle_file.h"
 #include "serialize/checkpoint_file.h"
+#include "serialize/tensorflow/tf_checkpoint.h"
 
 namespace nacre {
 namespace {
@@ -20,24 +22,53 @@ namespace {
 struct Source {
   std::string path;
   VariableStore variables;
-  std::vector<std::string> labels;
+  std::vector<std::string> labels;       ///< empty: the file does not say
+  std::vector<std::string> passed_over;  ///< tensors that cannot be variables
 };
 
-Result<Source> read_source(const std::string& file) {
+Result<Source> read_own(const std::string& path, FileKind kind) {
   Source source;
-  NACRE_ASSIGN_OR_RETURN(source.path, resolve_model_file(file));
-  NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(source.path));
+  source.path = path;
   if (kind == FileKind::kCheckpoint) {
-    NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, read_checkpoint(source.path));
+    NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, read_checkpoint(path));
     source.variables = std::move(checkpoint.variables);
     source.labels = std::move(checkpoint.contract.labels);
     return source;
   }
   // Of what is neither, this says what it is.
-  NACRE_ASSIGN_OR_RETURN(Bundle bundle, read_bundle(source.path));
+  NACRE_ASSIGN_OR_RETURN(Bundle bundle, read_bundle(path));
   source.variables = std::move(bundle.variables);
   source.labels = std::move(bundle.contract.labels);
   return source;
+}
+
+Result<Source> read_tensorflow(const std::string& prefix, const std::string& map, const Plan& plan) {
+  NACRE_ASSIGN_OR_RETURN(const NameMap names, read_name_map(map));
+  std::set<std::string, std::less<>> known;
+  for (const PlannedVariable& variable : plan.variables()) known.insert(variable.name);
+  NACRE_RETURN_IF_ERROR(check_name_map(names, known, map));
+  NACRE_ASSIGN_OR_RETURN(TfCheckpoint checkpoint, read_tf_checkpoint(prefix, names));
+  Source source;
+  source.path = prefix;
+  source.variables = std::move(checkpoint.variables);
+  source.passed_over = std::move(checkpoint.passed_over);
+  if (checkpoint.own.has_value()) source.labels = std::move(checkpoint.own->contract.labels);
+  return source;
+}
+
+Result<Source> read_source(const std::string& file, const std::string& map, const Plan& plan) {
+  const Result<std::string> path = resolve_model_file(file);
+  FileKind kind = FileKind::kOther;
+  if (path.ok()) {
+    NACRE_ASSIGN_OR_RETURN(kind, detect_kind(*path));
+  }
+  if (kind == FileKind::kOther) {
+    NACRE_ASSIGN_OR_RETURN(const auto prefix, find_tf_checkpoint(file));
+    if (prefix.has_value()) return read_tensorflow(*prefix, map, plan);
+  }
+  if (!path.ok()) return path.status();
+  if (!map.empty()) return Status(StatusCode::kUsage, "--map: " + *path + " is no TensorFlow checkpoint");
+  return read_own(*path, kind);
 }
 
 /// The layers whose size is the number of classes.
@@ -59,16 +90,6 @@ bool is_slot(const VariableStore& store, const std::string& name) {
   return slash != std::string::npos && store.find(std::string_view(name).substr(0, slash)) != nullptr;
 }
 
-/// "a, b, c and 4 more".
-std::string listed(const std::vector<std::string>& names, std::string_view separator = ", ") {
-  constexpr size_t kMostListed = 6;
-  const size_t shown = std::min(names.size(), kMostListed);
-  std::string text =
-      fmt::format("{}", fmt::join(names.begin(), names.begin() + static_cast<int64_t>(shown), separator));
-  if (shown < names.size()) text += fmt::format(" and {} more", names.size() - shown);
-  return text;
-}
-
 /// What becomes of each variable.
 struct Sorted {
   std::vector<std::string> taken;
@@ -80,7 +101,7 @@ struct Sorted {
 
 Sorted sort_variables(const Source& source, const RunStart& start) {
   const auto heads = class_layers(start.setup.model);
-  const bool same_classes = source.labels == start.setup.labels;
+  const bool other_classes = !source.labels.empty() && source.labels != start.setup.labels;
   Sorted sorted;
   std::set<std::string, std::less<>> known;
   for (const PlannedVariable& variable : start.plan.variables()) {
@@ -89,7 +110,7 @@ Sorted sort_variables(const Source& source, const RunStart& start) {
     const bool head = heads.contains(variable.name.substr(0, variable.name.find('/')));
     if (tensor == nullptr) {
       sorted.missing.push_back(variable.name);
-    } else if (head && !same_classes) {
+    } else if (head && (other_classes || (source.labels.empty() && !(tensor->shape() == variable.shape)))) {
       sorted.other_classes.push_back(variable.name);
     } else if (!(tensor->shape() == variable.shape)) {
       sorted.other_shape.push_back(fmt::format("{} is {}, expected {}", variable.name,
@@ -101,14 +122,15 @@ Sorted sort_variables(const Source& source, const RunStart& start) {
   for (const auto& [name, tensor] : source.variables.tensors()) {
     if (!known.contains(name) && !is_slot(source.variables, name)) sorted.unused.push_back(name);
   }
+  sorted.unused.insert(sorted.unused.end(), source.passed_over.begin(), source.passed_over.end());
   return sorted;
 }
 
 }  // namespace
 
-Result<std::vector<std::string>> init_from(const std::string& file, const RunStart& start,
-                                           Checkpoint& checkpoint) {
-  NACRE_ASSIGN_OR_RETURN(const Source source, read_source(file));
+Result<std::vector<std::string>> init_from(const std::string& file, const std::string& map,
+                                           const RunStart& start, Checkpoint& checkpoint) {
+  NACRE_ASSIGN_OR_RETURN(const Source source, read_source(file, map, start.plan));
   const Sorted sorted = sort_variables(source, start);
   const auto bad = [&](const std::string& reason) {
     return Status(StatusCode::kBadData, source.path + ": cannot start from it: " + reason);

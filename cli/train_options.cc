@@ -161,6 +161,9 @@ Status settle_combinations(TrainSettings& settings, const GivenOptions& given) {
   if (settings.nesterov && settings.momentum == 0) {
     return error("nesterov", "needs --optimizer sgd with a --momentum");
   }
+  if (!settings.map.empty() && settings.init_from.empty()) {
+    return error("map", "is for names in a TensorFlow checkpoint: give --init-from too");
+  }
   const std::optional<double> fraction = validation_fraction(settings.validation);
   // NaN fails both comparisons.
   if (fraction.has_value() && !(*fraction > 0 && *fraction < 1)) {

@@ -35,6 +35,7 @@ struct TrainSettings {
   std::string out;
   std::string config;
   std::string init_from;
+  std::string map;
   std::string labels;
   bool resume = false;
   bool force = false;
@@ -91,10 +92,12 @@ struct TrainSettings {
     v.group("Model and run folder");
     v.field("model", kPlace, model, "PRESET|FILE",
             "what to train: a preset (see nacre models) or a model file");
-    v.field(
-        "init-from", kPlace, init_from, "FILE",
-        "start from the variables of a checkpoint, run folder or bundle; layers of the size of the number of "
-        "classes start anew when the classes are others");
+    v.field("init-from", kPlace, init_from, "FILE",
+            "start from the variables of a checkpoint (TensorFlow's too), run folder or bundle; layers of "
+            "the size of "
+            "the number of classes start anew when the classes are others");
+    v.field("map", kPlace, map, "FILE",
+            "with --init-from a TensorFlow checkpoint: JSON object of nacre's names and those in it");
     v.field("out", kSwitch, out, "RUN", "folder to write the run to");
     v.field("resume", kSwitch, resume, "go on from the run's latest checkpoint");
     v.field("force", kSwitch, force, "with --resume: go on although data or options differ");

@@ -61,20 +61,37 @@ flatbuffers::DetachedBuffer write_metadata(const Checkpoint& checkpoint) {
   return builder.Release();
 }
 
+/// The metadata of a checkpoint that the format allows: what the reader would refuse is not written.
+Result<flatbuffers::DetachedBuffer> checked_metadata(const Checkpoint& checkpoint) {
+  const size_t texts = checkpoint.recipe.size() + checkpoint.state.data_digest.size() +
+                       checkpoint.nacre_version.size() + text_bytes(checkpoint.contract);
+  NACRE_RETURN_IF_ERROR(check_before_write(texts, checkpoint.variables));
+  auto buffer = write_metadata(checkpoint);
+  const auto metadata = std::as_bytes(std::span(buffer.data(), buffer.size()));
+  NACRE_RETURN_IF_ERROR(as_write_error(read_metadata(metadata, padded_bytes(checkpoint.variables)).status()));
+  return buffer;
+}
+
 }  // namespace
 
 Status write_checkpoint(const std::string& path, const Checkpoint& checkpoint, bool overwrite,
                         FileSystem& file_system) {
-  const size_t texts = checkpoint.recipe.size() + checkpoint.state.data_digest.size() +
-                       checkpoint.nacre_version.size() + text_bytes(checkpoint.contract);
-  NACRE_RETURN_IF_ERROR(check_before_write(texts, checkpoint.variables).at(path));
-  const auto buffer = write_metadata(checkpoint);
-  const auto metadata = std::as_bytes(std::span(buffer.data(), buffer.size()));
-  // What the reader would refuse is not written.
+  const auto buffer = checked_metadata(checkpoint);
+  if (!buffer.ok()) return buffer.status().at(path);
+  return write_container(path, kCheckpointFormat, std::as_bytes(std::span(buffer->data(), buffer->size())),
+                         tensor_blobs(checkpoint.variables), overwrite, file_system);
+}
+
+Result<std::vector<std::byte>> checkpoint_bytes(const Checkpoint& checkpoint) {
+  NACRE_ASSIGN_OR_RETURN(const auto buffer, checked_metadata(checkpoint));
+  std::vector<std::byte> bytes;
   NACRE_RETURN_IF_ERROR(
-      as_write_error(read_metadata(metadata, padded_bytes(checkpoint.variables)).status()).at(path));
-  return write_container(path, kCheckpointFormat, metadata, tensor_blobs(checkpoint.variables), overwrite,
-                         file_system);
+      stream_container(kCheckpointFormat, std::as_bytes(std::span(buffer.data(), buffer.size())),
+                       tensor_blobs(checkpoint.variables), [&bytes](std::span<const std::byte> more) {
+                         bytes.insert(bytes.end(), more.begin(), more.end());
+                         return Status();
+                       }));
+  return bytes;
 }
 
 Result<Checkpoint> parse_checkpoint(std::span<const std::byte> bytes, const std::shared_ptr<void>& keep_alive,

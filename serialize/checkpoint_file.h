@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "engine/checkpoint.h"
 #include "engine/status.h"
@@ -19,6 +20,9 @@ namespace nacre {
 /// as "../x", text that is not UTF-8), kLimit over a limit, and those of AtomicFile.
 Status write_checkpoint(const std::string& path, const Checkpoint& checkpoint, bool overwrite,
                         FileSystem& file_system = real_file_system());
+
+/// The bytes of such a file. Errors do not name one.
+Result<std::vector<std::byte>> checkpoint_bytes(const Checkpoint& checkpoint);
 
 /// Reads a checkpoint file. The tensors are borrowed (Tensor::borrowed()) and must not be written; they keep
 /// the file's bytes alive: clone() what shall be trained on. Errors are `path: reason`: kCorrupt,

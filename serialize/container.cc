@@ -122,17 +122,17 @@ Result<FileBytes> read_into_memory(const std::string& path) {
   return FileBytes{{memory, size}, keep_alive};
 }
 
-/// Writes to the file and to the digest of the whole.
+/// Hands bytes on, and to the digest of the whole.
 class HashingWriter {
  public:
-  explicit HashingWriter(AtomicFile& file) : file_(file) {}
+  explicit HashingWriter(const ByteSink& sink) : sink_(sink) {}
   Status write(std::span<const std::byte> bytes) {
     // In pieces that stay in the cache between the two.
     constexpr size_t kPiece = size_t{256} << 10;
     while (!bytes.empty()) {
       const auto piece = bytes.first(std::min(bytes.size(), kPiece));
       digest_.update(piece);
-      NACRE_RETURN_IF_ERROR(file_.write(piece));
+      NACRE_RETURN_IF_ERROR(sink_(piece));
       bytes = bytes.subspan(piece.size());
     }
     return {};
@@ -145,7 +145,7 @@ class HashingWriter {
   Sha256Digest digest() { return digest_.finish(); }
 
  private:
-  AtomicFile& file_;
+  const ByteSink& sink_;
   Sha256 digest_;
 };
 
@@ -200,13 +200,8 @@ Result<FileBytes> open_file(const std::string& path, bool use_mmap) {
   return FileBytes{file->bytes(), std::const_pointer_cast<MappedFile>(file)};
 }
 
-Status write_container(const std::string& path, const ContainerFormat& format,
-                       std::span<const std::byte> metadata, std::span<const std::span<const std::byte>> blobs,
-                       bool overwrite, FileSystem& file_system) {
-  if (metadata.size() > kMaxMetadataBytes) {
-    return Status(StatusCode::kLimit, fmt::format("{}: would have metadata of {} bytes; the limit is {}",
-                                                  path, metadata.size(), kMaxMetadataBytes));
-  }
+Status stream_container(const ContainerFormat& format, std::span<const std::byte> metadata,
+                        std::span<const std::span<const std::byte>> blobs, const ByteSink& sink) {
   uint64_t blob_size = 0;
   for (const auto& blob : blobs) blob_size += align_up(blob.size());
   std::array<std::byte, kHeaderBytes> header{};
@@ -219,14 +214,25 @@ Status write_container(const std::string& path, const ContainerFormat& format,
   put<uint64_t>(header, kMetadataChecksumAt, padded_xxh3(metadata));
   put<uint64_t>(header, kHeaderChecksumAt, xxh3(std::span(header).first(kHeaderChecksumAt)));
 
-  NACRE_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path, overwrite, file_system));
-  HashingWriter writer(file);
+  HashingWriter writer(sink);
   NACRE_RETURN_IF_ERROR(writer.write(header));
   NACRE_RETURN_IF_ERROR(writer.write_padded(metadata));
   for (const auto& blob : blobs) NACRE_RETURN_IF_ERROR(writer.write_padded(blob));
   NACRE_RETURN_IF_ERROR(writer.write(std::as_bytes(std::span(kFooterMagic))));
   const Sha256Digest digest = writer.digest();
-  NACRE_RETURN_IF_ERROR(file.write(digest));
+  return sink(digest);
+}
+
+Status write_container(const std::string& path, const ContainerFormat& format,
+                       std::span<const std::byte> metadata, std::span<const std::span<const std::byte>> blobs,
+                       bool overwrite, FileSystem& file_system) {
+  if (metadata.size() > kMaxMetadataBytes) {
+    return Status(StatusCode::kLimit, fmt::format("{}: would have metadata of {} bytes; the limit is {}",
+                                                  path, metadata.size(), kMaxMetadataBytes));
+  }
+  NACRE_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path, overwrite, file_system));
+  NACRE_RETURN_IF_ERROR(stream_container(
+      format, metadata, blobs, [&file](std::span<const std::byte> bytes) { return file.write(bytes); }));
   return file.commit();
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -60,7 +61,16 @@ struct FileBytes {
 /// Maps the file or reads it into memory. Errors are `path: reason`, kIo.
 Result<FileBytes> open_file(const std::string& path, bool use_mmap);
 
-/// Writes a file atomically: `metadata` (at most kMaxMetadataBytes), then `blobs`, each padded with zeros.
+/// Takes bytes that follow those of the calls before.
+using ByteSink = std::function<Status(std::span<const std::byte>)>;
+
+/// Gives the bytes of a file, in order, to `sink`: `metadata` (at most kMaxMetadataBytes), then `blobs`, each
+/// padded with zeros. An error is the sink's.
+Status stream_container(const ContainerFormat& format, std::span<const std::byte> metadata,
+                        std::span<const std::span<const std::byte>> blobs, const ByteSink& sink);
+
+/// Writes such a file atomically: `metadata` (at most kMaxMetadataBytes), then `blobs`, each padded with
+/// zeros.
 Status write_container(const std::string& path, const ContainerFormat& format,
                        std::span<const std::byte> metadata, std::span<const std::span<const std::byte>> blobs,
                        bool overwrite, FileSystem& file_system);

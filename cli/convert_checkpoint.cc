@@ -1,0 +1,293 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <filesystem>
+#include <optional>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/convert.h"
+#include "cli/data_source.h"
+#include "cli/name_map.h"
+#include "cli/open_model.h"
+#include "cli/output_file.h"
+#include "serialize/bundle_file.h"
+#include "serialize/checkpoint_file.h"
+#include "serialize/tensorflow/tf_checkpoint.h"
+#include "train/optimizer.h"
+
+namespace nacre {
+namespace {
+
+namespace fs = std::filesystem;
+
+using Names = std::set<std::string, std::less<>>;
+
+/// Refuses options of other kinds of output.
+Status refuse(const ConvertOptions& options, std::initializer_list<std::pair<std::string_view, bool>> given) {
+  for (const auto& [name, is_given] : given) {
+    if (!is_given) continue;
+    return {StatusCode::kUsage, fmt::format("convert --to {}: --{} has no meaning here", options.to, name)};
+  }
+  return {};
+}
+
+/// The slots that any optimizer gives a variable.
+std::vector<std::string> slot_names(const PlannedVariable& variable) {
+  OptimizerOptions adam;
+  adam.kind = OptimizerKind::kAdam;
+  OptimizerOptions momentum;
+  momentum.kind = OptimizerKind::kSgd;
+  momentum.momentum = 0.5;
+  std::vector<std::string> names = Optimizer(adam).slot_names(variable);
+  for (std::string& name : Optimizer(momentum).slot_names(variable)) names.push_back(std::move(name));
+  return names;
+}
+
+bool is_slot(const VariableStore& store, std::string_view name) {
+  const size_t slash = name.rfind('/');
+  return slash != std::string_view::npos && store.find(name.substr(0, slash)) != nullptr;
+}
+
+/// "14 variables, 28 optimizer slots, step 1,200"
+std::string described(const Checkpoint& checkpoint) {
+  const auto& tensors = checkpoint.variables.tensors();
+  const auto slots = std::ranges::count_if(
+      tensors, [&](const auto& tensor) { return is_slot(checkpoint.variables, tensor.first); });
+  return fmt::format("{}, {}, step {}", counted(static_cast<int64_t>(tensors.size()) - slots, "variable"),
+                     counted(slots, "optimizer slot"),
+                     with_commas(static_cast<int64_t>(checkpoint.state.step)));
+}
+
+// To TensorFlow.
+
+/// What a bundle gives: its variables, and where they come from.
+Checkpoint as_checkpoint(Bundle bundle) {
+  Checkpoint checkpoint;
+  checkpoint.variables = std::move(bundle.variables);
+  checkpoint.contract = std::move(bundle.contract);
+  checkpoint.recipe = "{}";
+  checkpoint.nacre_version = nacre_version();
+  const std::string& step = bundle.provenance["step"];
+  std::from_chars(step.data(), step.data() + step.size(), checkpoint.state.step);
+  return checkpoint;
+}
+
+/// A checkpoint, a run's latest one, or what a bundle gives.
+Result<Checkpoint> read_any(const std::string& path) {
+  NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(path));
+  if (kind == FileKind::kCheckpoint) return read_checkpoint(path);
+  // Of what is neither, this says what it is.
+  NACRE_ASSIGN_OR_RETURN(Bundle bundle, read_bundle(path));
+  return as_checkpoint(std::move(bundle));
+}
+
+// From TensorFlow.
+
+/// What the other side of a conversion is, and what is known of the network.
+struct Incoming {
+  std::string prefix;
+  TfCheckpoint source;
+  std::optional<ModelDescription> model;
+  std::vector<std::string> labels;  ///< of --labels
+};
+
+Status check_same_input(const InputContract& found, const InputContract& expected,
+                        const std::string& prefix) {
+  if (found.height == expected.height && found.width == expected.width &&
+      found.channels == expected.channels) {
+    return {};
+  }
+  return {StatusCode::kBadData,
+          fmt::format("{}: takes images of {}x{}x{}, the network of {}x{}x{}", prefix, found.height,
+                      found.width, found.channels, expected.height, expected.width, expected.channels)};
+}
+
+/// All of the checkpoint but its variables: as nacre/state has it, else as the options say.
+Result<Checkpoint> describe(Incoming& incoming) {
+  Checkpoint checkpoint;
+  if (incoming.source.own.has_value()) {
+    checkpoint = std::move(*incoming.source.own);
+    const size_t classes = checkpoint.contract.labels.size();
+    if (!incoming.model.has_value() && !incoming.labels.empty() && classes != incoming.labels.size()) {
+      return Status(StatusCode::kBadData, fmt::format("{}: has {} classes; --labels names {}",
+                                                      incoming.prefix, classes, incoming.labels.size()));
+    }
+    if (incoming.model.has_value()) {
+      NACRE_RETURN_IF_ERROR(check_same_input(checkpoint.contract, incoming.model->input, incoming.prefix));
+    }
+  } else if (incoming.model.has_value()) {
+    checkpoint.contract = incoming.model->input;
+    checkpoint.recipe = incoming.model->recipe;
+    checkpoint.nacre_version = nacre_version();
+    checkpoint.state.step = incoming.source.step.value_or(0);
+  } else {
+    return Status(StatusCode::kUsage,
+                  incoming.prefix + ": does not say what network it is of: give --model and --labels");
+  }
+  if (!incoming.labels.empty()) checkpoint.contract.labels = incoming.labels;
+  if (checkpoint.contract.labels.empty()) {
+    return Status(StatusCode::kUsage, incoming.prefix + ": does not name its classes: give --labels");
+  }
+  return checkpoint;
+}
+
+/// The variables that the network has.
+Result<std::vector<PlannedVariable>> planned_variables(const Session& session, const Incoming& incoming,
+                                                       const InputContract& contract) {
+  NACRE_ASSIGN_OR_RETURN(
+      const Graph graph,
+      build_graph(*incoming.model, static_cast<int64_t>(contract.labels.size()), session.registry));
+  NACRE_ASSIGN_OR_RETURN(
+      const Plan plan,
+      Plan::make(graph, session.registry, Shape{contract.height, contract.width, contract.channels},
+                 session.plan_options(Mode::kTraining, 1, 1)));
+  return plan.variables();
+}
+
+/// Moves the network's variables and their slots out of `store`; what it lacks and what is of another shape
+/// is listed.
+Result<VariableStore> take_variables(VariableStore& store, const std::vector<PlannedVariable>& variables,
+                                     const std::string& prefix) {
+  VariableStore taken;
+  std::vector<std::string> missing;
+  std::vector<std::string> other_shape;
+  const auto take = [&](const std::string& name, const Shape& shape) {
+    Tensor* tensor = store.find(name);
+    if (tensor == nullptr) return false;
+    if (!(tensor->shape() == shape)) {
+      other_shape.push_back(
+          fmt::format("{} is {}, expected {}", name, tensor->shape().to_string(), shape.to_string()));
+      return true;
+    }
+    return taken.add(name, std::move(*tensor)).ok();
+  };
+  for (const PlannedVariable& variable : variables) {
+    if (!take(variable.name, variable.shape)) missing.push_back(variable.name);
+    for (const std::string& slot : slot_names(variable)) take(slot, variable.shape);
+  }
+  if (missing.empty() && other_shape.empty()) return taken;
+  std::string reason;
+  if (!missing.empty()) reason = "lacks " + listed(missing);
+  if (!other_shape.empty()) reason += (reason.empty() ? "" : "; ") + listed(other_shape, "; ");
+  std::vector<std::string> extra;
+  for (const auto& [name, tensor] : store.tensors()) {
+    if (taken.find(name) == nullptr) extra.push_back(name);
+  }
+  if (!extra.empty()) reason += "; what it has beside: " + listed(extra);
+  return Status(StatusCode::kBadData, fmt::format("{}: {} (--map FILE can name variables)", prefix, reason));
+}
+
+/// Keys of a map for this network.
+Names mappable(const std::vector<PlannedVariable>& variables) {
+  Names names{std::string(kGlobalStep)};
+  for (const PlannedVariable& variable : variables) {
+    names.insert(variable.name);
+    for (std::string& slot : slot_names(variable)) names.insert(std::move(slot));
+  }
+  return names;
+}
+
+/// Fills in the variables of `checkpoint`: the network's, or all when no network is given.
+Status fill(const Session& session, const ConvertOptions& options, const NameMap& map, Incoming& incoming,
+            Checkpoint& checkpoint) {
+  VariableStore& store = incoming.source.variables;
+  if (!incoming.model.has_value()) {
+    checkpoint.variables = std::move(store);
+    return {};
+  }
+  const auto variables = planned_variables(session, incoming, checkpoint.contract);
+  if (!variables.ok()) return variables.status().at(options.model);
+  NACRE_RETURN_IF_ERROR(check_name_map(map, mappable(*variables), options.map));
+  NACRE_ASSIGN_OR_RETURN(checkpoint.variables, take_variables(store, *variables, incoming.prefix));
+  std::vector<std::string> unused;
+  for (const auto& [name, tensor] : store.tensors()) {
+    if (checkpoint.variables.find(name) == nullptr) unused.push_back(name);
+  }
+  if (!unused.empty()) print_message("not used of the file: " + listed(unused));
+  return {};
+}
+
+Result<std::string> required_prefix(const std::string& in) {
+  NACRE_ASSIGN_OR_RETURN(std::optional<std::string> prefix, find_tf_checkpoint(in));
+  if (prefix.has_value()) return std::move(*prefix);
+  // What is there is called by its name.
+  NACRE_ASSIGN_OR_RETURN(const std::string path, resolve_model_file(in));
+  NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(path));
+  const std::string what = kind == FileKind::kCheckpoint ? "a nacre checkpoint"
+                           : kind == FileKind::kBundle   ? "a nacre bundle"
+                                                         : "no TensorFlow checkpoint";
+  return Status(
+      StatusCode::kUnsupported,
+      fmt::format("{}: is {}; expected the prefix of a TensorFlow checkpoint, its .index file, or a folder "
+                  "with a file checkpoint",
+                  path, what));
+}
+
+}  // namespace
+
+Status convert_to_tf_checkpoint(const Session& /*session*/, const ConvertOptions& options) {
+  NACRE_RETURN_IF_ERROR(refuse(options, {{"model", !options.model.empty()},
+                                         {"labels", !options.labels.empty()},
+                                         {"input-size", !options.input_size.empty()},
+                                         {"compat", !options.compat.empty()},
+                                         {"default-signature", !options.default_signature.empty()}}));
+  if (!fs::path(options.out).has_filename()) {
+    return {StatusCode::kUsage, "--out: expected a prefix such as FOLDER/model.ckpt, found " + options.out};
+  }
+  NACRE_ASSIGN_OR_RETURN(const std::string path, resolve_model_file(options.in, RunCheckpoint::kLatest));
+  NACRE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, read_any(path));
+  TfWriteOptions writing;
+  NACRE_ASSIGN_OR_RETURN(writing.names, read_name_map(options.map));
+  Names known;
+  for (const auto& [name, tensor] : checkpoint.variables.tensors()) known.insert(name);
+  NACRE_RETURN_IF_ERROR(check_name_map(writing.names, known, options.map));
+  const OptimizerOptions adam;
+  writing.beta1 = adam.beta1;
+  writing.beta2 = adam.beta2;
+  writing.overwrite = options.overwrite;
+  NACRE_RETURN_IF_ERROR(make_parents(options.out));
+  NACRE_RETURN_IF_ERROR(write_tf_checkpoint(options.out, checkpoint, writing));
+  return print(
+      fmt::format("Wrote {0}.index and {0}.data-00000-of-00001: {1}.\n"
+                  "Next: tf.train.load_checkpoint(\"{0}\")\n",
+                  options.out, described(checkpoint)));
+}
+
+Status convert_to_checkpoint(const Session& session, const ConvertOptions& options) {
+  NACRE_RETURN_IF_ERROR(refuse(options, {{"input-size", !options.input_size.empty()},
+                                         {"compat", !options.compat.empty()},
+                                         {"default-signature", !options.default_signature.empty()}}));
+  Incoming incoming;
+  NACRE_ASSIGN_OR_RETURN(incoming.prefix, required_prefix(options.in));
+  if (!options.model.empty()) {
+    NACRE_ASSIGN_OR_RETURN(incoming.model, load_model(options.model, session.registry));
+  }
+  if (!options.labels.empty()) {
+    NACRE_ASSIGN_OR_RETURN(incoming.labels, read_labels(options.labels));
+  }
+  NACRE_ASSIGN_OR_RETURN(const NameMap map, read_name_map(options.map));
+  NACRE_ASSIGN_OR_RETURN(incoming.source, read_tf_checkpoint(incoming.prefix, map));
+  NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, describe(incoming));
+  NACRE_RETURN_IF_ERROR(fill(session, options, map, incoming, checkpoint));
+  const std::vector<std::string>& passed_over = incoming.source.passed_over;
+  if (!passed_over.empty()) print_message("passed over in the file: " + listed(passed_over));
+  if (!incoming.source.step.has_value()) {
+    print_message(
+        fmt::format("the file has no {}: the checkpoint says step {}", kGlobalStep, checkpoint.state.step));
+  }
+  NACRE_RETURN_IF_ERROR(make_parents(options.out));
+  NACRE_RETURN_IF_ERROR(write_checkpoint(options.out, checkpoint, options.overwrite));
+  return print(
+      fmt::format("Wrote {}: {}, {}.\n"
+                  "Next: nacre export {} --model {} --out FILE\n",
+                  options.out, described(checkpoint),
+                  counted(static_cast<int64_t>(checkpoint.contract.labels.size()), "class", "classes"),
+                  options.out, options.model.empty() ? "PRESET|FILE" : options.model));
+}
+
+}  // namespace nacre

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "engine/status.h"
+#include "serialize/tensorflow/tensor_names.h"
+
+namespace nacre {
+
+/// Reads the file of --map: a JSON object whose keys are names of nacre's and whose values are the tensors'
+/// names in a TensorFlow checkpoint. An empty path is an empty map. kBadData `FILE: reason` when it is
+/// anything else, or two keys have one value; kIo.
+Result<NameMap> read_name_map(const std::string& path);
+
+/// kBadData, listing what is known, when a key is none of `known`.
+Status check_name_map(const NameMap& map, const std::set<std::string, std::less<>>& known,
+                      const std::string& path);
+
+}  // namespace nacre
