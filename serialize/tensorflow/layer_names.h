@@ -1,0 +1,31 @@
+#pragma once
+
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace nacre {
+
+/// Gives layers names that nacre allows (is_valid_name), each once.
+class LayerNames {
+ public:
+  /// `scopes`: those of the network's variables ("sequential/conv1/kernel" is of "sequential/conv1"). What
+  /// they all begin with is left out.
+  explicit LayerNames(const std::vector<std::string>& scopes);
+
+  /// For a layer of variables with that scope.
+  std::string of_scope(std::string_view scope);
+  /// For a layer without, which ends at the node of that name.
+  std::string of_node(std::string_view node);
+
+ private:
+  std::string unused(std::string name);
+  std::string common_;  ///< "sequential/", or empty
+  std::set<std::string, std::less<>> used_;
+};
+
+/// "scope" of a variable "scope/kernel"; the name itself when it has no scope.
+std::string scope_of_variable(std::string_view variable);
+
+}  // namespace nacre
