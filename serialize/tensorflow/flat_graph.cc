@@ -41,10 +41,9 @@ class Flattener {
       work_.pop_back();
       NACRE_RETURN_IF_ERROR(expand(*node, frame));
     }
-    if (graph_.input == nullptr) {
-      return {StatusCode::kUnsupported, "the signature's output does not depend on its input"};
-    }
-    return sort();
+    NACRE_RETURN_IF_ERROR(sort());
+    if (graph_.input != nullptr) return {};
+    return {StatusCode::kUnsupported, "the signature's output does not depend on its input"};
   }
 
  private:

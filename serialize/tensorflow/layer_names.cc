@@ -22,6 +22,20 @@ std::string as_name(std::string_view text) {
   return name;
 }
 
+/// "first/" when all of several names begin with it; else empty.
+std::string common_beginning(const std::vector<std::string>& names) {
+  const size_t slash = names.size() < 2 ? std::string::npos : names.front().find('/');
+  if (slash == std::string::npos) return {};
+  const std::string first = names.front().substr(0, slash + 1);
+  const bool all =
+      std::ranges::all_of(names, [&](const std::string& name) { return name.starts_with(first); });
+  return all ? first : std::string();
+}
+
+std::string_view without(std::string_view name, std::string_view beginning) {
+  return name.starts_with(beginning) ? name.substr(beginning.size()) : name;
+}
+
 }  // namespace
 
 std::string scope_of_variable(std::string_view variable) {
@@ -29,24 +43,21 @@ std::string scope_of_variable(std::string_view variable) {
   return std::string(slash == std::string_view::npos ? variable : variable.substr(0, slash));
 }
 
-LayerNames::LayerNames(const std::vector<std::string>& scopes) {
-  used_ = {std::string(kInputName), std::string(kPredictionName)};
-  if (scopes.empty()) return;
-  const size_t slash = scopes.front().find('/');
-  if (slash == std::string::npos) return;
-  const std::string first = scopes.front().substr(0, slash + 1);
-  const bool all =
-      std::ranges::all_of(scopes, [&](const std::string& scope) { return scope.starts_with(first); });
-  if (all && scopes.size() > 1) common_ = first;
-}
+LayerNames::LayerNames(const std::vector<std::string>& scopes, const std::vector<std::string>& nodes)
+    : common_scope_(common_beginning(scopes)),
+      common_node_(common_beginning(nodes)),
+      used_({std::string(kInputName), std::string(kPredictionName)}) {}
 
 std::string LayerNames::of_scope(std::string_view scope) {
-  if (scope.starts_with(common_)) scope.remove_prefix(common_.size());
-  return unused(as_name(scope));
+  return unused(as_name(without(scope, common_scope_)));
+}
+
+bool LayerNames::is_plain(std::string_view node) const {
+  return without(node, common_node_).find('/') == std::string_view::npos;
 }
 
 std::string LayerNames::of_node(std::string_view node) {
-  if (node.starts_with(common_)) node.remove_prefix(common_.size());
+  node = without(node, common_node_);
   // "block/relu_1/Relu": the last part is what TensorFlow calls the op, the one before it the layer.
   const size_t last = node.rfind('/');
   if (last != std::string_view::npos && last > 0) {

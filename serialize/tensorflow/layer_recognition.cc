@@ -181,11 +181,13 @@ class Recognizer {
 
   Result<RecognizedNetwork> build() {
     std::vector<std::string> scopes;
+    std::vector<std::string> ends;
     for (const Match& match : matches_) {
       std::string scope = scope_of(match.layer);
       if (!scope.empty()) scopes.push_back(std::move(scope));
+      ends.emplace_back(match.layer.output->name());
     }
-    LayerNames names(scopes);
+    LayerNames names(scopes, ends);
     std::vector<std::string> given(matches_.size());
     // Scopes first: they are what variables are called by.
     for (size_t i = 0; i < matches_.size(); ++i) {
@@ -193,10 +195,11 @@ class Recognizer {
       if (!scope.empty()) given[i] = names.of_scope(scope);
     }
     const auto last = static_cast<size_t>(producers_[graph_.output]);
-    for (size_t i = 0; i < matches_.size(); ++i) {
-      if (!given[i].empty()) continue;
-      const bool prediction = i == last && matches_[i].op->name == "Softmax";
-      given[i] = prediction ? std::string(kPredictionName) : names.of_node(matches_[i].layer.output->name());
+    if (given[last].empty() && matches_[last].op->name == "Softmax") given[last] = kPredictionName;
+    for (const bool plain : {true, false}) {
+      for (size_t i = 0; i < matches_.size(); ++i) {
+        if (given[i].empty() && names.is_plain(ends[i]) == plain) given[i] = names.of_node(ends[i]);
+      }
     }
     RecognizedNetwork network;
     for (size_t i = 0; i < matches_.size(); ++i) {

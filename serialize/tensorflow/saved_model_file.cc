@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/stubs/logging.h>
+#include <google/protobuf/unknown_field_set.h>
 
 #include <algorithm>
 #include <vector>
@@ -14,8 +16,6 @@ namespace {
 
 constexpr int64_t kSchemaVersion = 1;
 constexpr std::string_view kTag = "serve";
-// What TensorFlow's loader runs at start; it takes nothing.
-constexpr std::string_view kInitSignature = "__saved_model_init_op";
 
 std::vector<std::string> tags_of(const tensorflow::MetaGraphDef& meta) {
   return {meta.meta_info_def().tags().begin(), meta.meta_info_def().tags().end()};
@@ -40,8 +40,12 @@ Result<tensorflow::MetaGraphDef> read_saved_model(const std::string& folder) {
   google::protobuf::io::CodedInputStream stream(reinterpret_cast<const uint8_t*>(bytes.data()),
                                                 static_cast<int>(bytes.size()));
   stream.SetRecursionLimit(kMaxMessageDepth);
+  // Protobuf would print what it finds wrong.
+  const google::protobuf::LogSilencer silence;
   tensorflow::SavedModel model;
-  if (!model.ParseFromCodedStream(&stream) || !stream.ConsumedEntireMessage()) {
+  const bool parsed = model.ParseFromCodedStream(&stream) && stream.ConsumedEntireMessage();
+  // Whatever follows the last field would pass as fields that are not known.
+  if (!parsed || !model.GetReflection()->GetUnknownFields(model).empty()) {
     return fail(StatusCode::kCorrupt,
                 "is no SavedModel: its protocol buffer is damaged, or nested too deeply");
   }

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 
 #include "engine/status.h"
 #include "schemas/tensorflow/saved_model.pb.h"
@@ -12,6 +13,9 @@ namespace nacre {
 inline constexpr size_t kMaxSavedModelBytes = size_t{64} << 20;
 /// How deep its messages may be nested.
 inline constexpr int kMaxMessageDepth = 64;
+
+/// The name of what is no signature: what TensorFlow's loader runs at start; it takes nothing.
+inline constexpr std::string_view kInitSignature = "__saved_model_init_op";
 
 /// "FOLDER/saved_model.pb"
 std::string saved_model_path(const std::string& folder);

@@ -91,7 +91,8 @@ Status settle_size(InputContract& contract, const ImportOptions& options) {
     contract.width = options.width;
   }
   if (contract.height != 0 && contract.width != 0) return {};
-  return {StatusCode::kBadData, "the graph does not tell the size of its images: give --input-size HxW"};
+  return {StatusCode::kBadData,
+          "the graph does not tell the size of its images; convert takes --input-size HxW"};
 }
 
 /// Softmax of what is no score would give other answers than the graph's.

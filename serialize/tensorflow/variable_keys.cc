@@ -1,6 +1,7 @@
 #include "serialize/tensorflow/variable_keys.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/stubs/logging.h>
 
 #include <optional>
 #include <utility>
@@ -61,6 +62,8 @@ std::optional<std::string> key_of(const TrackableObjectGraph::TrackableObject& o
 Result<Keys> find_variable_keys(const tensorflow::MetaGraphDef& meta, const std::string& objects) {
   Keys keys;
   if (objects.empty()) return keys;
+  // Protobuf would print what it finds wrong.
+  const google::protobuf::LogSilencer silence;
   TrackableObjectGraph bundle;
   if (!bundle.ParseFromString(objects)) return corrupt("is damaged");
   const SavedObjectGraph& graph = meta.object_graph_def();
