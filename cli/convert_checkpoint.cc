@@ -48,16 +48,11 @@ std::vector<std::string> slot_names(const PlannedVariable& variable) {
   return names;
 }
 
-bool is_slot(const VariableStore& store, std::string_view name) {
-  const size_t slash = name.rfind('/');
-  return slash != std::string_view::npos && store.find(name.substr(0, slash)) != nullptr;
-}
-
 /// "14 variables, 28 optimizer slots, step 1,200"
 std::string described(const Checkpoint& checkpoint) {
   const auto& tensors = checkpoint.variables.tensors();
   const auto slots = std::ranges::count_if(
-      tensors, [&](const auto& tensor) { return is_slot(checkpoint.variables, tensor.first); });
+      tensors, [&](const auto& tensor) { return checkpoint.variables.is_slot(tensor.first); });
   return fmt::format("{}, {}, step {}", counted(static_cast<int64_t>(tensors.size()) - slots, "variable"),
                      counted(slots, "optimizer slot"),
                      with_commas(static_cast<int64_t>(checkpoint.state.step)));

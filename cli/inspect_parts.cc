@@ -142,7 +142,8 @@ Json state_json(const TrainingState& state) {
                {"seed", state.seed},
                {"data_digest", state.data_digest},
                {"best_accuracy", nullptr},
-               {"best_step", state.best_step}};
+               {"best_step", state.best_step},
+               {"validations_since_best", state.validations_since_best}};
   if (state.best_accuracy >= 0) json["best_accuracy"] = state.best_accuracy;
   return json;
 }

@@ -1,11 +1,12 @@
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "engine/status.h"
+#include "serialize/append_file.h"
 #include "train/trainer.h"
 
 namespace nacre {
@@ -20,21 +21,14 @@ class MetricsLog : public TrainObserver {
   /// Opens the file to go on after step `step`: later lines, and a last one that is not whole, are cut off.
   /// kIo `path: reason`.
   static Result<std::unique_ptr<MetricsLog>> open(const std::string& path, uint64_t step);
-  ~MetricsLog() override;
-  MetricsLog(const MetricsLog&) = delete;
-  MetricsLog& operator=(const MetricsLog&) = delete;
 
   Status on_step(const StepReport& report) override;
   Status on_checkpoint(const Checkpoint& checkpoint, bool best) override;
 
  private:
-  MetricsLog(std::string path, int fd) : path_(std::move(path)), fd_(fd) {}
-  Status flush();
+  explicit MetricsLog(AppendFile file) : file_(std::move(file)) {}
 
-  std::string path_;
-  int fd_;
-  std::string pending_;
-  std::chrono::steady_clock::time_point flushed_ = std::chrono::steady_clock::now();
+  AppendFile file_;
 };
 
 }  // namespace nacre

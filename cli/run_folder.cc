@@ -10,6 +10,8 @@
 #include <set>
 #include <system_error>
 
+#include "serialize/tensorflow/event_writer.h"
+
 namespace nacre {
 namespace {
 
@@ -63,8 +65,8 @@ bool RunFolder::occupied() const {
   std::error_code error;
   const fs::file_status status = fs::symlink_status(path_, error);
   if (!fs::exists(status)) return false;
-  const std::set<std::string, std::less<>> worthless = {".lock",      "config.json",    "metrics.jsonl",
-                                                        "labels.txt", "validation.csv", "checkpoints"};
+  const std::set<std::string, std::less<>> worthless = {
+      ".lock", "config.json", "metrics.jsonl", "labels.txt", "validation.csv", "checkpoints", "events"};
   // A killed run may leave the temporary of the file that it was writing (AtomicFile's name for it).
   const auto is_temporary = [](std::string_view name) {
     return name.starts_with('.') && name.ends_with(".tmp");
@@ -88,11 +90,18 @@ Status RunFolder::remove_run() const {
   for (const std::string& file : {latest(), best(), metrics(), validation(), labels(), config()}) {
     NACRE_RETURN_IF_ERROR(remove_file(file));
   }
-  NACRE_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(checkpoints()));
-  for (const std::string& name : names) {
-    if (step_of(name).has_value()) NACRE_RETURN_IF_ERROR(remove_file(checkpoints() + "/" + name));
+  const auto remove_those = [](const std::string& folder, const auto& ours) -> Status {
+    NACRE_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(folder));
+    for (const std::string& name : names) {
+      if (ours(name)) NACRE_RETURN_IF_ERROR(remove_file(folder + "/" + name));
+    }
+    return {};
+  };
+  for (const std::string& folder : {train_events(), validation_events()}) {
+    NACRE_RETURN_IF_ERROR(
+        remove_those(folder, [](const std::string& name) { return name.starts_with(kEventFilePrefix); }));
   }
-  return {};
+  return remove_those(checkpoints(), [](const std::string& name) { return step_of(name).has_value(); });
 }
 
 Status RunFolder::prune(int64_t keep) const {

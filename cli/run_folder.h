@@ -20,6 +20,9 @@ class RunFolder {
   /// The images that `--validation FRACTION` held out, as a CSV list.
   [[nodiscard]] std::string validation() const { return path_ + "/validation.csv"; }
   [[nodiscard]] std::string labels() const { return path_ + "/labels.txt"; }
+  /// What TensorBoard reads.
+  [[nodiscard]] std::string train_events() const { return path_ + "/events/train"; }
+  [[nodiscard]] std::string validation_events() const { return path_ + "/events/validation"; }
   [[nodiscard]] std::string checkpoints() const { return path_ + "/checkpoints"; }
   [[nodiscard]] std::string latest() const { return checkpoints() + "/latest"; }
   [[nodiscard]] std::string best() const { return checkpoints() + "/best"; }

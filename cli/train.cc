@@ -15,6 +15,7 @@
 #include "cli/progress.h"
 #include "cli/run_folder.h"
 #include "cli/stop_signal.h"
+#include "cli/tensorboard.h"
 #include "cli/train_config.h"
 #include "cli/train_init.h"
 #include "cli/train_resume.h"
@@ -97,6 +98,7 @@ class TrainCommand {
   Status open_run();
   Status open_data();
   Status make_start();
+  void keep_origin(std::vector<std::string>& notes);
   Status write_run();
   Status train_run();
 
@@ -190,6 +192,7 @@ Status TrainCommand::make_start() {
   std::vector<std::string> notes;
   if (resuming_) {
     NACRE_ASSIGN_OR_RETURN(notes, adapt_checkpoint(session_, start, before_, *checkpoint_));
+    keep_origin(notes);
   } else {
     checkpoint_ = first_checkpoint(start);
     if (const std::string& file = setup_.settings.init_from; !file.empty()) {
@@ -198,6 +201,22 @@ Status TrainCommand::make_start() {
   }
   for (const std::string& note : notes) print_message(note);
   return {};
+}
+
+/// What a run that goes on once started from stays so in its config.json, whatever is given now.
+void TrainCommand::keep_origin(std::vector<std::string>& notes) {
+  std::string& file = setup_.settings.init_from;
+  std::string origin;
+  if (before_.has_value()) {
+    const auto found = before_->options.find("init-from");
+    if (found != before_->options.end() && found->second.value.is_string()) {
+      origin = found->second.value.get<std::string>();
+    }
+  }
+  if (given_.contains("init-from") || file != origin) {
+    notes.push_back("--init-from: " + file + " is not read: the run goes on from its own checkpoint");
+  }
+  file = origin;
 }
 
 Status TrainCommand::write_run() {
@@ -219,6 +238,17 @@ Status TrainCommand::train_run() {
   const uint64_t first = checkpoint_->state.step;
   NACRE_ASSIGN_OR_RETURN(const std::unique_ptr<MetricsLog> metrics,
                          MetricsLog::open(folder_.metrics(), first));
+  TensorBoardSource events;
+  events.train_folder = folder_.train_events();
+  events.validation_folder = folder_.validation_events();
+  events.first_step = first;
+  events.seed = checkpoint_->state.seed;
+  events.detail = setup_.settings.events;
+  events.config = config_text(setup_);
+  events.augmentation = options_.augmentation;
+  events.training = data_.training;
+  NACRE_ASSIGN_OR_RETURN(const std::unique_ptr<TensorBoardLog> tensorboard,
+                         TensorBoardLog::open(std::move(events)));
   Checkpointer checkpointer(folder_, setup_.settings.keep);
   print_message(describe_start(setup_, options_, data_, first));
   if (const int64_t warmup = options_.optimizer.warmup_steps;
@@ -233,7 +263,7 @@ Status TrainCommand::train_run() {
   int signal = 0;
   {
     Progress progress(::isatty(STDERR_FILENO) == 1);
-    const std::array<TrainObserver*, 3> observers{&progress, metrics.get(), &checkpointer};
+    const std::array<TrainObserver*, 4> observers{&progress, metrics.get(), tensorboard.get(), &checkpointer};
     Result<TrainResult> outcome =
         train(*graph_, session_.registry, data_.training, data_.validation, options_, *checkpoint_, observers,
               [] { return StopSignal::received() != 0; });

@@ -84,12 +84,6 @@ std::set<std::string, std::less<>> class_layers(const ModelDescription& model) {
   return names;
 }
 
-/// An optimizer slot is named after its variable: "conv1/kernel/adam_m".
-bool is_slot(const VariableStore& store, const std::string& name) {
-  const size_t slash = name.rfind('/');
-  return slash != std::string::npos && store.find(std::string_view(name).substr(0, slash)) != nullptr;
-}
-
 /// What becomes of each variable.
 struct Sorted {
   std::vector<std::string> taken;
@@ -120,7 +114,7 @@ Sorted sort_variables(const Source& source, const RunStart& start) {
     }
   }
   for (const auto& [name, tensor] : source.variables.tensors()) {
-    if (!known.contains(name) && !is_slot(source.variables, name)) sorted.unused.push_back(name);
+    if (!known.contains(name) && !source.variables.is_slot(name)) sorted.unused.push_back(name);
   }
   sorted.unused.insert(sorted.unused.end(), source.passed_over.begin(), source.passed_over.end());
   return sorted;

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/tensorboard.h"
 #include "engine/status.h"
 #include "train/augment.h"
 #include "train/optimizer.h"
@@ -63,6 +64,7 @@ struct TrainSettings {
   int64_t patience = 0;  ///< 0: none
   int64_t checkpoint_every = 0;
   int64_t keep = 5;
+  EventDetail events = EventDetail::kScalars;
   int64_t threads = 0;  ///< 0: not given
   int64_t cache_mib = 1024;
 
@@ -135,6 +137,9 @@ struct TrainSettings {
     v.field("checkpoint-every", kLength, checkpoint_every, 0, kMany,
             "steps between checkpoints (0: every epoch)");
     v.field("keep", kLength, keep, 1, 1000000, "newest checkpoints to keep (the best one stays as well)");
+    v.field("events", kPlace, events,
+            "what to write for TensorBoard into RUN/events: numbers, recipe and confusion matrix (scalars); "
+            "histograms of the weights and sample images too (all)");
     v.group("Machine");
     v.field("threads", kMachine, threads, 1, 1024, "threads to compute with (default: the CPUs allowed)");
     v.field("cache-mib", kMachine, cache_mib, 0, int64_t{1} << 30, "memory for decoded images, in MiB");

@@ -155,12 +155,18 @@ std::string describe_end(const RunFolder& folder, const TrainSetup& setup, const
   std::string text;
   if (static_cast<uint64_t>(result.steps) > first_step) {
     const int64_t done = result.steps - static_cast<int64_t>(first_step);
-    const std::string since =
-        first_step > 0 ? fmt::format(" of {}", with_commas(result.steps)) : std::string();
-    text = fmt::format("Trained {} for {}{} in {}: {} images/s on {}.\n", setup.model.name,
-                       counted(done, "step"), since, readable_duration(result.training_seconds),
+    // The times are this process's.
+    const std::string steps = first_step == 0 ? counted(done, "step")
+                                              : fmt::format("{}, after step {},", counted(done, "more step"),
+                                                            with_commas(static_cast<int64_t>(first_step)));
+    text = fmt::format("Trained {} for {} in {}: {} images/s on {}", setup.model.name, steps,
+                       readable_duration(result.training_seconds),
                        with_commas(static_cast<int64_t>(result.images_per_second)),
                        counted(options.threads, "thread"));
+    if (result.validation_seconds >= 1) {
+      text += "; validation took " + readable_duration(result.validation_seconds);
+    }
+    text += ".\n";
   } else {
     text = fmt::format("The run had ended already, after {}{}.\n", counted(result.steps, "step"),
                        result.reason == StopReason::kFinished ? "; raise --epochs or --steps to go on" : "");

@@ -10,7 +10,8 @@ add_library(nacre_all STATIC ${objects})
 set_target_properties(nacre_all PROPERTIES OUTPUT_NAME nacre EXPORT_NAME nacre LINKER_LANGUAGE CXX)
 target_link_libraries(nacre_all INTERFACE OpenMP::OpenMP_CXX -lfmt -lhwy -ljpeg -lz -lnettle -lxxhash)
 
-# The public headers, and what they include. The second include folder is for the headers' own #include "engine/...".
+# The public headers, and what they include. Installed, they include each other as <nacre/engine/...>, so that folders of the same
+# name in a user's project cannot come between.
 set(headers
     engine/bundle.h engine/checkpoint.h engine/executor.h engine/file.h engine/gemm.h engine/isa.h engine/parallel.h
     engine/plan.h engine/random.h engine/vector_math.h image/encode.h layers/model_file.h layers/op_common.h
@@ -23,15 +24,17 @@ while(headers)
     list(APPEND installed ${header})
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${header})
     get_filename_component(folder ${header} DIRECTORY)
-    install(FILES ${PROJECT_SOURCE_DIR}/${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/nacre/${folder})
+    file(READ ${PROJECT_SOURCE_DIR}/${header} text)
+    string(REGEX REPLACE "#include \"([^\"]+)\"" "#include <nacre/\\1>" text "${text}")
+    file(WRITE ${PROJECT_BINARY_DIR}/include/nacre/${header} "${text}")
+    install(FILES ${PROJECT_BINARY_DIR}/include/nacre/${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/nacre/${folder})
     file(STRINGS ${PROJECT_SOURCE_DIR}/${header} includes REGEX "^#include \"")
     list(TRANSFORM includes REPLACE "^#include \"([^\"]+)\".*" "\\1")
     list(APPEND headers ${includes})
   endif()
 endwhile()
 foreach(library nacre_all nacre_runtime_shared)
-  target_include_directories(${library} INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>
-                                                  $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}/nacre>)
+  target_include_directories(${library} INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
   target_compile_features(${library} INTERFACE cxx_std_20)
 endforeach()
 install(TARGETS nacre_all nacre_runtime_shared EXPORT nacre)

@@ -17,6 +17,8 @@ struct TrainingState {
   std::string data_digest;      ///< of the training data's list (hexadecimal)
   double best_accuracy = -1;    ///< best validation accuracy so far; -1 when there was no validation
   uint64_t best_step = 0;       ///< step of that accuracy
+  /// Validations since then that were no better, but for one out of turn at a run's end.
+  uint64_t validations_since_best = 0;
 
   [[nodiscard]] bool operator==(const TrainingState&) const = default;
 };

@@ -20,6 +20,11 @@ Tensor* VariableStore::find(std::string_view name) {
   return found == tensors_.end() ? nullptr : &found->second;
 }
 
+bool VariableStore::is_slot(std::string_view name) const {
+  const size_t slash = name.rfind('/');
+  return slash != std::string_view::npos && find(name.substr(0, slash)) != nullptr;
+}
+
 int64_t VariableStore::num_elements() const {
   int64_t sum = 0;
   for (const auto& [name, tensor] : tensors_) sum += tensor.size();

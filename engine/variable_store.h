@@ -21,6 +21,9 @@ class VariableStore {
   /// Null when there is none.
   [[nodiscard]] const Tensor* find(std::string_view name) const;
   [[nodiscard]] Tensor* find(std::string_view name);
+  /// True for the name of an optimizer slot: that of a variable of the store and one word more
+  /// ("conv1/kernel/adam_m").
+  [[nodiscard]] bool is_slot(std::string_view name) const;
   [[nodiscard]] const Map& tensors() const { return tensors_; }
   [[nodiscard]] size_t size() const { return tensors_.size(); }
   /// Sum of the elements of all tensors.

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "engine/file.h"
+#include "layers/activation_layer.h"
 #include "layers/contract_names.h"
 #include "layers/presets.h"
 #include "layers/strict_json.h"
@@ -184,8 +185,8 @@ AttrMap with_classes(AttrMap attributes, int64_t classes) {
   return attributes;
 }
 
-/// Reads "op", "inputs" and the attributes. Name and default inputs are settled later.
-Result<Node> read_layer(const Json& value, const std::string& place, const Registry& registry) {
+/// Reads "op", "inputs" and the attributes. Name, default inputs and activation are settled later.
+Result<LayerNodes> read_layer(const Json& value, const std::string& place, const Registry& registry) {
   NACRE_ASSIGN_OR_RETURN(ObjectReader object, ObjectReader::open(value, place));
   NACRE_ASSIGN_OR_RETURN(const Json* op, object.require("op"));
   const OpDef* def = op->is_string() ? registry.find(op->get_ref<const std::string&>()) : nullptr;
@@ -215,9 +216,11 @@ Result<Node> read_layer(const Json& value, const std::string& place, const Regis
     NACRE_ASSIGN_OR_RETURN(AttrValue read, read_attribute(attribute, object.place_of(key_text(key))));
     node.attributes.emplace(key, std::move(read));
   }
-  NACRE_RETURN_IF_ERROR(
-      def->normalize(with_classes(node.attributes, 2)).status().at(place + " (" + node.op + ")"));
-  return node;
+  const std::string op_place = place + " (" + node.op + ")";
+  auto activation = take_activation_layer(*def, node.attributes, registry);
+  if (!activation.ok()) return activation.status().at(op_place);
+  NACRE_RETURN_IF_ERROR(def->normalize(with_classes(node.attributes, 2)).status().at(op_place));
+  return LayerNodes{std::move(node), std::move(activation).value()};
 }
 
 /// Keras's way of naming: "MaxPool2D" gives "max_pool2d".
@@ -232,11 +235,11 @@ std::string snake_case(std::string_view op) {
 }
 
 /// Names for the layers that have none ("conv2d", "conv2d_1", ...), and the layer before as default input.
-void complete(std::vector<Node>& nodes) {
+void complete(std::vector<LayerNodes>& layers) {
   std::set<std::string, std::less<>> taken{std::string(kInputName), std::string(kPredictionName)};
-  for (const Node& node : nodes) taken.insert(node.name);
+  for (const auto& [node, activation] : layers) taken.insert(node.name);
   std::map<std::string, int, std::less<>> used;
-  for (Node& node : nodes) {
+  for (auto& [node, activation] : layers) {
     if (!node.name.empty()) continue;
     const std::string base = snake_case(node.op);
     do {
@@ -244,10 +247,10 @@ void complete(std::vector<Node>& nodes) {
       node.name = number == 0 ? base : fmt::format("{}_{}", base, number);
     } while (!taken.insert(node.name).second);
   }
-  for (size_t i = 0; i < nodes.size(); ++i) {
-    if (nodes[i].inputs.empty()) {
-      nodes[i].inputs.push_back(i == 0 ? std::string(kInputName) : nodes[i - 1].name);
-    }
+  std::string before(kInputName);
+  for (auto& [node, activation] : layers) {
+    if (node.inputs.empty()) node.inputs.push_back(before);
+    before = node.name;
   }
 }
 
@@ -260,13 +263,20 @@ Result<std::vector<Node>> read_layers(const Json& value, const Registry& registr
     return Status(StatusCode::kLimit,
                   fmt::format("layers: {} of them, at most {} are allowed", value.size(), Graph::kMaxNodes));
   }
-  std::vector<Node> nodes;
+  std::vector<LayerNodes> layers;
   for (size_t i = 0; i < value.size(); ++i) {
-    NACRE_ASSIGN_OR_RETURN(Node node, read_layer(value[i], fmt::format("layers[{}]", i), registry));
-    nodes.push_back(std::move(node));
+    NACRE_ASSIGN_OR_RETURN(LayerNodes layer, read_layer(value[i], fmt::format("layers[{}]", i), registry));
+    layers.push_back(std::move(layer));
   }
-  complete(nodes);
-  NACRE_RETURN_IF_ERROR(Graph::make(nodes).status().at("layers"));
+  complete(layers);
+  std::vector<Node> nodes = put_in_line(std::move(layers));
+  const Result<Graph> graph = Graph::make(nodes);
+  if (!graph.ok()) return graph.status().at("layers");
+  if (graph->output().op == "Softmax") {
+    return bad("layers", fmt::format("the output {} is a softmax, expected the scores before it: prediction "
+                                     "adds a softmax of its own",
+                                     graph->output().name));
+  }
   return nodes;
 }
 

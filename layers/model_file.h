@@ -15,9 +15,11 @@ namespace nacre {
 /// A model before it knows its classes: what a model file (JSON) says, and what the presets are.
 struct ModelDescription {
   std::string name;
-  InputContract input;      ///< without labels
-  std::vector<Node> nodes;  ///< attributes as written; the text "classes" stands for the number of classes
-  std::string recipe;       ///< JSON object of train's option names and values; "{}" when there is none
+  InputContract input;  ///< without labels
+  /// Attributes as written; the text "classes" stands for the number of classes. An activation that no op
+  /// computes itself is a node of its own (layers/activation_layer.h).
+  std::vector<Node> nodes;
+  std::string recipe;  ///< JSON object of train's option names and values; "{}" when there is none
 };
 
 /// Reads a model file. Errors are kBadData `where[: place]: reason`: they name the place

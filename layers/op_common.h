@@ -29,7 +29,8 @@ struct WeightAttrs {
 
   template <typename Visitor>
   void visit_weights(Visitor& v) {
-    v.field("activation", activation, "applied to the sums");
+    v.field("activation", activation,
+            "applied to the sums; [model files](cli.md#model-files) may name others");
     v.field("use_bias", use_bias, "whether a bias is added to the sums");
     v.field("kernel_initializer", kernel_initializer, "how the kernel starts");
     v.field("bias_initializer", bias_initializer, "how the bias starts");

@@ -34,6 +34,7 @@ Result<Metadata> read_metadata(std::span<const std::byte> bytes, uint64_t blob_b
   state.seed = root->seed();
   state.best_accuracy = root->best_accuracy();
   state.best_step = root->best_step();
+  state.validations_since_best = root->validations_since_best();
   if (!(state.best_accuracy >= -1 && state.best_accuracy <= 1)) {
     return Status(StatusCode::kCorrupt,
                   fmt::format("the best accuracy is {}; expected 0 to 1, or -1", state.best_accuracy));
@@ -55,9 +56,9 @@ flatbuffers::DetachedBuffer write_metadata(const Checkpoint& checkpoint) {
   const auto recipe = builder.CreateString(checkpoint.recipe);
   const auto version = builder.CreateString(checkpoint.nacre_version);
   fb::FinishCheckpointBuffer(
-      builder,
-      fb::CreateCheckpoint(builder, tensors, contract, state.step, state.epoch, state.batch_in_epoch,
-                           state.seed, digest, state.best_accuracy, state.best_step, recipe, version));
+      builder, fb::CreateCheckpoint(builder, tensors, contract, state.step, state.epoch, state.batch_in_epoch,
+                                    state.seed, digest, state.best_accuracy, state.best_step, recipe, version,
+                                    state.validations_since_best));
   return builder.Release();
 }
 

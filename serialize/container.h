@@ -31,7 +31,7 @@ struct ContainerFormat {
 // As with PNG's, the first byte keeps the file from being taken for text, and the line ends show a transfer
 // that converted them.
 inline constexpr ContainerFormat kCheckpointFormat{
-    {'\x89', 'N', 'C', 'K', '\r', '\n', '\x1a', '\n'}, "checkpoint", 1, 0};
+    {'\x89', 'N', 'C', 'K', '\r', '\n', '\x1a', '\n'}, "checkpoint", 1, 1};
 inline constexpr ContainerFormat kBundleFormat{
     {'\x89', 'N', 'C', 'B', '\r', '\n', '\x1a', '\n'}, "bundle", 1, 0};
 

@@ -49,6 +49,11 @@ Status check_finite(const VariableStore& store, uint64_t step) {
   return {};
 }
 
+/// Validations after step `done` of `total`, one of them at the end.
+int64_t validations_left(int64_t done, int64_t total, int64_t every) {
+  return done == total ? 0 : (total - 1) / every + 1 - done / every;
+}
+
 int64_t batches_per_epoch(const TrainOptions& options, int64_t size) {
   return (size - 1) / std::min(options.batch_size, size) + 1;
 }
@@ -84,7 +89,7 @@ class Training {
 
  private:
   Status step(const Batch& batch, StepReport& report);
-  Status validate(StepReport& report, bool& best);
+  Status validate(StepReport& report, bool in_turn, bool& best);
   Status hand_out_checkpoint(bool best);
   [[nodiscard]] StopReason early_end() const;
 
@@ -187,15 +192,22 @@ Status Training::step(const Batch& batch, StepReport& report) {
   return {};
 }
 
-Status Training::validate(StepReport& report, bool& best) {
+/// `in_turn`: a run that goes on after this step, or never stopped here, validates here as well.
+Status Training::validate(StepReport& report, bool in_turn, bool& best) {
+  const Clock::time_point start = Clock::now();
   NACRE_ASSIGN_OR_RETURN(report.validation, evaluate(*validation_executor_, *validation_plan_, validation_,
                                                      options_.threads, /*probabilities=*/false));
+  report.validation_seconds = seconds_since(start);
+  result_.validation_seconds += report.validation_seconds;
   result_.last_validation = report.validation;
   TrainingState& state = checkpoint_.state;
   best = report.validation->accuracy() > state.best_accuracy;
   if (best) {
     state.best_accuracy = report.validation->accuracy();
     state.best_step = state.step;
+    state.validations_since_best = 0;
+  } else if (in_turn) {
+    ++state.validations_since_best;
   }
   return {};
 }
@@ -215,14 +227,9 @@ StopReason Training::early_end() const {
   if (options_.stop_at_accuracy.has_value() && state.best_accuracy >= *options_.stop_at_accuracy) {
     return StopReason::kReachedAccuracy;
   }
-  if (options_.patience <= 0 || validation_ == nullptr) return StopReason::kFinished;
-  const int64_t every =
-      options_.validate_every > 0 ? options_.validate_every : batches_per_epoch(options_, data_->size());
-  const auto validations_until = [every](uint64_t step) { return step / static_cast<uint64_t>(every); };
-  const uint64_t best = std::min(state.best_step, state.step);
-  const uint64_t since = validations_until(state.step) - validations_until(best);
-  return since >= static_cast<uint64_t>(options_.patience) ? StopReason::kNoImprovement
-                                                           : StopReason::kFinished;
+  const bool enough = validation_ != nullptr && options_.patience > 0 &&
+                      state.validations_since_best >= static_cast<uint64_t>(options_.patience);
+  return enough ? StopReason::kNoImprovement : StopReason::kFinished;
 }
 
 Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
@@ -242,6 +249,9 @@ Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
 
   RateMeter rate;
   int64_t images = 0;
+  double one_validation = 0;  // seconds
+  const int64_t validation_interval =
+      options_.validate_every > 0 ? options_.validate_every : batches_per_epoch(options_, data_->size());
   for (int64_t number = result_.steps + 1; number <= total_; ++number) {
     const Clock::time_point start = Clock::now();
     NACRE_ASSIGN_OR_RETURN(const Batch* batch, loader->next());
@@ -249,22 +259,26 @@ Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
     report.step = number;
     report.total_steps = total_;
     report.epoch = batch->epoch;
+    report.last_in_epoch = batch->last_in_epoch;
     NACRE_RETURN_IF_ERROR(step(*batch, report));
     const double seconds = seconds_since(start);
     result_.training_seconds += seconds;
     images += batch->n;
     rate.add(batch->n, seconds);
     report.images_per_second = rate.images_per_second();
-    report.seconds_left = static_cast<double>(total_ - number) * static_cast<double>(loading.batch_size) /
-                          report.images_per_second;
 
     const bool stopping = stop_requested();
     const bool last = number == total_;
     const auto due = [&](int64_t every) { return every > 0 ? number % every == 0 : batch->last_in_epoch; };
     bool best = false;
-    if (validation_ != nullptr && (due(options_.validate_every) || last)) {
-      NACRE_RETURN_IF_ERROR(validate(report, best));
+    if (const bool in_turn = due(options_.validate_every); validation_ != nullptr && (in_turn || last)) {
+      NACRE_RETURN_IF_ERROR(validate(report, in_turn, best));
     }
+    if (report.validation.has_value()) one_validation = report.validation_seconds;
+    report.seconds_left =
+        static_cast<double>(total_ - number) * static_cast<double>(loading.batch_size) /
+            report.images_per_second +
+        static_cast<double>(validations_left(number, total_, validation_interval)) * one_validation;
     for (TrainObserver* observer : observers_) NACRE_RETURN_IF_ERROR(observer->on_step(report));
     const StopReason reason = report.validation.has_value() ? early_end() : StopReason::kFinished;
     const bool enough = reason != StopReason::kFinished;

@@ -42,12 +42,16 @@ struct StepReport {
   int64_t step = 0;         ///< from 1
   int64_t total_steps = 0;  ///< the run ends here at the latest
   int64_t epoch = 0;        ///< that the step belonged to, from 0
+  bool last_in_epoch = false;
   double loss = 0;          ///< of the batch, with augmentation, dropout, label smoothing and class weights
   double accuracy = 0;      ///< of the batch
   double learning_rate = 0;
   double images_per_second = 0;  ///< over the last few seconds of training steps
-  double seconds_left = 0;       ///< until total_steps at this rate
+  /// Until total_steps, if steps go on at this rate and each validation takes as long as the last one did
+  /// (none is counted before the first).
+  double seconds_left = 0;
   std::optional<Evaluation> validation;
+  double validation_seconds = 0;  ///< that it took
 };
 
 /// Told what happens, as it happens, in the training thread. An error ends the run and is its result.
@@ -66,7 +70,8 @@ struct TrainResult {
   int64_t steps = 0;  ///< of the run, those before a resume too
   double training_seconds =
       0;  ///< of this process: steps and waiting for data, without validation and checkpoints
-  double images_per_second = 0;  ///< mean over that time
+  double images_per_second = 0;   ///< mean over that time
+  double validation_seconds = 0;  ///< of this process, beside training_seconds
   std::optional<Evaluation> last_validation;
 };
 

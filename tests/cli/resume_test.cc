@@ -30,6 +30,8 @@ TEST_F(ResumeTest, GoesOnBitForBit) {
   const Outcome outcome = train("run", {"--epochs", "4", "--resume"});
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_TRUE(identical("whole", "run"));
+  // The time is not that of the steps before.
+  EXPECT_THAT(outcome.out, HasSubstr("Trained tiny for 12 more steps, after step 12, in "));
   const auto whole = metrics("whole");
   const auto resumed = metrics("run");
   ASSERT_EQ(whole.size(), resumed.size());

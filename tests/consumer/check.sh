@@ -64,10 +64,10 @@ PKG_CONFIG_PATH=$(dirname "$(find "$prefix" -name nacre.pc)")
 export PKG_CONFIG_PATH
 source=$prefix/share/doc/nacre/examples/library
 # shellcheck disable=SC2046  # flags are split on purpose
-"$compiler" -std=c++20 "$source/classify.cc" $(pkg-config --cflags --libs nacre-runtime) -Wl,-rpath,"$(dirname "$library")" \
-  -o "$folder/classify"
+"$compiler" -std=c++20 -I"$folder/build/own" "$source/classify.cc" $(pkg-config --cflags --libs nacre-runtime) \
+  -Wl,-rpath,"$(dirname "$library")" -o "$folder/classify"
 # shellcheck disable=SC2046
-"$compiler" -std=c++20 "$source/train_in_code.cc" $(pkg-config --cflags --libs nacre) -o "$folder/train"
+"$compiler" -std=c++20 -I"$folder/build/own" "$source/train_in_code.cc" $(pkg-config --cflags --libs nacre) -o "$folder/train"
 "$folder/train" "$folder" || fail "train_in_code, linked by pkg-config"
 cmp "$folder/stripes.nacre" "$out/stripes.nacre" || fail "two builds of train_in_code wrote different bundles"
 "$folder/classify" "$folder/stripes.nacre" "$folder/stripes.jpg" || fail "classify, linked by pkg-config"

@@ -41,6 +41,16 @@ TEST(VariableStore, TensorsStayInPlaceWhenOthersAreAdded) {
   EXPECT_EQ(tensor->data(), data);
 }
 
+TEST(VariableStore, ASlotIsNamedAfterItsVariable) {
+  VariableStore store;
+  for (const char* name : {"conv1/kernel", "conv1/kernel/adam_m", "lone"})
+    ASSERT_TRUE(store.add(name, Tensor(Shape{1})).ok());
+  EXPECT_TRUE(store.is_slot("conv1/kernel/adam_m"));
+  EXPECT_FALSE(store.is_slot("conv1/kernel"));
+  EXPECT_FALSE(store.is_slot("lone"));
+  EXPECT_FALSE(store.is_slot("lone/x/y"));
+}
+
 TEST(VariableStore, ACloneIsIndependent) {
   VariableStore store;
   ASSERT_TRUE(store.add("a", filled(Shape{2}, 1.0F)).ok());

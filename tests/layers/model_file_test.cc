@@ -107,6 +107,66 @@ TEST_F(ModelFile, NamesAndInputsHaveDefaults) {
   EXPECT_THAT(model->nodes[4].inputs, ElementsAre("dense", "dense_2"));
 }
 
+TEST_F(ModelFile, AnActivationThatNoLayerComputesIsALayer) {
+  auto model = parse_layers(R"({"op": "Conv2D", "filters": 2, "kernel_size": 3, "activation": "relu6"},
+      {"op": "DepthwiseConv2D", "name": "deep", "kernel_size": 3, "activation": "leaky_relu"},
+      {"op": "Flatten", "name": "side", "inputs": ["conv2d"]}, {"op": "Dense", "units": 3, "activation": "relu"},
+      {"op": "Flatten", "inputs": ["deep"]}, {"op": "Dense", "name": "a", "units": 3, "activation": "tanh"},
+      {"op": "Add", "inputs": ["dense", "a"]})");
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  auto written_out = parse_layers(R"({"op": "Conv2D", "name": "conv2d", "filters": 2, "kernel_size": 3},
+      {"op": "ReLU6", "name": "conv2d_relu6"}, {"op": "DepthwiseConv2D", "name": "deep", "kernel_size": 3},
+      {"op": "LeakyReLU", "name": "deep_leaky_relu", "negative_slope": 0.2},
+      {"op": "Flatten", "name": "side", "inputs": ["conv2d_relu6"]},
+      {"op": "Dense", "units": 3, "activation": "relu"}, {"op": "Flatten", "inputs": ["deep_leaky_relu"]},
+      {"op": "Dense", "name": "a", "units": 3}, {"op": "Tanh", "name": "a_tanh"},
+      {"op": "Add", "inputs": ["dense", "a_tanh"]})");
+  ASSERT_TRUE(written_out.ok()) << written_out.status().message();
+  EXPECT_EQ(model->nodes, written_out->nodes);
+  auto again = parse(write_model(*model));
+  ASSERT_TRUE(again.ok()) << again.status().message();
+  EXPECT_EQ(again->nodes, model->nodes);
+}
+
+TEST_F(ModelFile, EveryActivationOfKerasIsKnownToEveryLayerThatHasOne) {
+  for (const std::string name :
+       {"linear", "relu", "elu", "leaky_relu", "relu6", "sigmoid", "softmax", "tanh"}) {
+    for (const std::string layer : {R"({"op": "Flatten"}, {"op": "Dense", "units": 4)",
+                                    R"({"op": "Conv2D", "filters": 2, "kernel_size": 3)",
+                                    R"({"op": "DepthwiseConv2D", "kernel_size": 3)"}) {
+      const bool is_dense = layer.find("Dense") != std::string::npos;
+      if (name == "softmax" && !is_dense) continue;  // Softmax takes scores of classes
+      auto model = parse_layers(layer + R"(, "name": "x", "activation": ")" + name + R"("},)" +
+                                (is_dense ? "" : R"({"op": "Flatten"},)") + R"({"op": "Dense", "units": 3})");
+      ASSERT_TRUE(model.ok()) << model.status().message();
+      auto graph = build_graph(*model, 3, registry_);
+      ASSERT_TRUE(graph.ok()) << graph.status().message();
+      EXPECT_EQ(graph->nodes().size(), name == "linear" || name == "relu" ? 3U : 4U) << name;
+      EXPECT_TRUE(Plan::make(*graph, registry_, Shape{8, 8, 1}, {}).ok()) << name;
+    }
+  }
+  EXPECT_THAT(
+      refusal(parse_layers(R"({"op": "Conv2D", "filters": 2, "kernel_size": 3, "activation": "swish"})")),
+      AllOf(HasSubstr("layers[0] (Conv2D): activation is \"swish\"; known are \"linear\" | \"relu\" | "),
+            HasSubstr("| \"relu6\" |")));
+  EXPECT_THAT(refusal(parse_layers(R"({"op": "Flatten", "activation": "tanh"})")), HasSubstr("activation"));
+  EXPECT_THAT(refusal(parse_layers(R"({"op": "Flatten"}, {"op": "Dense", "units": 3, "activation": 6})")),
+              HasSubstr("activation"));
+  EXPECT_THAT(refusal(parse_layers(R"({"op": "Flatten"}, {"op": "Dense", "units": 3, "activation": "tanh"},
+                  {"op": "ReLU", "name": "dense_tanh", "inputs": ["dense"]})")),
+              HasSubstr("two nodes are named \"dense_tanh\""));
+}
+
+TEST_F(ModelFile, ASoftmaxAtTheEndIsRefused) {
+  // Training would take its probabilities for scores.
+  for (const std::string end :
+       {R"(, "activation": "softmax"})", R"(}, {"op": "Softmax", "name": "out_softmax"})"}) {
+    EXPECT_THAT(
+        refusal(parse_layers(R"({"op": "Flatten"}, {"op": "Dense", "name": "out", "units": 3)" + end)),
+        HasSubstr("layers: the output out_softmax is a softmax, expected the scores before it"));
+  }
+}
+
 TEST_F(ModelFile, ClassesBecomeTheirNumber) {
   auto model = parse_layers(R"({"op": "Flatten"}, {"op": "Dense", "units": "classes"})");
   ASSERT_TRUE(model.ok()) << model.status().message();

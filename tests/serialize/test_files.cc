@@ -106,7 +106,8 @@ Checkpoint sample_checkpoint() {
                       .seed = ~uint64_t{0},
                       .data_digest = "00ff",
                       .best_accuracy = 0.875,
-                      .best_step = 11};
+                      .best_step = 11,
+                      .validations_since_best = 2};
   checkpoint.contract = {.height = 4,
                          .width = 6,
                          .channels = 3,

@@ -99,43 +99,6 @@ TEST(Trainer, SmoothingAndWeightsAreInTheTrainingLossAlone) {
   EXPECT_EQ(balanced.validation->loss, plain.validation->loss);
 }
 
-TEST(Trainer, PatienceEndsARunThatNoLongerGetsBetter) {
-  const auto data = striped_pictures(13, 3);  // 3 batches an epoch
-  const auto validation = striped_pictures(6, 3);
-  const Graph graph = small_network(3, false);
-  for (const int64_t every : {0, 2}) {
-    // Without a learning rate the first validation stays the best.
-    TrainOptions options = options_of(OptimizerKind::kSgd, 0.0, 100);
-    options.patience = 4;
-    options.validate_every = every;
-    const int64_t interval = every == 0 ? 3 : every;
-    const int64_t end = 5 * interval;
-    Checkpoint checkpoint = fresh(graph, 2);
-    Recorder recorder;
-    const auto result = run(graph, data, validation, options, checkpoint, recorder);
-    ASSERT_TRUE(result.ok()) << result.status().message();
-    EXPECT_EQ(result->reason, StopReason::kNoImprovement);
-    EXPECT_EQ(result->steps, end);
-    EXPECT_EQ(checkpoint.state.best_step, static_cast<uint64_t>(interval));
-    EXPECT_EQ(recorder.checkpoint_steps.back(), end);
-    // Interrupted anywhere, it stops at the same step; having stopped, it stays so.
-    for (int64_t stop = 1; stop <= end; ++stop) {
-      Checkpoint part = fresh(graph, 2);
-      Recorder before;
-      ASSERT_TRUE(run(graph, data, validation, options, part, before, [&] {
-                    return static_cast<int64_t>(before.steps.size()) + 1 >= stop;
-                  }).ok());
-      Checkpoint again = Recorder::checkpoint_copy(before.checkpoints.back());
-      Recorder after;
-      const auto resumed = run(graph, data, validation, options, again, after);
-      ASSERT_TRUE(resumed.ok());
-      EXPECT_EQ(resumed->reason, StopReason::kNoImprovement);
-      EXPECT_EQ(resumed->steps, end);
-      EXPECT_EQ(static_cast<int64_t>(after.steps.size()), end - stop);
-    }
-  }
-}
-
 /// A short run with all that draws random numbers: augmentation, dropout and shuffling.
 TrainOptions random_options(OptimizerKind kind) {
   TrainOptions options = options_of(kind, 0.05, 3);
@@ -257,68 +220,6 @@ TEST(Trainer, CheckpointsComeAtTheEndOfEpochsOrAsAsked) {
   EXPECT_THAT(steps_of(2, 7), ElementsAre(2, 4, 6, 7));
   EXPECT_THAT(steps_of(100, 4), ElementsAre(4));
   EXPECT_THAT(steps_of(0, 6), ElementsAre(3, 6));
-}
-
-TEST(Trainer, ValidationComesAtTheEndOfEpochsOrAsAsked) {
-  const auto data = striped_pictures(13, 3);
-  const Graph graph = small_network(3, false);
-  const auto steps_of = [&](int64_t every, int64_t steps) {
-    TrainOptions options = options_of(OptimizerKind::kSgd, 0.1, 0);
-    options.validate_every = every;
-    options.checkpoint_every = 1000;
-    options.steps = steps;
-    Checkpoint checkpoint = fresh(graph, 2);
-    Recorder recorder;
-    EXPECT_TRUE(run(graph, data, striped_pictures(9, 3), options, checkpoint, recorder).ok());
-    // A best checkpoint is handed out exactly where validation is better than ever before.
-    double best = -1;
-    uint64_t best_step = 0;
-    std::vector<int64_t> expected_best;
-    std::vector<int64_t> validated;
-    for (const StepReport& report : recorder.steps) {
-      if (!report.validation) continue;
-      validated.push_back(report.step);
-      if (report.validation->accuracy() <= best) continue;
-      best = report.validation->accuracy();
-      best_step = static_cast<uint64_t>(report.step);
-      expected_best.push_back(report.step);
-    }
-    EXPECT_EQ(recorder.best_steps, expected_best);
-    EXPECT_EQ(checkpoint.state.best_accuracy, best);
-    EXPECT_EQ(checkpoint.state.best_step, best_step);
-    std::vector<int64_t> expected_checkpoints = expected_best;
-    if (expected_checkpoints.empty() || expected_checkpoints.back() != steps)
-      expected_checkpoints.push_back(steps);
-    EXPECT_EQ(recorder.checkpoint_steps, expected_checkpoints);
-    return validated;
-  };
-  EXPECT_THAT(steps_of(0, 7), ElementsAre(3, 6, 7));
-  EXPECT_THAT(steps_of(2, 7), ElementsAre(2, 4, 6, 7));
-  EXPECT_THAT(steps_of(0, 30), ElementsAre(3, 6, 9, 12, 15, 18, 21, 24, 27, 30));
-}
-
-TEST(Trainer, StopsAtAccuracy) {
-  const auto data = striped_pictures(23, 3);
-  const Graph graph = small_network(3, false);
-  TrainOptions options = options_of(OptimizerKind::kAdam, 0.02, 200);
-  options.stop_at_accuracy = 1.0;
-  options.validate_every = 3;
-  Checkpoint checkpoint = fresh(graph, 2);
-  Recorder recorder;
-  const auto result = run(graph, data, data, options, checkpoint, recorder);
-  ASSERT_TRUE(result.ok()) << result.status().message();
-  EXPECT_EQ(result->reason, StopReason::kReachedAccuracy);
-  EXPECT_LT(result->steps, 1000);
-  EXPECT_EQ(result->steps % 3, 0);
-  EXPECT_EQ(result->last_validation->accuracy(), 1.0);
-  EXPECT_EQ(recorder.best_steps.back(), result->steps);
-  EXPECT_EQ(recorder.checkpoint_steps.back(), result->steps);
-  // Going on ends at once: it is reached already.
-  Recorder again;
-  const auto more = run(graph, data, data, options, checkpoint, again);
-  ASSERT_TRUE(more.ok());
-  EXPECT_EQ(more->reason, StopReason::kReachedAccuracy);
-  EXPECT_TRUE(again.steps.empty());
 }
 
 TEST(Trainer, AStopAtTheLastStepIsTheEnd) {
