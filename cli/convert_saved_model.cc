@@ -18,6 +18,7 @@ Status usage(const std::string& reason) {
 Status check_options(const ConvertOptions& options) {
   if (!options.labels.empty()) return usage("--labels has no meaning here: the bundle has its labels");
   if (!options.map.empty()) return usage("--map has no meaning here");
+  if (!options.input_size.empty()) return usage("--input-size has no meaning here");
   if (!options.compat.empty() && options.compat != "reference") {
     return usage(fmt::format("--compat {}: known is reference", options.compat));
   }
@@ -44,26 +45,26 @@ std::string described(const Signature& signature) {
   return fmt::format("{}: {} -> {}", signature.name, tensors(signature.inputs), tensors(signature.outputs));
 }
 
-Status report(const ConvertOptions& options, const OpenedModel& opened,
+Status report(const std::string& out, const SavedModelOptions& options, const OpenedModel& opened,
               const std::vector<Signature>& signatures) {
   const Bundle& bundle = opened.model;
+  std::string model = bundle.name;
+  if (opened.kind == FileKind::kCheckpoint) {
+    model += " at step " + with_commas(static_cast<int64_t>(opened.state.step));
+  }
   std::string text = fmt::format(
-      "Wrote {}: {}{}, {} classes, {} variables, {} warm-up requests.\nSignatures:\n", options.out,
-      bundle.name,
-      opened.kind == FileKind::kCheckpoint
-          ? fmt::format(" at step {}", with_commas(static_cast<int64_t>(opened.state.step)))
-          : "",
+      "Wrote {}: {}, {} classes, {} variables, {} warm-up requests.\nSignatures:\n", out, model,
       signatures.back().outputs.back().shape.back(), bundle.variables.size(), bundle.golden.size());
   for (const Signature& signature : signatures) text += "  " + described(signature) + "\n";
-  if (!options.compat.empty() && bundle.contract.jpeg_dct == JpegDct::kAccurate) {
+  if (options.reference && bundle.contract.jpeg_dct == JpegDct::kAccurate) {
     text +=
-        "Its JPEGs are decoded by TensorFlow's default method, the bundle's accurately: answers differ by "
+        "JPEGs are decoded by TensorFlow's default method here, accurately in the bundle: answers differ by "
         "about 1e-3.\n";
   }
   text += fmt::format(
-      "Next: saved_model_cli show --dir {0} --all\n"
-      "      as MODELS/1 it is version 1 of what tensorflow_model_server --model_base_path=MODELS serves\n",
-      options.out);
+      "Next: saved_model_cli show --dir {} --all\n"
+      "      tensorflow_model_server --model_base_path=FOLDER serves what is FOLDER/1\n",
+      out);
   return print(text);
 }
 
@@ -82,10 +83,13 @@ Status convert_to_saved_model(const Session& session, const ConvertOptions& opti
   writing.reference = options.compat == "reference";
   writing.float_default = options.default_signature == "float";
   writing.overwrite = options.overwrite;
-  NACRE_RETURN_IF_ERROR(make_parents(options.out));
+  // Shells end a folder's name with a slash; its parents are not itself.
+  std::string out = options.out;
+  while (out.size() > 1 && out.back() == '/') out.pop_back();
+  NACRE_RETURN_IF_ERROR(make_parents(out));
   NACRE_ASSIGN_OR_RETURN(const std::vector<Signature> signatures,
-                         write_saved_model(options.out, opened.model, session.registry, writing));
-  return report(options, opened, signatures);
+                         write_saved_model(out, opened.model, session.registry, writing));
+  return report(out, writing, opened, signatures);
 }
 
 }  // namespace nacre

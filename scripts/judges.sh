@@ -1,32 +1,57 @@
 #!/bin/sh
-# Other frameworks judge nacre: runs tests/judges, with their packages in a virtual environment outside the clone.
+# Other frameworks judge nacre: runs tests/judges, with their packages in virtual environments outside the clone.
 #
-#   sh scripts/judges.sh [NACRE] [PYTEST-OPTION...]    (default: build/release-tests/nacre)
+#   sh scripts/judges.sh [pytorch|tensorflow|all] [NACRE] [PYTEST-OPTION...]    (default: all, build/release-tests/nacre)
 #
-# The environment is made once, in $NACRE_JUDGES or ~/.cache/nacre/judges, and again when the requirements change.
+# An environment is made once, in ~/.cache/nacre/judges (PyTorch's, or $NACRE_JUDGES) and ~/.cache/nacre/judges-tensorflow
+# ($NACRE_JUDGES-tensorflow), and again when its requirements change.
 set -eu
 cd "$(dirname "$0")/.."
+judges=all
 case ${1:-} in
   -h | --help)
     awk 'NR > 1 { if (!sub(/^# ?/, "")) exit; print }' scripts/judges.sh
     exit 0
     ;;
+  pytorch | tensorflow | all)
+    judges=$1
+    shift
+    ;;
 esac
 nacre=${1:-build/release-tests/nacre}
 [ $# -eq 0 ] || shift
 [ -x "$nacre" ] || { echo "judges.sh: $nacre is missing; sh scripts/build.sh release-tests builds it" >&2; exit 1; }
+environments=${NACRE_JUDGES:-${XDG_CACHE_HOME:-$HOME/.cache}/nacre/judges}
 
-environment=${NACRE_JUDGES:-${XDG_CACHE_HOME:-$HOME/.cache}/nacre/judges}
-requirements=tests/judges/requirements.txt
-if ! cmp -s "$requirements" "$environment/requirements.txt"; then
+# prepare FOLDER REQUIREMENTS
+prepare() {
+  ! cmp -s "$2" "$1/requirements.txt" || return 0
   # Only what is such an environment is made anew, whatever NACRE_JUDGES names.
-  if [ -e "$environment" ] && [ ! -e "$environment/pyvenv.cfg" ]; then
-    echo "judges.sh: $environment is there and no virtual environment; not touched" >&2
-    exit 1
+  if [ -e "$1" ] && [ ! -e "$1/pyvenv.cfg" ]; then
+    echo "judges.sh: $1 is there and no virtual environment; not touched" >&2
+    return 1
   fi
-  rm -rf "$environment"
-  /usr/bin/python3 -m venv "$environment"
-  "$environment/bin/pip" install --quiet --requirement "$requirements"
-  cp "$requirements" "$environment/"
+  rm -rf "$1"
+  /usr/bin/python3 -m venv "$1" &&
+    "$1/bin/pip" install --quiet --requirement "$2" &&
+    cp "$2" "$1/requirements.txt"
+}
+
+# judge FOLDER REQUIREMENTS TEST-OR-PYTEST-OPTION...
+judge() {
+  environment=$1
+  prepare "$1" "$2" || return 1
+  shift 2
+  "$environment/bin/python" -B -m pytest -p no:cacheprovider -q -rA --nacre="$nacre" "$@"
+}
+
+status=0
+if [ "$judges" != tensorflow ]; then
+  judge "$environments" tests/judges/requirements-pytorch.txt tests/judges/pytorch_test.py "$@" || status=$?
 fi
-exec "$environment/bin/python" -B -m pytest -p no:cacheprovider -q -rA tests/judges --nacre="$nacre" "$@"
+if [ "$judges" != pytorch ]; then
+  # What TensorFlow tells of itself hides what matters.
+  TF_CPP_MIN_LOG_LEVEL=2 \
+    judge "$environments-tensorflow" tests/judges/requirements-tensorflow.txt tests/judges/tf_*_test.py "$@" || status=$?
+fi
+exit "$status"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Everything that must hold: installs what it needs, builds, runs all tests in a release build and under the sanitizers,
-# lets PyTorch judge the training, and checks formatting, headers, scripts and clang-tidy. Goes on after a failure; the last line is `N passed, N failed`.
+# lets PyTorch and TensorFlow judge (scripts/judges.sh), and checks formatting, headers, scripts and clang-tidy. Goes on after
+# a failure; the last line is `N passed, N failed`.
 #
 #   sh scripts/test.sh [--no-sanitizers] [--no-tidy] [--no-judges]    leaves out a part, and says so
 #
@@ -85,12 +86,12 @@ run_tests() {
   fi
 }
 
-# Counts each case of tests/judges as pytest does.
+# run_judges pytorch|tensorflow: counts each case as pytest does.
 run_judges() {
-  log=$logs/judges.log
+  log=$logs/judges-$1.log
   begun=$(date +%s)
   status=0
-  sh scripts/judges.sh build/release-tests/nacre >"$log" 2>&1 || status=$?
+  sh scripts/judges.sh "$1" build/release-tests/nacre >"$log" 2>&1 || status=$?
   count() { tail -n 1 "$log" | sed -n "s/.*\b\([0-9][0-9]*\) $1.*/\1/p"; }
   good=$(count passed)
   bad=$(($(count failed | grep . || echo 0) + $(count error | grep . || echo 0) + $(count skipped | grep . || echo 0)))
@@ -98,11 +99,11 @@ run_judges() {
   passed=$((passed + ${good:-0}))
   failed=$((failed + bad))
   if [ "$bad" -eq 0 ]; then
-    printf 'ok      %-28s %4d s   %d cases\n' judges "$(($(date +%s) - begun))" "$good"
-    grep -E '^[a-z0-9_]+:? .*PyTorch' "$log" || true
+    printf 'ok      %-28s %4d s   %d cases\n' "judges-$1" "$(($(date +%s) - begun))" "$good"
+    grep -E '^[a-z0-9_]+:? .*(PyTorch|TensorFlow)' "$log" || true
   else
-    failures="$failures judges"
-    printf 'FAILED  %-28s %4d s   (%s)\n' judges "$(($(date +%s) - begun))" "$log"
+    failures="$failures judges-$1"
+    printf 'FAILED  %-28s %4d s   (%s)\n' "judges-$1" "$(($(date +%s) - begun))" "$log"
     tail -n 60 "$log"
   fi
 }
@@ -134,7 +135,8 @@ check format format_is_kept
 check build-release-tests sh scripts/build.sh release-tests
 run_tests release-tests
 check headers sh scripts/build.sh release-tests header_hygiene
-[ "$judges" = no ] || run_judges
+[ "$judges" = no ] || run_judges pytorch
+[ "$judges" = no ] || run_judges tensorflow
 [ "$tidy" = no ] || check clang-tidy /usr/bin/python3 scripts/tidy.py
 if [ "$sanitizers" = yes ]; then
   check build-asan-ubsan sh scripts/build.sh asan-ubsan
@@ -142,7 +144,7 @@ if [ "$sanitizers" = yes ]; then
 fi
 
 echo
-[ "$judges" = yes ] || echo "left out: PyTorch as a judge (--no-judges)"
+[ "$judges" = yes ] || echo "left out: PyTorch and TensorFlow as judges (--no-judges)"
 [ "$tidy" = yes ] || echo "left out: clang-tidy (--no-tidy)"
 [ "$sanitizers" = yes ] || echo "left out: the build with AddressSanitizer and UndefinedBehaviorSanitizer (--no-sanitizers)"
 [ -z "$failures" ] || echo "failed:$failures"

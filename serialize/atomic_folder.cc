@@ -247,7 +247,7 @@ Status AtomicFolder::commit() {
   }
   // From here on the new folder is there, and nothing is dropped.
   state.folder = Descriptor(fs, -1);
-  const Status durable = sync_folder(fs, state.parent.get(), state.path);
+  Status durable = sync_folder(fs, state.parent.get(), state.path);
   if (old.get() != -1) NACRE_RETURN_IF_ERROR(state.remove(old, leftover));
   if (leftover != state.aside()) NACRE_RETURN_IF_ERROR(state.sweep(state.aside()));
   return durable;

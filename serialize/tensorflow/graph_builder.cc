@@ -108,6 +108,7 @@ void set_constant(tensorflow::NodeDef& node, std::span<const int64_t> dims,
 
 tensorflow::NodeDef& GraphBuilder::node(std::string_view op, const std::string& name,
                                         std::vector<std::string> inputs) {
+  if (names_.size() > kMaxNodes) return beyond_;
   std::string free = name;
   while (!names_.insert(free).second) free = fmt::format("{}_{}", name, ++next_number_[name]);
   tensorflow::NodeDef& node = *graph_.add_node();

@@ -43,11 +43,12 @@ void set_constant(tensorflow::NodeDef& node, std::span<const int64_t> dims,
 /// Adds nodes to a GraphDef, which must outlive it. A name that is taken gets a number behind it.
 class GraphBuilder final : public GraphSink {
  public:
-  static constexpr size_t kMaxNodes = size_t{1} << 20;
+  static constexpr size_t kMaxNodes = size_t{1} << 18;
 
   explicit GraphBuilder(tensorflow::GraphDef& graph) : graph_(graph) {}
 
-  /// A node without attributes. The reference holds until the next node is added.
+  /// A node without attributes. The reference holds until the next node is added. Beyond kMaxNodes it is a
+  /// node of no graph; check_size says so.
   tensorflow::NodeDef& node(std::string_view op, const std::string& name, std::vector<std::string> inputs);
   /// How other nodes name output `argument` of `node`, here its first.
   static std::string output(const tensorflow::NodeDef& node, std::string_view /*argument*/) {
@@ -69,6 +70,7 @@ class GraphBuilder final : public GraphSink {
   tensorflow::GraphDef& graph_;
   std::set<std::string> names_;
   std::map<std::string, int> next_number_;
+  tensorflow::NodeDef beyond_;
 };
 
 /// Adds nodes to a FunctionDef, which must outlive it. Names are given once each.

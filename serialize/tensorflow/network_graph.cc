@@ -85,8 +85,12 @@ Result<std::string> NetworkGraph::add_copy(GraphBuilder& graph, const std::strin
     for (const int variable : unit.variables) {
       request.variables.push_back(read_of(plan_.variables()[static_cast<size_t>(variable)].name));
     }
+    const std::string place = fmt::format("node {:?} ({})", nodes[i].name, nodes[i].op);
+    if (unit.op->to_tensorflow == nullptr) {
+      return Status(StatusCode::kUnsupported, place + ": the op does not say what it is in TensorFlow");
+    }
     auto output = unit.op->to_tensorflow(request, graph);
-    if (!output.ok()) return output.status().at(fmt::format("node {:?} ({})", nodes[i].name, nodes[i].op));
+    if (!output.ok()) return output.status().at(place);
     NACRE_RETURN_IF_ERROR(graph.check_size());
     values.push_back(std::move(output).value());
   }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -81,15 +82,23 @@ class SavedModelMaker {
     meta_graph_.mutable_meta_info_def()->set_tensorflow_version(kTensorflowVersion);
     meta_graph_.mutable_graph_def()->mutable_versions()->set_producer(kGraphProducer);
     NACRE_RETURN_IF_ERROR(network_.add_variables(graph_));
-    NACRE_ASSIGN_OR_RETURN(const Call encoded, add_encoded());
-    NACRE_ASSIGN_OR_RETURN(const Call floats, add_floats());
+    // Before the networks, whose layers may have any names.
+    const Endpoint images =
+        add_placeholder(std::string(kImageKey), "images", DT_STRING, {kAnyExtent}, options_.reference);
+    const Endpoint image =
+        add_placeholder(std::string(kImageKey), "image", DT_FLOAT,
+                        {kAnyExtent, contract_.height, contract_.width, contract_.channels});
+    std::optional<Endpoint> examples;
+    if (!options_.reference) examples = add_placeholder("inputs", "tf_example", DT_STRING, {kAnyExtent});
+    NACRE_ASSIGN_OR_RETURN(const Call encoded, add_encoded(images));
+    NACRE_ASSIGN_OR_RETURN(const Call floats, add_floats(image));
     const Call& main = options_.float_default ? floats : encoded;
     add_signature(kDefaultSignature, main);
     add_signature(std::string(kEncodedSignature), encoded);
     add_signature(kFloatSignature, floats);
-    if (!options_.reference) {
+    if (examples.has_value()) {
       add_decode_functions(*meta_graph_.mutable_graph_def(), contract_);
-      NACRE_ASSIGN_OR_RETURN(const Call classify, add_classify());
+      NACRE_ASSIGN_OR_RETURN(const Call classify, add_classify(*examples));
       add_signature(kClassifySignature, classify);
     }
     auto& collections = *meta_graph_.mutable_collection_def();
@@ -121,38 +130,26 @@ class SavedModelMaker {
     return Endpoint{std::string(kPredictionName), std::move(output), DT_FLOAT, {rows, network_.classes()}};
   }
 
-  Result<Call> add_encoded() {
+  Result<Call> add_encoded(const Endpoint& images) {
     const std::string prefix = options_.float_default ? "encoded/" : "";
-    Call call;
-    call.inputs.push_back(
-        add_placeholder(std::string(kImageKey), "images", DT_STRING, {kAnyExtent}, options_.reference));
-    const std::string& images = call.inputs[0].node;
-    const std::string decoded = options_.reference ? decode_first(graph_, contract_, images)
-                                                   : decode_batch(graph_, contract_, prefix, images);
-    NACRE_ASSIGN_OR_RETURN(Endpoint output,
-                           add_network(prefix, decoded, options_.reference ? 1 : kAnyExtent));
-    call.outputs.push_back(std::move(output));
-    return call;
+    const std::string decoded = options_.reference ? decode_first(graph_, contract_, images.node)
+                                                   : decode_batch(graph_, contract_, prefix, images.node);
+    const int64_t rows = options_.reference ? 1 : kAnyExtent;
+    NACRE_ASSIGN_OR_RETURN(Endpoint output, add_network(prefix, decoded, rows));
+    return Call{kPredict, {images}, {std::move(output)}};
   }
 
-  Result<Call> add_floats() {
-    Call call;
-    call.inputs.push_back(
-        add_placeholder(std::string(kImageKey), "image", DT_FLOAT,
-                        {kAnyExtent, contract_.height, contract_.width, contract_.channels}));
-    NACRE_ASSIGN_OR_RETURN(Endpoint output, add_network(options_.float_default ? "" : "float/",
-                                                        call.inputs[0].node, kAnyExtent));
-    call.outputs.push_back(std::move(output));
-    return call;
+  Result<Call> add_floats(const Endpoint& image) {
+    const std::string prefix = options_.float_default ? "" : "float/";
+    NACRE_ASSIGN_OR_RETURN(Endpoint output, add_network(prefix, image.node, kAnyExtent));
+    return Call{kPredict, {image}, {std::move(output)}};
   }
 
   /// Takes serialised tf.Examples with the image as their feature "image".
-  Result<Call> add_classify() {
-    Call call;
-    call.method = kClassify;
-    call.inputs.push_back(add_placeholder("inputs", "tf_example", DT_STRING, {kAnyExtent}));
+  Result<Call> add_classify(const Endpoint& examples) {
+    Call call{kClassify, {examples}, {}};
     const std::string prefix = "classify/";
-    const std::string images = add_parse_example(prefix, call.inputs[0].node);
+    const std::string images = add_parse_example(prefix, examples.node);
     NACRE_ASSIGN_OR_RETURN(Endpoint scores,
                            add_network(prefix, decode_batch(graph_, contract_, prefix, images), kAnyExtent));
     scores.key = "scores";

@@ -189,24 +189,26 @@ Status TensorBundle::check_shard(size_t shard) const {
 Status TensorBundle::check_sums() const {
   for (const auto& [name, tensor] : index_.tensors) {
     for (const BundlePart& part : tensor.parts) {
-      const auto at = [&](const Status& status) {
-        return status.at(fmt::format("{}: tensor {:?}", shards_[static_cast<size_t>(part.shard)].name, name));
-      };
-      const std::string_view bytes = bytes_of(part);
-      uint32_t checksum = 0;
-      if (tensor.type == BundleType::kString) {
-        const auto summed = check_texts(bytes, part.shape.num_elements());
-        if (!summed.ok()) return at(summed.status());
-        checksum = *summed;
-      } else if (element_bytes(tensor.type).has_value()) {
-        checksum = mask_crc32c(checksum_of(bytes));
-      } else {
-        continue;
-      }
-      if (checksum != part.checksum) return at(corrupt("is damaged: its checksum differs"));
+      const Status status = check_sum(tensor.type, part);
+      if (status.ok()) continue;
+      const std::string& shard = shards_[static_cast<size_t>(part.shard)].name;
+      return status.at(fmt::format("{}: tensor {:?}", shard, name));
     }
   }
   return {};
+}
+
+Status TensorBundle::check_sum(BundleType type, const BundlePart& part) const {
+  const std::string_view bytes = bytes_of(part);
+  uint32_t checksum = 0;
+  if (type == BundleType::kString) {
+    NACRE_ASSIGN_OR_RETURN(checksum, check_texts(bytes, part.shape.num_elements()));
+  } else if (element_bytes(type).has_value()) {
+    checksum = mask_crc32c(checksum_of(bytes));
+  } else {
+    return {};
+  }
+  return checksum == part.checksum ? Status() : corrupt("is damaged: its checksum differs");
 }
 
 std::string_view TensorBundle::bytes_of(const BundlePart& part) const {

@@ -50,6 +50,7 @@ class TensorBundle {
   static Result<TensorBundle> check(BundleIndex index, std::vector<Shard> shards);
   [[nodiscard]] Status check_shard(size_t shard) const;
   [[nodiscard]] Status check_sums() const;
+  [[nodiscard]] Status check_sum(BundleType type, const BundlePart& part) const;
   [[nodiscard]] std::string_view bytes_of(const BundlePart& part) const;
   [[nodiscard]] Result<std::string_view> scalar(std::string_view name, bool (*accepts)(BundleType),
                                                 std::string_view expected) const;

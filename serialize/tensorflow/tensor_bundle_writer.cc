@@ -129,8 +129,9 @@ Status write_tensor_bundle(const std::string& prefix, std::vector<BundleItem> it
     return {StatusCode::kLimit, fmt::format("{}: would have {} bytes; the limit is {}", index_path,
                                             index.size(), kMaxBundleIndexBytes)};
   }
-  NACRE_RETURN_IF_ERROR(shard_file.commit());
+  // The moment between the two renames is as short as can be.
   NACRE_RETURN_IF_ERROR(index_file.write(std::as_bytes(std::span(index))));
+  NACRE_RETURN_IF_ERROR(shard_file.commit());
   return index_file.commit();
 }
 

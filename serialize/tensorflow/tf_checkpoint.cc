@@ -159,10 +159,9 @@ class Sorter {
 Status check_mapped(const TensorBundle& bundle, const NameMap& names) {
   constexpr size_t kMostListed = 20;
   for (const auto& [ours, theirs] : names) {
-    const bool there = std::ranges::any_of(bundle.tensors(), [&](const auto& tensor) {
-      return TensorNames::bare(tensor.first) == TensorNames::bare(theirs);
-    });
-    if (there) continue;
+    const std::string_view wanted = TensorNames::bare(theirs);
+    const auto is_it = [&](const auto& tensor) { return TensorNames::bare(tensor.first) == wanted; };
+    if (std::ranges::any_of(bundle.tensors(), is_it)) continue;
     std::string known;
     size_t listed = 0;
     for (const auto& [name, tensor] : bundle.tensors()) {

@@ -46,6 +46,21 @@ class Network:
             last = values[layer["name"]] = getattr(self, "_" + layer["op"].lower())(layer, inputs)
         return last
 
+    def loss(self, images, labels):
+        return F.cross_entropy(self.logits(images), torch.from_numpy(labels))
+
+    def train(self, case, steps, optimizer):
+        """The losses of `steps` batches of a case; `optimizer` makes one of a list of variables."""
+        stepper = optimizer(self.trainable().values())
+        losses = []
+        for step in range(steps):
+            stepper.zero_grad()
+            loss = self.loss(*case.batch(step))
+            loss.backward()
+            stepper.step()
+            losses.append(loss.item())
+        return losses
+
     def _variable(self, layer, name):
         return self.variables.get(f"{layer['name']}/{name}")
 

@@ -10,97 +10,35 @@ it is how far PyTorch in single precision is from itself in double, at most 0.02
 """
 
 import json
-import subprocess
 
 import numpy as np
-import pytest
 import torch
-import torch.nn.functional as F
 
-import checkpoint
-import data
+import command
 import network
+from case import BATCH, Case
 
-BATCH = 20
 SMALL_BATCH = 2
-CLASSES = 10
 
 # By what part the first step of ten lowers the loss, to first order. Behind many batch normalizations a longer way carries
 # some sum over a relu's edge; what is left is well above the bound.
 FIRST_STEP = {"residual32": 1e-3, "mobilenet96": 3e-4}
 
 
-@pytest.fixture(scope="session", autouse=True)
-def reader(tmp_path_factory):
-    checkpoint.generate_reader(tmp_path_factory.mktemp("flatbuffers"))
-
-
 def presets(nacre):
-    listed = json.loads(subprocess.run([nacre, "models", "--json"], check=True, capture_output=True).stdout)
-    return [entry["name"] for entry in listed]
-
-
-class Case:
-    """A preset without dropout, as a model file, with data in its size."""
-
-    def __init__(self, nacre, name, folder, images, batch=BATCH, seed=0):
-        self.nacre, self.folder, self.batch_size, self.seed = nacre, folder, batch, seed
-        folder.mkdir(exist_ok=True)
-        printed = subprocess.run([nacre, "models", name, "--classes", str(CLASSES)], check=True, capture_output=True)
-        self.model = json.loads(printed.stdout)
-        for layer in self.model["layers"]:
-            if layer["op"] == "Dropout":
-                layer["rate"] = 0.0
-        self.model.pop("recipe")
-        (folder / "model.json").write_text(json.dumps(self.model))
-        source = self.model["input"]
-        pixels, self.labels = data.fashion(images, source["height"], source["channels"])
-        data.write_idx(folder / "data", pixels, self.labels)
-        self.images = pixels.astype(np.float64) / 255.0
-
-    def train(self, run, steps, *options):
-        """Losses of the steps, and the variables after them."""
-        folder = self.folder / run
-        subprocess.run(
-            [self.nacre, "train", "--model", self.folder / "model.json", "--data", self.folder / "data", "--out", folder,
-             "--batch-size", str(self.batch_size), "--seed", str(self.seed), "--steps", str(steps), "--no-shuffle",
-             "--augment", "none", *options],
-            check=True, capture_output=True)
-        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-        return [line["loss"] for line in lines if "loss" in line], checkpoint.read(folder / "checkpoints" / "latest")
-
-    def start(self):
-        _, variables = self.train("start", 1, "--optimizer", "sgd", "--learning-rate", "0")
-        for name, value in variables.items():  # the step has moved the statistics; nothing in training reads them
-            assert np.isfinite(value).all(), name
-        return variables
-
-    def batch(self, step):
-        rows = (np.arange(self.batch_size) + step * self.batch_size) % len(self.labels)
-        return self.images[rows], torch.from_numpy(self.labels[rows].astype(np.int64))
+    return [entry["name"] for entry in json.loads(command.run(nacre, "models", "--json"))]
 
 
 def judge_gradients(case, start, dtype):
     """Loss, and name -> gradient in double, of the first batch."""
     judge = network.Network(case.model, start, dtype)
-    images, labels = case.batch(0)
-    loss = F.cross_entropy(judge.logits(images), labels)
+    loss = judge.loss(*case.batch(0))
     loss.backward()
     return loss.item(), {name: variable.grad.double().numpy() for name, variable in judge.trainable().items()}
 
 
 def judge_losses(case, start, steps, optimizer, dtype):
-    judge = network.Network(case.model, start, dtype)
-    stepper = optimizer(judge.trainable().values())
-    losses = []
-    for step in range(steps):
-        images, labels = case.batch(step)
-        stepper.zero_grad()
-        loss = F.cross_entropy(judge.logits(images), labels)
-        loss.backward()
-        stepper.step()
-        losses.append(loss.item())
-    return losses
+    return network.Network(case.model, start, dtype).train(case, steps, optimizer)
 
 
 def gradient_errors(case):

@@ -1,0 +1,145 @@
+"""TensorFlow loads the SavedModels that nacre writes, in all its ways, and predicts what nacre predicts."""
+
+import json
+import pathlib
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import command
+import serving
+from exported import assert_close
+
+v1 = tf.compat.v1
+JUDGED = ["face96", "fashion28", "residual32"]  # by all consumers
+OTHERS = ["fashion28_accurate", "lenet5", "mobilenet96", "vgg32"]
+
+
+@pytest.mark.parametrize("name", [*JUDGED, *OTHERS, "face96 fast"])
+def test_load(exported, name):
+    model = exported(name)
+    loaded = tf.saved_model.load(model.saved_model)
+    assert set(loaded.signatures) == {"serving_default", "encoded_image", "float_image", "classify"}
+    for key in ("serving_default", "encoded_image"):
+        predict = loaded.signatures[key]
+        for images in (model.jpegs, model.pngs, model.jpegs[:1], model.pngs[:1], model.jpegs[:3] + model.pngs[3:]):
+            assert_close(predict(image=tf.constant(images))["prediction"].numpy(), model.expected(images))
+    predict = loaded.signatures["float_image"]
+    for count in (1, 7):
+        predictions = predict(image=tf.constant(model.floats[:count]))["prediction"].numpy()
+        assert_close(predictions, model.expected(model.pngs[:count]))
+
+
+@pytest.mark.parametrize("name", JUDGED + OTHERS)
+def test_variables(exported, name):
+    """They are variables, and can be changed: not constants of the graph."""
+    model = exported(name)
+    loaded = tf.saved_model.load(model.saved_model)
+    variables = {variable.name.removesuffix(":0"): variable for variable in loaded.variables}
+    inside = {variable["name"]: variable["shape"] for variable in model.inside["variables"]}
+    assert {name: variable.shape.as_list() for name, variable in variables.items()} == inside
+    predict = loaded.signatures["serving_default"]
+    before = predict(image=tf.constant(model.jpegs))["prediction"].numpy()
+    variables["out/bias"].assign_add(tf.range(10.0))
+    after = predict(image=tf.constant(model.jpegs))["prediction"].numpy()
+    odds = before * np.exp(np.arange(10.0))
+    np.testing.assert_allclose(after, odds / odds.sum(axis=1, keepdims=True), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_classify(exported, name):
+    model = exported(name)
+    classify = tf.saved_model.load(model.saved_model).signatures["classify"]
+    for images in (model.jpegs, model.pngs[:1]):
+        answer = classify(inputs=tf.constant([example(image) for image in images]))
+        assert_close(answer["scores"].numpy(), model.expected(images))
+        labels = [label.encode() for label in model.inside["labels"]]
+        assert answer["classes"].numpy().tolist() == [labels] * len(images)
+
+
+def example(image):
+    feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[image]))
+    return tf.train.Example(features=tf.train.Features(feature={"image": feature})).SerializeToString()
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_tf1_loader(exported, name):
+    model = exported(name)
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        meta = v1.saved_model.load(session, [tf.saved_model.SERVING], model.saved_model)
+        for key, value in (("serving_default", model.jpegs), ("serving_default", model.pngs[:1]),
+                           ("encoded_image", model.pngs), ("float_image", model.floats)):
+            signature = meta.signature_def[key]
+            assert signature.method_name == "tensorflow/serving/predict"
+            predictions = session.run(signature.outputs["prediction"].name, {signature.inputs["image"].name: value})
+            assert_close(predictions, model.expected(model.pngs if value is model.floats else value))
+        assert meta.signature_def["classify"].method_name == "tensorflow/serving/classify"
+        inside = {variable["name"] for variable in model.inside["variables"]}
+        assert {variable.op.name for variable in v1.global_variables()} == inside
+        assert {variable.op.name for variable in v1.trainable_variables()} == {
+            name for name in inside if "/moving_" not in name}
+        assert_collections(graph, meta.signature_def["serving_default"])
+
+
+def assert_collections(graph, signature):
+    """The JSON maps that clients of TensorFlow 1 read name the tensors of a signature."""
+    for key, tensors in (("inputs", signature.inputs), ("outputs", signature.outputs)):
+        (text,) = graph.get_collection(key)
+        assert json.loads(text) == {name: tensor.name for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_saved_model_cli(exported, name, tmp_path):
+    model = exported(name)
+    shown = cli("show", "--dir", model.saved_model, "--all")
+    for words in ("'serve'", "signature_def['serving_default']", "signature_def['classify']", "DT_STRING",
+                  f"(-1, {model.height}, {model.width}, {model.channels})", "(-1, 10)"):
+        assert words in shown
+    for key, inputs, images in (("serving_default", np.array(model.jpegs, dtype="S"), model.jpegs),
+                                ("float_image", model.floats, model.pngs)):
+        np.save(tmp_path / f"{key}.npy", inputs)
+        cli("run", "--dir", model.saved_model, "--tag_set", "serve", "--signature_def", key,
+            "--inputs", f"image={tmp_path}/{key}.npy", "--outdir", tmp_path / key)
+        assert_close(np.load(tmp_path / key / "prediction.npy"), model.expected(images))
+
+
+def cli(*arguments):
+    return command.run(pathlib.Path(sys.executable).with_name("saved_model_cli"), *arguments)
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_keras_layer(exported, name):
+    model = exported(name)
+    layer = keras.layers.TFSMLayer(model.saved_model, call_endpoint="serving_default")
+    assert_close(layer(tf.constant(model.jpegs))["prediction"].numpy(), model.expected(model.jpegs))
+    layer = keras.layers.TFSMLayer(model.saved_model, call_endpoint="float_image")
+    network = keras.Sequential([keras.Input((model.height, model.width, model.channels)), layer])
+    assert_close(network.predict(model.floats, verbose=0)["prediction"], model.expected(model.pngs))
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_labels_are_an_asset(exported, name):
+    model = exported(name)
+    text = pathlib.Path(model.saved_model, "assets", "labels.txt").read_text()
+    assert text.splitlines() == model.inside["labels"]
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_warm_up_requests(exported, name):
+    """TensorFlow Serving replays them before a version goes live."""
+    model = exported(name)
+    path = pathlib.Path(model.saved_model, "assets.extra", "tf_serving_warmup_requests")
+    signatures = tf.saved_model.load(model.saved_model).signatures
+    requests = [serving.parse("PredictionLog", record.numpy()).predict_log.request
+                for record in tf.data.TFRecordDataset(str(path))]
+    assert len(requests) == model.inside["golden_vectors"] > 1
+    answers = []
+    for request in requests:
+        assert request.inputs.keys() == {"image"}
+        images = tf.constant(tf.make_ndarray(request.inputs["image"]))
+        answers.append(signatures[request.model_spec.signature_name](image=images)["prediction"].numpy())
+    images = [image for request in requests for image in tf.make_ndarray(request.inputs["image"])]
+    assert_close(np.concatenate(answers), model.expected(images))
