@@ -15,10 +15,11 @@ struct Kind {
   Status (*convert)(const Session&, const ConvertOptions&);
 };
 
-constexpr std::array<Kind, 3> kKinds{{
+constexpr std::array<Kind, 4> kKinds{{
     {"saved_model", convert_to_saved_model},
     {"tf_checkpoint", convert_to_tf_checkpoint},
     {"checkpoint", convert_to_checkpoint},
+    {"bundle", convert_to_bundle},
 }};
 
 std::string known_kinds() {
@@ -27,9 +28,18 @@ std::string known_kinds() {
   return names;
 }
 
+/// Of options that only a SavedModel's way in has.
+Status check_import_options(const ConvertOptions& options) {
+  if (options.signature.empty() && options.scale == 0) return {};
+  return {StatusCode::kUsage,
+          fmt::format("convert --to {}: --signature and --scale have no meaning here", options.to)};
+}
+
 Status run_convert(const Session& session, const ConvertOptions& options) {
   for (const Kind& kind : kKinds) {
-    if (kind.name == options.to) return kind.convert(session, options);
+    if (kind.name != options.to) continue;
+    if (kind.name != "bundle") NACRE_RETURN_IF_ERROR(check_import_options(options));
+    return kind.convert(session, options);
   }
   return {StatusCode::kUsage,
           fmt::format("convert: --to {}: unknown kind; known are {}", options.to, known_kinds())};
@@ -52,7 +62,7 @@ void add_convert_command(CLI::App& app, Command& chosen) {
       ->type_name("PRESET|FILE");
   command
       ->add_option("--labels", options->labels,
-                   "checkpoint: class names, one a line, in the order of the outputs")
+                   "checkpoint, bundle: class names, one a line, in the order of the outputs")
       ->type_name("FILE");
   command
       ->add_option("--map", options->map,
@@ -66,6 +76,20 @@ void add_convert_command(CLI::App& app, Command& chosen) {
       ->add_option("--default-signature", options->default_signature,
                    "saved_model: what serving_default takes, encoded images (default) or floats")
       ->type_name("image|float");
+  command
+      ->add_option("--input-size", options->input_size,
+                   "bundle: height and width of the images, where the graph does not tell them")
+      ->type_name("HxW");
+  command
+      ->add_option("--signature", options->signature,
+                   "bundle: signature of the SavedModel (default: serving_default)")
+      ->type_name("NAME");
+  command
+      ->add_option(
+          "--scale", options->scale,
+          "bundle: what 8-bit levels are multiplied by for a signature that takes numbers (default: as "
+          "the graph says, else 1/255)")
+      ->type_name("FACTOR");
   command->add_flag("--overwrite", options->overwrite, "replace a result that is there");
   add_threads_option(*command, options->threads);
   command->callback([options, &chosen] {

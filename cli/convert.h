@@ -18,6 +18,8 @@ struct ConvertOptions {
   std::string input_size;         ///< "HxW"
   std::string compat;             ///< "" or "reference"
   std::string default_signature;  ///< "" (image), "image" or "float"
+  std::string signature;          ///< of a SavedModel that is read; empty: its default
+  double scale = 0;  ///< from 8-bit levels to what such a signature of numbers takes; 0: not told
   bool overwrite = false;
   int threads = 1;
 };
@@ -26,5 +28,6 @@ struct ConvertOptions {
 Status convert_to_saved_model(const Session& session, const ConvertOptions& options);
 Status convert_to_tf_checkpoint(const Session& session, const ConvertOptions& options);
 Status convert_to_checkpoint(const Session& session, const ConvertOptions& options);
+Status convert_to_bundle(const Session& session, const ConvertOptions& options);
 
 }  // namespace nacre

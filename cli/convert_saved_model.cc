@@ -18,6 +18,7 @@ Status usage(const std::string& reason) {
 Status check_options(const ConvertOptions& options) {
   if (!options.labels.empty()) return usage("--labels has no meaning here: the bundle has its labels");
   if (!options.map.empty()) return usage("--map has no meaning here");
+  if (!options.input_size.empty()) return usage("--input-size has no meaning here");
   if (!options.compat.empty() && options.compat != "reference") {
     return usage(fmt::format("--compat {}: known is reference", options.compat));
   }

@@ -12,8 +12,10 @@
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/open_model.h"
+#include "cli/tensorflow_files.h"
 #include "serialize/bundle_file.h"
 #include "serialize/checkpoint_file.h"
+#include "serialize/tensorflow/tf_checkpoint.h"
 
 namespace nacre {
 namespace {
@@ -24,8 +26,14 @@ struct DiffOptions {
   bool json = false;
 };
 
-/// All tensors of a file, slots too.
+/// All tensors of a file, slots too. Those of TensorFlow's files under the names that nacre has for them.
 Result<VariableStore> tensors_of(const std::string& file) {
+  NACRE_ASSIGN_OR_RETURN(const auto foreign, find_tensorflow_file(file));
+  if (foreign.has_value()) {
+    const std::string prefix = foreign->saved_model ? foreign->path + "/variables/variables" : foreign->path;
+    NACRE_ASSIGN_OR_RETURN(TfCheckpoint checkpoint, read_tf_checkpoint(prefix, {}));
+    return std::move(checkpoint.variables);
+  }
   NACRE_ASSIGN_OR_RETURN(const std::string path, resolve_model_file(file, RunCheckpoint::kLatest));
   NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(path));
   ReadOptions read;
@@ -146,7 +154,10 @@ Status run_diff(const DiffOptions& options) {
 void add_diff_command(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<DiffOptions>();
   CLI::App* command = app.add_subcommand("diff", "tell which variables of two files differ");
-  command->add_option("A", options->a, "bundle, checkpoint or run folder (its latest checkpoint)")
+  command
+      ->add_option(
+          "A", options->a,
+          "bundle, checkpoint, run folder (its latest checkpoint), SavedModel or TensorFlow checkpoint")
       ->required();
   command->add_option("B", options->b, "what to compare it with")->required();
   add_json_option(*command, options->json);

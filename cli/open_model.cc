@@ -69,6 +69,10 @@ Result<std::string> resolve_model_file(const std::string& file, RunCheckpoint wh
   }
   if (error) return Status(StatusCode::kIo, file + ": " + error.message());
   if (!fs::is_directory(status)) return file;
+  if (is_there(fs::path(file) / "saved_model.pb")) {
+    return Status(StatusCode::kBadData,
+                  file + ": is a SavedModel; nacre convert --to bundle makes a bundle of it");
+  }
   const fs::path checkpoints = fs::path(file) / "checkpoints";
   if (!is_there(fs::path(file) / "config.json") && !is_there(checkpoints)) {
     return Status(StatusCode::kBadData,

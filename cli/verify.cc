@@ -9,8 +9,12 @@
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/open_model.h"
+#include "cli/tensorflow_files.h"
 #include "runtime/model.h"
 #include "serialize/checkpoint_file.h"
+#include "serialize/tensorflow/saved_model_import.h"
+#include "serialize/tensorflow/saved_model_summary.h"
+#include "serialize/tensorflow/tf_checkpoint.h"
 
 namespace nacre {
 namespace {
@@ -36,7 +40,9 @@ Status report(const VerifyOptions& options, const std::string& path, const std::
     return print(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   }
   std::string text = fmt::format("{}: {}\n", printable(path), kind);
-  text += fmt::format("  structure, checksums of {} tensors and SHA-256 of the whole: right\n", tensors);
+  const bool own = kind == "bundle" || kind == "checkpoint";
+  text += fmt::format("  structure, checksums of {} tensors{}: right\n", tensors,
+                      own ? " and SHA-256 of the whole" : "");
   if (kind == "bundle") {
     text += golden.empty() ? "  no golden vectors to replay\n"
                            : fmt::format("  {} golden vectors replayed: largest difference {:.1e}\n",
@@ -45,7 +51,24 @@ Status report(const VerifyOptions& options, const std::string& path, const std::
   return print(text + "ok\n");
 }
 
+/// TensorFlow's files: every checksum there is, and of a SavedModel that nacre can read all of its network.
+Status verify_tensorflow(const Session& session, const VerifyOptions& options, const TensorflowFile& file) {
+  if (!file.saved_model) {
+    NACRE_ASSIGN_OR_RETURN(const auto tensors, summarize_tensor_bundle(file.path));
+    NACRE_RETURN_IF_ERROR(read_tf_checkpoint(file.path, {}).status());
+    return report(options, file.path, "tf_checkpoint", tensors.size(), {});
+  }
+  NACRE_ASSIGN_OR_RETURN(const SavedModelSummary summary, summarize_saved_model(file.path));
+  NACRE_ASSIGN_OR_RETURN(const ImportedModel model, import_saved_model(file.path, {}, session.registry));
+  const InputContract& in = model.contract;
+  const auto plan = Plan::make(model.graph, session.registry, Shape{in.height, in.width, in.channels}, {});
+  if (!plan.ok()) return plan.status().at(file.path);
+  return report(options, file.path, "saved_model", summary.variables.size(), {});
+}
+
 Status run_verify(const Session& session, const VerifyOptions& options) {
+  NACRE_ASSIGN_OR_RETURN(const auto foreign, find_tensorflow_file(options.file));
+  if (foreign.has_value()) return verify_tensorflow(session, options, *foreign);
   OpenOptions opening;
   opening.read.depth = LoadDepth::kVerify;
   opening.read.allow_nonfinite = options.allow_nonfinite;
@@ -69,7 +92,10 @@ Status run_verify(const Session& session, const VerifyOptions& options) {
 void add_verify_command(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<VerifyOptions>();
   CLI::App* command = app.add_subcommand("verify", "check a file, and replay a bundle's golden vectors");
-  command->add_option("FILE", options->file, "bundle, checkpoint or run folder")->required();
+  command
+      ->add_option("FILE", options->file,
+                   "bundle, checkpoint, run folder, SavedModel or TensorFlow checkpoint")
+      ->required();
   command->add_flag("--allow-nonfinite", options->allow_nonfinite, "accept weights that are NaN or infinite");
   add_threads_option(*command, options->threads);
   add_json_option(*command, options->json);

@@ -12,6 +12,7 @@
 #include "engine/attributes.h"
 #include "engine/graph_sink.h"
 #include "engine/initializer.h"
+#include "engine/node_view.h"
 #include "engine/shape.h"
 #include "engine/status.h"
 #include "engine/tensor.h"
@@ -184,6 +185,11 @@ struct OpDef {
   /// layer's output. Every built-in op that graphs may name has it; what uses an op without it becomes no
   /// SavedModel. kUnsupported, with a reason, for what TensorFlow cannot express.
   Result<std::string> (*to_tensorflow)(const DescribeRequest&, GraphSink&) = nullptr;
+  /// What this layer is when it begins at that node of a foreign graph; nothing when it does not. The inverse
+  /// of to_tensorflow, and the forms that TensorFlow's own libraries write. Every op that graphs may name has
+  /// it. Errors name the node: kUnsupported for an op that is meant but with a setting that the layer lacks,
+  /// kCorrupt for attributes that are wrong.
+  Result<std::optional<RecognizedLayer>> (*from_tensorflow)(const NodeView&) = nullptr;
 };
 
 /// The known ops, by name. A value that is handed on (Plan, model files, bundles); there is no global

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "layers/eigen_maps.h"
+#include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
 namespace nacre {
@@ -59,6 +60,20 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
   return sum;
 }
 
+Recognized from_tensorflow(const NodeView& node) {
+  const std::string_view op = node.op();
+  if ((op != "AddV2" && op != "Add" && op != "AddN") || node.inputs() < 2) {
+    return std::optional<RecognizedLayer>();
+  }
+  RecognizedLayer layer;
+  for (size_t i = 0; i < node.inputs(); ++i) {
+    if (!node.is_activation(i)) return std::optional<RecognizedLayer>();
+    layer.inputs.push_back(&node.input(i));
+  }
+  extend_layer(layer, node);
+  return std::optional(std::move(layer));
+}
+
 }  // namespace
 
 OpDef add_op() {
@@ -72,6 +87,7 @@ OpDef add_op() {
   op.create = create;
   op.normalize = normalize_attributes<NoAttrs>;
   op.to_tensorflow = to_tensorflow;
+  op.from_tensorflow = from_tensorflow;
   return op;
 }
 

@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "layers/eigen_maps.h"
+#include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
 namespace nacre {
@@ -60,6 +61,10 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
   return describe_pool(layer, sink, "AvgPool");
 }
 
+Recognized from_tensorflow(const NodeView& node) {
+  return recognize_pool(node, "AvgPool");
+}
+
 }  // namespace
 
 OpDef avg_pool2d_op() {
@@ -74,6 +79,7 @@ OpDef avg_pool2d_op() {
   op.create = create;
   op.normalize = normalize_pool_attributes;
   op.to_tensorflow = to_tensorflow;
+  op.from_tensorflow = from_tensorflow;
   return op;
 }
 

@@ -287,6 +287,7 @@ OpDef batch_norm_op() {
   op.create = create;
   op.normalize = normalize_attributes<BatchNormAttrs>;
   op.to_tensorflow = to_tensorflow;
+  op.from_tensorflow = recognize_batch_norm;
   return op;
 }
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -35,6 +36,10 @@ std::vector<VariableSpec> batch_norm_variables(const BatchNormAttrs& attrs, int6
 /// operator of inference. `formula` says what comes before the activation.
 OpDef fused_batch_norm_op(const std::string& layer, const std::string& activation, const std::string& formula,
                           Result<std::unique_ptr<Operator>> (*create)(const OperatorRequest&));
+
+/// OpDef::from_tensorflow of BatchNorm: FusedBatchNorm, what Keras makes of it, and any other scaling or
+/// shifting of channels.
+Result<std::optional<RecognizedLayer>> recognize_batch_norm(const NodeView& node);
 
 /// One channel as y = x * scale + shift.
 struct ChannelAffine {

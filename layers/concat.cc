@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
 namespace nacre {
@@ -101,6 +102,28 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
   return add_concat(layer, sink, "", layer.inputs, layer.shapes[0].rank() - 1);
 }
 
+Recognized from_tensorflow(const NodeView& node) {
+  if (node.op() != "ConcatV2" || node.inputs() < 2 || !node.is_activation(0)) {
+    return std::optional<RecognizedLayer>();
+  }
+  const size_t last = node.inputs() - 1;
+  const FoldedTensor* axis = node.constant(last);
+  const Shape* shape = node.input(0).shape();
+  if (axis == nullptr || axis->ints.size() != 1 || shape == nullptr) return std::optional<RecognizedLayer>();
+  if (axis->ints[0] != -1 && axis->ints[0] != shape->rank() - 1) {
+    return node_error(node, StatusCode::kUnsupported, "expected a concatenation of channels");
+  }
+  RecognizedLayer layer;
+  for (size_t i = 0; i < last; ++i) {
+    if (!node.is_activation(i)) return node_error(node, StatusCode::kUnsupported, "concatenates a constant");
+    layer.inputs.push_back(&node.input(i));
+  }
+  extend_layer(layer, node);
+  // Of one input, it is that input.
+  layer.identity = last == 1;
+  return std::optional(std::move(layer));
+}
+
 }  // namespace
 
 OpDef concat_op() {
@@ -115,6 +138,7 @@ OpDef concat_op() {
   op.create = create;
   op.normalize = normalize_attributes<ConcatAttrs>;
   op.to_tensorflow = to_tensorflow;
+  op.from_tensorflow = from_tensorflow;
   return op;
 }
 

@@ -1,9 +1,13 @@
 #include <algorithm>
 #include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "engine/parallel.h"
 #include "layers/conv_kernels.h"
 #include "layers/conv_reference.h"
+#include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
 namespace nacre {
@@ -99,6 +103,104 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
   return add_bias_and_activation(layer, sink, attrs, add_concat(layer, sink, "concat", std::move(sums), 3));
 }
 
+/// The attributes of Conv2D `node` with a kernel of that shape.
+Result<ConvAttrs> attributes_of(const NodeView& node, const Shape& kernel) {
+  NACRE_RETURN_IF_ERROR(check_layout(node));
+  ConvAttrs attrs;
+  NACRE_ASSIGN_OR_RETURN(attrs.strides, image_attribute(node, "strides"));
+  NACRE_ASSIGN_OR_RETURN(attrs.dilation_rate, image_attribute(node, "dilations"));
+  NACRE_ASSIGN_OR_RETURN(attrs.padding, padding_attribute(node));
+  if (attrs.strides != Extent2{1, 1} && attrs.dilation_rate != Extent2{1, 1}) {
+    return node_error(node, StatusCode::kUnsupported, "strides and dilations above 1 at once");
+  }
+  attrs.kernel_size = {kernel[0], kernel[1]};
+  attrs.filters = kernel[3];
+  return attrs;
+}
+
+/// The kernel of a Conv2D on an activation; null for other nodes.
+const FoldedTensor* kernel_of(const NodeView& node) {
+  if (node.op() != "Conv2D" || node.inputs() != 2 || !node.is_activation(0)) return nullptr;
+  const FoldedTensor* kernel = float_input(node, 1);
+  return kernel != nullptr && kernel->shape.rank() == 4 ? kernel : nullptr;
+}
+
+/// Kernels [kh, kw, C, F] put side by side: [kh, kw, C, groups * F].
+FoldedTensor joined(const std::vector<const FoldedTensor*>& kernels) {
+  const Shape& part = kernels.front()->shape;
+  const auto filters = static_cast<size_t>(part[3]);
+  const size_t groups = kernels.size();
+  std::vector<float> values(kernels.front()->values().size() * groups);
+  for (size_t g = 0; g < groups; ++g) {
+    const std::span<const float> from = kernels[g]->values();
+    for (size_t i = 0; i < from.size(); ++i) {
+      values[i / filters * filters * groups + g * filters + i % filters] = from[i];
+    }
+  }
+  FoldedTensor result = make_folded(Shape{part[0], part[1], part[2], part[3] * static_cast<int64_t>(groups)},
+                                    std::move(values));
+  result.variable = kernels.front()->variable;
+  return result;
+}
+
+/// Split of the channels, a Conv2D of each part, and ConcatV2: a convolution in groups.
+Recognized grouped(const NodeView& split) {
+  constexpr int64_t kMaxGroups = 1 << 16;
+  const std::optional<RecognizedLayer> none;
+  const size_t groups = split.readers().size();
+  if (split.inputs() != 2 || !split.is_activation(1) || groups < 2 || groups > kMaxGroups ||
+      split.is_output()) {
+    return none;
+  }
+  const NodeView* concat = split.readers().front()->only_reader();
+  if (concat == nullptr || concat->op() != "ConcatV2" || concat->inputs() != groups + 1) return none;
+  const FoldedTensor* from = split.constant(0);
+  const FoldedTensor* to = concat->constant(groups);
+  const auto is_last = [](const FoldedTensor* axis) {
+    return axis != nullptr && axis->ints.size() == 1 && (axis->ints[0] == 3 || axis->ints[0] == -1);
+  };
+  if (!is_last(from) || !is_last(to)) return none;
+  RecognizedLayer layer = begin_layer(split, 1);
+  std::vector<const FoldedTensor*> kernels;
+  std::optional<ConvAttrs> attrs;
+  for (size_t g = 0; g < groups; ++g) {
+    const NodeView& conv = concat->input(g);
+    const FoldedTensor* kernel = kernel_of(conv);
+    if (kernel == nullptr || conv.only_reader() != concat || &conv.input(0) != &split ||
+        conv.input_port(0) != static_cast<int>(g) || (g > 0 && kernel->shape != kernels.front()->shape)) {
+      return none;
+    }
+    NACRE_ASSIGN_OR_RETURN(const ConvAttrs part, attributes_of(conv, kernel->shape));
+    if (attrs.has_value() && write_attributes(part) != write_attributes(*attrs)) return none;
+    attrs = part;
+    kernels.push_back(kernel);
+    extend_layer(layer, conv);
+  }
+  extend_layer(layer, *concat);
+  attrs->groups = static_cast<int64_t>(groups);
+  attrs->filters *= attrs->groups;
+  layer.attributes = write_attributes(*attrs);
+  layer.variables["kernel"] = joined(kernels);
+  NACRE_RETURN_IF_ERROR(take_bias_and_activation(layer, attrs->filters));
+  return std::optional(std::move(layer));
+}
+
+Recognized from_tensorflow(const NodeView& node) {
+  if (node.op() == "Split") return grouped(node);
+  const FoldedTensor* kernel = kernel_of(node);
+  if (kernel == nullptr) return std::optional<RecognizedLayer>();
+  NACRE_ASSIGN_OR_RETURN(ConvAttrs attrs, attributes_of(node, kernel->shape));
+  const Shape* input = node.input(0).shape();
+  // TensorFlow takes a kernel of fewer channels than the images have for one of groups.
+  if (input != nullptr && input->rank() == 4 && kernel->shape[2] > 0)
+    attrs.groups = (*input)[3] / kernel->shape[2];
+  RecognizedLayer layer = begin_layer(node, 0);
+  layer.attributes = write_attributes(attrs);
+  layer.variables["kernel"] = *kernel;
+  NACRE_RETURN_IF_ERROR(take_bias_and_activation(layer, attrs.filters));
+  return std::optional(std::move(layer));
+}
+
 }  // namespace
 
 OpDef conv2d_op() {
@@ -118,6 +220,7 @@ OpDef conv2d_op() {
   op.create = create;
   op.normalize = normalize_attributes<ConvAttrs>;
   op.to_tensorflow = to_tensorflow;
+  op.from_tensorflow = from_tensorflow;
   return op;
 }
 

@@ -4,6 +4,8 @@
 #include <cstring>
 
 #include "engine/parallel.h"
+#include "layers/direct_conv.h"
+#include "layers/padded_rows.h"
 
 namespace nacre {
 namespace {
@@ -12,6 +14,11 @@ namespace {
 constexpr int64_t kStripeFloats = 64 * 1024;
 // Below this, the product's edges and the kernel's way through the caches cost more than the patches.
 constexpr int64_t kStripePositions = 144;
+// Sums of one stripe of the direct path, to be pooled while they are in the first-level cache or little
+// beyond.
+constexpr int64_t kDirectSums = 16 * 1024;
+// Channels whose kernel one thread takes to Winograd's points at a time.
+constexpr int64_t kKernelChannels = 4;
 // Chunks of images whose partial gradients are kept apart: bounds both threads and memory.
 constexpr int64_t kImageChunks = 16;
 constexpr int64_t kCombineChunk = 8192;
@@ -83,14 +90,18 @@ void scatter_patches(const ConvGeometry& g, const float* patches, int64_t y_begi
 }
 
 ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, int64_t batch, Mode mode)
-    : g_(geometry), rows_(rows) {
+    : g_(geometry), rows_(rows), path_(choose_forward_path(geometry, rows)), winograd_(geometry) {
   const int64_t width = g_.window.x.out;
   const int64_t unit_positions = rows.stride * width;
   units_per_stripe_ =
       std::max(kStripeFloats / (unit_positions * g_.patch()), kStripePositions / unit_positions);
   units_per_stripe_ = std::clamp<int64_t>(units_per_stripe_, 1, rows.out);
-  const int64_t stripe_rows = std::min(g_.window.y.out, (units_per_stripe_ - 1) * rows.stride + rows.window);
-  const int64_t positions = stripe_rows * width;
+  plan_forward(batch);
+  plan_backward(batch);
+  const bool winograd = path_ == ForwardPath::kWinograd;
+  const bool training = mode == Mode::kTraining;
+  const bool copies_patches = path_ == ForwardPath::kGemm || training;
+  const int64_t positions = rows_of(training ? backward_.units : units_per_stripe_) * width;
 
   const int64_t filters = g_.group_filters();
   size_t gemm_bytes = gemm_workspace_bytes(positions, filters, g_.patch());
@@ -100,15 +111,80 @@ ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, i
                            gemm_workspace_bytes(positions, g_.patch(), filters)});
     packed_backward_ = align_floats(static_cast<int64_t>(packed_b_floats(filters, g_.patch())));
   }
-  const auto packed = static_cast<size_t>(g_.groups * std::max(packed_forward_, packed_backward_));
-  partials_offset_ = align_up(packed * sizeof(float));
+  int64_t packed = g_.groups * std::max(packed_forward_, packed_backward_);
+  if (winograd) {
+    packed = std::max(packed, winograd_.forward_floats());
+    backward_points_ = align_floats(winograd_.backward_floats());
+    if (training) packed = std::max(packed, backward_points_ + winograd_.kernel_points_floats());
+  }
+  partials_offset_ = align_up(static_cast<size_t>(packed) * sizeof(float));
   shared_bytes_ = partials_offset_;
   if (mode == Mode::kTraining) {
     shared_bytes_ += static_cast<size_t>(image_chunks(batch) * partial_floats()) * sizeof(float);
   }
-  sums_offset_ = align_up(static_cast<size_t>(positions * g_.patch()) * sizeof(float));
-  gemm_offset_ = sums_offset_ + align_up(static_cast<size_t>(positions * g_.filters) * sizeof(float));
+  const int64_t piece_rows = rows_of(largest_.units);
+  size_t input_bytes = copies_patches ? static_cast<size_t>(positions * g_.patch()) * sizeof(float) : 0;
+  if (path_ == ForwardPath::kDirect) {
+    input_bytes =
+        std::max(input_bytes, static_cast<size_t>(padded_rows_floats(g_, piece_rows)) * sizeof(float));
+  } else if (winograd) {
+    input_bytes = std::max(input_bytes, winograd_.forward_scratch_bytes(largest_.images, piece_rows));
+    if (training) {
+      input_bytes =
+          std::max(input_bytes, winograd_.backward_scratch_bytes(backward_.images, rows_of(backward_.units)));
+    }
+  }
+  const int64_t sums =
+      std::max(copies_patches ? backward_.images * positions : 0, largest_.images * piece_rows * width);
+  sums_offset_ = align_up(input_bytes);
+  gemm_offset_ = sums_offset_ + align_up(static_cast<size_t>(sums * g_.filters) * sizeof(float));
   per_thread_bytes_ = gemm_offset_ + gemm_bytes;
+}
+
+void ConvKernels::plan_forward(int64_t batch) {
+  largest_ = {1, units_per_stripe_};
+  const int64_t unit_positions = rows_.stride * g_.window.x.out;
+  if (path_ == ForwardPath::kDirect) {
+    // The rows that two stripes share are copied twice: they should be few beside those of a stripe.
+    const int64_t halo = 4 * (g_.window.y.window - 1) * g_.window.y.dilation;
+    largest_.units = std::max({kDirectSums / (unit_positions * g_.filters),
+                               halo / (rows_.stride * g_.window.y.stride), int64_t{1}});
+  } else if (path_ == ForwardPath::kWinograd) {
+    const int64_t whole = units_of_tiles(rows_);
+    const int64_t tiles = winograd_.tiles_in(whole * rows_.stride);
+    largest_.units = std::max<int64_t>(1, winograd_.good_tiles() / tiles) * whole;
+    if (largest_.units >= rows_.out) {
+      const int64_t image = winograd_.tiles_in(rows_of(rows_.out));
+      largest_.images = std::clamp<int64_t>(winograd_.good_tiles() / image, 1, batch);
+    }
+  }
+  largest_.units = std::min(largest_.units, rows_.out);
+}
+
+int64_t ConvKernels::rows_of(int64_t units) const {
+  return std::min(g_.window.y.out, (units - 1) * rows_.stride + rows_.window);
+}
+
+void ConvKernels::plan_backward(int64_t batch) {
+  backward_ = {1, units_per_stripe_};
+  if (path_ != ForwardPath::kWinograd) return;
+  backward_.units = largest_.units;
+  // As many as share a chunk: the batch alone says how many.
+  backward_.images = std::min(largest_.images, std::max<int64_t>(1, batch / kImageChunks));
+}
+
+ConvKernels::Piece ConvKernels::forward_piece(int64_t n, int threads) const {
+  constexpr int64_t kPiecesPerThread = 2;
+  Piece piece = largest_;
+  if (threads == 1 || path_ == ForwardPath::kGemm) return piece;
+  const int64_t wanted = kPiecesPerThread * threads;
+  piece.images = std::clamp<int64_t>(n / wanted, 1, piece.images);
+  const int64_t per_image = chunks_of(wanted, chunks_of(std::max<int64_t>(n, 1), piece.images));
+  int64_t units = chunks_of(rows_.out, per_image);
+  if (path_ == ForwardPath::kWinograd)
+    units = chunks_of(units, units_of_tiles(rows_)) * units_of_tiles(rows_);
+  piece.units = std::min(piece.units, units);
+  return piece;
 }
 
 int64_t ConvKernels::image_chunks(int64_t n) const {
@@ -129,9 +205,43 @@ void ConvKernels::take_patches(const float* image, int64_t y_begin, int64_t y_en
   product.lda = g_.patch();
 }
 
-void ConvKernels::sums(const float* image, int64_t y_begin, int64_t y_end, const float* packed_kernel,
-                       const float* bias, std::byte* scratch, float* out) const {
+void ConvKernels::pack_for_forward(const ForwardArgs<float>& args) const {
+  auto* packed = args.workspace.shared_as<float>();
+  const float* kernel = args.variables[0].data;
+  if (path_ == ForwardPath::kWinograd) {
+    parallel_for(chunks_of(g_.channels, kKernelChannels), args.context.threads, [&](int64_t chunk, int) {
+      const int64_t begin = chunk * kKernelChannels;
+      winograd_.pack_forward(kernel, begin, std::min(g_.channels, begin + kKernelChannels), packed);
+    });
+    return;
+  }
+  for (int64_t group = 0; group < g_.groups; ++group) {
+    pack_b(g_.patch(), g_.group_filters(), kernel + group * g_.group_filters(), g_.filters, false,
+           packed + group * packed_forward_);
+  }
+}
+
+void ConvKernels::sums(const float* image, int64_t images, int64_t y_begin, int64_t y_end,
+                       const ForwardArgs<float>& args, std::byte* scratch, float* out, int64_t step) const {
+  const auto* packed = args.workspace.shared_as<float>();
+  const float* bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
+  if (path_ == ForwardPath::kWinograd) {
+    return winograd_.sums(image, images, y_begin, y_end, packed, bias, scratch, out, step);
+  }
+  for (int64_t n = 0; n < images; ++n, image += g_.image_size(), out += step) {
+    if (path_ == ForwardPath::kGemm) {
+      sums_by_gemm(image, y_begin, y_end, args, scratch, out);
+    } else {
+      const PaddedRows rows = padded_rows(g_, image, y_begin, y_end, reinterpret_cast<float*>(scratch));
+      direct_conv_rows(g_, rows, y_end - y_begin, packed, bias, out);
+    }
+  }
+}
+
+void ConvKernels::sums_by_gemm(const float* image, int64_t y_begin, int64_t y_end,
+                               const ForwardArgs<float>& args, std::byte* scratch, float* out) const {
   const int64_t filters = g_.group_filters();
+  const float* bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
   for (int64_t group = 0; group < g_.groups; ++group) {
     GemmArgs product;
     product.m = (y_end - y_begin) * g_.window.x.out;
@@ -143,21 +253,34 @@ void ConvKernels::sums(const float* image, int64_t y_begin, int64_t y_end, const
     product.ldc = g_.filters;
     product.bias = bias == nullptr ? nullptr : bias + group * filters;
     product.relu = g_.relu;
-    sgemm_packed_b(product, packed_kernel + group * packed_forward_, scratch + gemm_offset_);
+    sgemm_packed_b(product, args.workspace.shared_as<float>() + group * packed_forward_,
+                   scratch + gemm_offset_);
   }
 }
 
 void ConvKernels::pack_for_backward(const BackwardArgs<float>& args) const {
   if (args.grad_inputs[0].data == nullptr) return;
+  auto* packed = args.workspace.shared_as<float>();
+  const float* kernel = args.variables[0].data;
+  if (path_ == ForwardPath::kWinograd) {
+    float* points = packed + backward_points_;
+    parallel_for(chunks_of(g_.channels, kKernelChannels), args.context.threads, [&](int64_t chunk, int) {
+      const int64_t begin = chunk * kKernelChannels;
+      winograd_.transform_kernel(kernel, begin, std::min(g_.channels, begin + kKernelChannels), points);
+    });
+    parallel_for(winograd_.points(), args.context.threads,
+                 [&](int64_t point, int) { winograd_.pack_backward(points, point, packed); });
+    return;
+  }
   for (int64_t group = 0; group < g_.groups; ++group) {
-    pack_b(g_.group_filters(), g_.patch(), args.variables[0].data + group * g_.group_filters(), g_.filters,
-           true, args.workspace.shared_as<float>() + group * packed_backward_);
+    pack_b(g_.group_filters(), g_.patch(), kernel + group * g_.group_filters(), g_.filters, true,
+           packed + group * packed_backward_);
   }
 }
 
-void ConvKernels::add_gradients(const BackwardArgs<float>& args, int64_t n, bool first, int64_t y_begin,
-                                int64_t y_end, const float* grad, float* partial, std::byte* scratch) const {
-  const int64_t positions = (y_end - y_begin) * g_.window.x.out;
+void ConvKernels::add_variable_gradients(const BackwardArgs<float>& args, int64_t n, bool first,
+                                         int64_t y_begin, int64_t y_end, const float* grad, float* partial,
+                                         std::byte* scratch) const {
   if (args.grad_variables[0].data != nullptr) {
     const float* image = args.inputs[0].data + n * g_.image_size();
     for (int64_t group = 0; group < g_.groups; ++group) {
@@ -167,16 +290,27 @@ void ConvKernels::add_gradients(const BackwardArgs<float>& args, int64_t n, bool
   if (args.grad_variables.size() > 1 && args.grad_variables[1].data != nullptr) {
     float* bias = partial + align_floats(g_.kernel_size());
     if (first) std::fill(bias, bias + g_.filters, 0.0F);
-    for (int64_t position = 0; position < positions; ++position) {
+    for (int64_t position = 0; position < (y_end - y_begin) * g_.window.x.out; ++position) {
       const float* row = grad + position * g_.filters;
       for (int64_t f = 0; f < g_.filters; ++f) bias[f] += row[f];
     }
   }
+}
+
+void ConvKernels::add_input_gradients(const BackwardArgs<float>& args, int64_t n, int64_t images,
+                                      int64_t y_begin, int64_t y_end, const float* grad, int64_t step,
+                                      std::byte* scratch) const {
   if (args.grad_inputs[0].data == nullptr) return;
+  const auto* packed = args.workspace.shared_as<float>();
   float* grad_image = args.grad_inputs[0].data + n * g_.image_size();
-  if (y_begin == first_row(0)) std::fill(grad_image, grad_image + g_.image_size(), 0.0F);
-  for (int64_t group = 0; group < g_.groups; ++group) {
-    add_input_gradient(args.workspace.shared_as<float>(), group, y_begin, y_end, grad, grad_image, scratch);
+  if (y_begin == first_row(0)) std::fill(grad_image, grad_image + images * g_.image_size(), 0.0F);
+  if (path_ == ForwardPath::kWinograd) {
+    return winograd_.add_input_gradient(grad, step, images, y_begin, y_end, packed, scratch, grad_image);
+  }
+  for (int64_t i = 0; i < images; ++i, grad += step, grad_image += g_.image_size()) {
+    for (int64_t group = 0; group < g_.groups; ++group) {
+      add_input_gradient(packed, group, y_begin, y_end, grad, grad_image, scratch);
+    }
   }
 }
 

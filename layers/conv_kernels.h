@@ -6,6 +6,8 @@
 #include "engine/op_def.h"
 #include "engine/tensor.h"
 #include "layers/conv.h"
+#include "layers/conv_path.h"
+#include "layers/winograd_conv.h"
 
 namespace nacre {
 
@@ -19,13 +21,15 @@ void gather_patches(const ConvGeometry& g, const float* image, int64_t y_begin, 
 void scatter_patches(const ConvGeometry& g, const float* patches, int64_t y_begin, int64_t y_end,
                      float* image);
 
-/// The fast convolution, as products of matrices over stripes of output rows: patches times kernel. What
-/// comes after the sums (nothing, or a pooling that is fused) is told by `rows`, the axis along which units
-/// of output rows are cut: unit u takes rows [rows.start(u), + rows.window) and no row belongs to two units.
-/// For a plain convolution a unit is one row, for a fused pooling the rows of one pooled row.
+/// The fast convolution, over stripes of output rows: forward on the path that choose_forward_path says,
+/// backward as products of matrices. What comes after the sums (nothing, or a pooling that is fused) is told
+/// by `rows`, the axis along which units of output rows are cut: unit u takes rows [rows.start(u), +
+/// rows.window) and no row belongs to two units. For a plain convolution a unit is one row, for a fused
+/// pooling the rows of one pooled row.
 ///
-/// Stripes depend on the geometry only, chunks of images on the batch only, and partial sums are added in the
-/// order of the chunks: so any number of threads gives the same bits.
+/// A sum's bits depend on its patch and the kernel alone, whatever stripe it is in; the stripes of backward
+/// depend on the geometry only, chunks of images on the batch only, and partial sums are added in the order
+/// of the chunks: so any number of threads gives the same bits.
 class ConvKernels {
  public:
   ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, int64_t batch, Mode mode);
@@ -45,7 +49,16 @@ class ConvKernels {
   void backward(const BackwardArgs<float>& args, const GradRows& grad_rows) const;
 
  private:
-  [[nodiscard]] int64_t stripes() const { return chunks_of(rows_.out, units_per_stripe_); }
+  /// How forward cuts its work: so many images together, and so many units of each.
+  struct Piece {
+    int64_t images = 1;
+    int64_t units = 1;
+  };
+  /// The largest for the path, or smaller ones when a few rows are to keep many threads busy.
+  [[nodiscard]] Piece forward_piece(int64_t n, int threads) const;
+  void plan_forward(int64_t batch);
+  /// Output rows of that many units, gaps between them included.
+  [[nodiscard]] int64_t rows_of(int64_t units) const;
   [[nodiscard]] int64_t first_row(int64_t unit) const { return rows_.start(unit) + rows_.first_cell(unit); }
   [[nodiscard]] int64_t end_row(int64_t unit) const { return rows_.start(unit) + rows_.end_cell(unit); }
   [[nodiscard]] int64_t image_chunks(int64_t n) const;
@@ -54,11 +67,20 @@ class ConvKernels {
   /// Sets `a` and `lda` of a product to the patches of some rows: the image itself, or a copy in `scratch`.
   void take_patches(const float* image, int64_t y_begin, int64_t y_end, float* scratch,
                     GemmArgs& product) const;
-  void sums(const float* image, int64_t y_begin, int64_t y_end, const float* packed_kernel, const float* bias,
-            std::byte* scratch, float* out) const;
+  void pack_for_forward(const ForwardArgs<float>& args) const;
+  /// Of `images` images, to `out`, `step` floats apart.
+  void sums(const float* image, int64_t images, int64_t y_begin, int64_t y_end,
+            const ForwardArgs<float>& args, std::byte* scratch, float* out, int64_t step) const;
+  void sums_by_gemm(const float* image, int64_t y_begin, int64_t y_end, const ForwardArgs<float>& args,
+                    std::byte* scratch, float* out) const;
+  void plan_backward(int64_t batch);
   void pack_for_backward(const BackwardArgs<float>& args) const;
-  void add_gradients(const BackwardArgs<float>& args, int64_t n, bool first, int64_t y_begin, int64_t y_end,
-                     const float* grad, float* partial, std::byte* scratch) const;
+  /// The variables' gradients of one image's rows.
+  void add_variable_gradients(const BackwardArgs<float>& args, int64_t n, bool first, int64_t y_begin,
+                              int64_t y_end, const float* grad, float* partial, std::byte* scratch) const;
+  /// Of `images` images whose gradients of the sums are `step` floats apart.
+  void add_input_gradients(const BackwardArgs<float>& args, int64_t n, int64_t images, int64_t y_begin,
+                           int64_t y_end, const float* grad, int64_t step, std::byte* scratch) const;
   void add_kernel_gradient(const float* image, int64_t group, bool first, int64_t y_begin, int64_t y_end,
                            const float* grad, float* partial, std::byte* scratch) const;
   void add_input_gradient(const float* packed_kernel, int64_t group, int64_t y_begin, int64_t y_end,
@@ -67,7 +89,12 @@ class ConvKernels {
 
   ConvGeometry g_;
   WindowAxis rows_;
-  int64_t units_per_stripe_ = 1;
+  ForwardPath path_;
+  WinogradConv winograd_;
+  int64_t units_per_stripe_ = 1;  // of products with patches
+  Piece largest_;                 // of forward
+  Piece backward_;
+  int64_t backward_points_ = 0;  // shared: the kernel at Winograd's points, after the packed one
   int64_t packed_forward_ = 0;   // floats of one group's packed kernel
   int64_t packed_backward_ = 0;  // of its transpose
   size_t shared_bytes_ = 0;
@@ -80,25 +107,26 @@ class ConvKernels {
 
 template <typename Finish>
 void ConvKernels::forward(const ForwardArgs<float>& args, bool direct, const Finish& finish) const {
-  auto* packed = args.workspace.shared_as<float>();
-  for (int64_t group = 0; group < g_.groups; ++group) {
-    pack_b(g_.patch(), g_.group_filters(), args.variables[0].data + group * g_.group_filters(), g_.filters,
-           false, packed + group * packed_forward_);
-  }
-  const float* bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
-  const int64_t per_image = stripes();
-  parallel_for(args.output.shape[0] * per_image, args.context.threads, [&](int64_t chunk, int worker) {
-    const int64_t n = chunk / per_image;
-    const int64_t begin = chunk % per_image * units_per_stripe_;
-    const int64_t end = std::min(rows_.out, begin + units_per_stripe_);
-    const int64_t y_begin = first_row(begin);
-    const float* image = args.inputs[0].data + n * g_.image_size();
-    auto* scratch = args.workspace.of_thread<std::byte>(worker);
-    float* out = direct ? args.output.data + (n * g_.window.y.out + y_begin) * g_.window.x.out * g_.filters
-                        : reinterpret_cast<float*>(scratch + sums_offset_);
-    sums(image, y_begin, end_row(end - 1), packed, bias, scratch, out);
-    finish(n, begin, end, y_begin, out);
-  });
+  pack_for_forward(args);
+  const int64_t batch = args.output.shape[0];
+  const Piece piece = forward_piece(batch, args.context.threads);
+  const int64_t per_image = chunks_of(rows_.out, piece.units);
+  const int64_t line = g_.window.x.out * g_.filters;
+  parallel_for(
+      chunks_of(batch, piece.images) * per_image, args.context.threads, [&](int64_t chunk, int worker) {
+        const int64_t n = chunk / per_image * piece.images;
+        const int64_t images = std::min(piece.images, batch - n);
+        const int64_t begin = chunk % per_image * piece.units;
+        const int64_t end = std::min(rows_.out, begin + piece.units);
+        const int64_t y_begin = first_row(begin);
+        const int64_t y_end = end_row(end - 1);
+        auto* scratch = args.workspace.of_thread<std::byte>(worker);
+        const int64_t step = (direct ? g_.window.y.out : y_end - y_begin) * line;
+        float* out = direct ? args.output.data + n * step + y_begin * line
+                            : reinterpret_cast<float*>(scratch + sums_offset_);
+        sums(args.inputs[0].data + n * g_.image_size(), images, y_begin, y_end, args, scratch, out, step);
+        for (int64_t i = 0; i < images; ++i) finish(n + i, begin, end, y_begin, out + i * step);
+      });
 }
 
 template <typename GradRows>
@@ -112,14 +140,23 @@ void ConvKernels::backward(const BackwardArgs<float>& args, const GradRows& grad
     auto* scratch = args.workspace.of_thread<std::byte>(worker);
     const int64_t first_image = chunk * batch / chunks;
     const int64_t end_image = (chunk + 1) * batch / chunks;
-    for (int64_t n = first_image; n < end_image; ++n) {
-      for (int64_t begin = 0; begin < rows_.out; begin += units_per_stripe_) {
-        const int64_t end = std::min(rows_.out, begin + units_per_stripe_);
+    for (int64_t n = first_image; n < end_image; n += backward_.images) {
+      const int64_t images = std::min(backward_.images, end_image - n);
+      for (int64_t begin = 0; begin < rows_.out; begin += backward_.units) {
+        const int64_t end = std::min(rows_.out, begin + backward_.units);
         const int64_t y_begin = first_row(begin);
         const int64_t y_end = end_row(end - 1);
-        const float* grad =
-            grad_rows(n, begin, end, y_begin, y_end, reinterpret_cast<float*>(scratch + sums_offset_));
-        add_gradients(args, n, n == first_image && begin == 0, y_begin, y_end, grad, partial, scratch);
+        int64_t step = (y_end - y_begin) * g_.window.x.out * g_.filters;
+        auto* room = reinterpret_cast<float*>(scratch + sums_offset_);
+        const float* grads = grad_rows(n, begin, end, y_begin, y_end, room);
+        // Gradients that need no room lie in whole images.
+        if (grads != room) step = g_.positions() * g_.filters;
+        for (int64_t i = 0; i < images; ++i) {
+          if (i > 0) static_cast<void>(grad_rows(n + i, begin, end, y_begin, y_end, room + i * step));
+          add_variable_gradients(args, n + i, n + i == first_image && begin == 0, y_begin, y_end,
+                                 grads + i * step, partial, scratch);
+        }
+        add_input_gradients(args, n, images, y_begin, y_end, grads, step, scratch);
       }
     }
   });

@@ -1,13 +1,21 @@
 #include <algorithm>
+#include <array>
 #include <memory>
 
 #include "engine/parallel.h"
+#include "engine/vector_math.h"
 #include "layers/conv_kernels.h"
 #include "layers/conv_reference.h"
 #include "layers/pool_kernels.h"
+#include "layers/sparse_gradient.h"
 
 namespace nacre {
 namespace {
+
+// Chunks of images whose partial gradients are kept apart: bounds both threads and memory.
+constexpr int64_t kImageChunks = 16;
+// Filters whose partial gradients one thread adds up at a time.
+constexpr int64_t kCombineFilters = 4;
 
 /// Conv2D and the MaxPool2D after it, as one operator: the un-pooled activations exist only stripe by stripe
 /// in scratch memory. One byte for each pooled cell says which of its window won, or that relu clipped it:
@@ -16,14 +24,24 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
  public:
   ConvPool(const ConvAttrs& attrs, const ConvGeometry& geometry, const Window2& pool, int64_t batch,
            Mode mode)
-      : g_(geometry), pool_{{pool, geometry.filters}, geometry.relu}, fast_(geometry, pool.y, batch, mode) {
+      : g_(geometry),
+        pool_{{pool, geometry.filters}, geometry.relu},
+        fast_(geometry, pool.y, batch, mode),
+        sparse_(geometry, pool_),
+        use_sparse_(choose_sparse_gradient(geometry, pool)) {
     info_.output = Shape{batch, pool.y.out, pool.x.out, g_.filters};
     info_.variables = conv_variables(attrs, g_);
     info_.flops_per_row = conv_flops(g_);
     info_.shared_bytes = fast_.shared_bytes();
     info_.per_thread_bytes =
         std::max(fast_.per_thread_bytes(), static_cast<size_t>(g_.positions() * g_.filters) * sizeof(double));
-    if (mode == Mode::kTraining) info_.saved_bytes = static_cast<size_t>(info_.output.num_elements());
+    if (mode == Mode::kInference) return;
+    info_.saved_bytes = static_cast<size_t>(info_.output.num_elements());
+    if (!use_sparse_) return;
+    info_.shared_bytes =
+        std::max(info_.shared_bytes,
+                 static_cast<size_t>(std::min(batch, kImageChunks) * partial_floats()) * sizeof(float));
+    info_.per_thread_bytes = std::max(info_.per_thread_bytes, sparse_.scratch_bytes());
   }
 
   void forward(const ForwardArgs<float>& args) const override {
@@ -35,8 +53,15 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
   }
 
   void backward(const BackwardArgs<float>& args) const override {
+    BackwardArgs<float> rest = args;
+    const std::array<TensorView<float>, 2> nothing{};
+    if (use_sparse_) {
+      sparse_backward(args);
+      if (args.grad_inputs[0].data == nullptr) return;
+      rest.grad_variables = std::span(nothing).first(args.grad_variables.size());
+    }
     fast_.backward(
-        args, [&](int64_t n, int64_t begin, int64_t end, int64_t y_begin, int64_t y_end, float* scratch) {
+        rest, [&](int64_t n, int64_t begin, int64_t end, int64_t y_begin, int64_t y_end, float* scratch) {
           unpool_rows(pool_, begin, end, y_begin, y_end, args.grad_output.data + n * pooled_size(),
                       winners(args.saved, n), scratch);
           return scratch;
@@ -65,6 +90,43 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
   }
 
  private:
+  [[nodiscard]] int64_t partial_floats() const { return sparse_.sums_floats() + (g_.filters + 15) / 16 * 16; }
+
+  /// The gradients of kernel and bias.
+  void sparse_backward(const BackwardArgs<float>& args) const {
+    const int64_t batch = args.output.shape[0];
+    const int64_t chunks = std::min(batch, kImageChunks);
+    auto* partials = args.workspace.shared_as<float>();
+    parallel_for(chunks, args.context.threads, [&](int64_t chunk, int worker) {
+      float* sums = partials + chunk * partial_floats();
+      std::fill(sums, sums + partial_floats(), 0.0F);
+      for (int64_t n = chunk * batch / chunks; n < (chunk + 1) * batch / chunks; ++n) {
+        sparse_.add(args.inputs[0].data + n * g_.image_size(), winners(args.saved, n),
+                    args.grad_output.data + n * pooled_size(), args.workspace.of_thread<std::byte>(worker),
+                    sums, sums + sparse_.sums_floats());
+      }
+    });
+    const auto add_up = [&](int64_t begin, int64_t count) {
+      for (int64_t chunk = 1; chunk < chunks; ++chunk) {
+        add(count, partials + begin, partials + chunk * partial_floats() + begin, partials + begin);
+      }
+    };
+    if (float* kernel = args.grad_variables[0].data; kernel != nullptr) {
+      const int64_t size = sparse_.sums_floats() / g_.filters;
+      parallel_for(chunks_of(g_.filters, kCombineFilters), args.context.threads, [&](int64_t chunk, int) {
+        const int64_t begin = chunk * kCombineFilters;
+        const int64_t end = std::min(g_.filters, begin + kCombineFilters);
+        add_up(begin * size, (end - begin) * size);
+        sparse_.write(partials, begin, end, kernel);
+      });
+    }
+    if (args.grad_variables.size() > 1 && args.grad_variables[1].data != nullptr) {
+      const float* bias = partials + sparse_.sums_floats();
+      add_up(sparse_.sums_floats(), g_.filters);
+      std::copy(bias, bias + g_.filters, args.grad_variables[1].data);
+    }
+  }
+
   [[nodiscard]] int64_t pooled_size() const { return info_.output.elements_per_row(); }
 
   [[nodiscard]] uint8_t* winners(std::byte* saved, int64_t n) const {
@@ -77,6 +139,8 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
   ConvGeometry g_;
   FusedPool pool_;
   ConvKernels fast_;
+  SparseKernelGradient sparse_;
+  bool use_sparse_;
 };
 
 Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {

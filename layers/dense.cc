@@ -4,6 +4,7 @@
 
 #include "engine/gemm.h"
 #include "layers/eigen_maps.h"
+#include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
 namespace nacre {
@@ -172,6 +173,37 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
   return add_bias_and_activation(layer, sink, attrs, sums);
 }
 
+/// The matrix [columns, rows] transposed.
+FoldedTensor transposed(const FoldedTensor& matrix) {
+  const int64_t rows = matrix.shape[1];
+  const int64_t columns = matrix.shape[0];
+  std::vector<float> values(matrix.values().size());
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t c = 0; c < columns; ++c) {
+      values[static_cast<size_t>(r * columns + c)] = matrix.values()[static_cast<size_t>(c * rows + r)];
+    }
+  }
+  FoldedTensor result = make_folded(Shape{rows, columns}, std::move(values));
+  result.variable = matrix.variable;
+  return result;
+}
+
+Recognized from_tensorflow(const NodeView& node) {
+  if (node.op() != "MatMul" || node.inputs() != 2 || !node.is_activation(0)) {
+    return std::optional<RecognizedLayer>();
+  }
+  const FoldedTensor* kernel = float_input(node, 1);
+  if (kernel == nullptr || kernel->shape.rank() != 2) return std::optional<RecognizedLayer>();
+  NACRE_ASSIGN_OR_RETURN(const bool transpose_a, bool_attribute(node, "transpose_a", false));
+  NACRE_ASSIGN_OR_RETURN(const bool transpose_b, bool_attribute(node, "transpose_b", false));
+  if (transpose_a) return node_error(node, StatusCode::kUnsupported, "transposes its input");
+  RecognizedLayer layer = begin_layer(node, 0);
+  FoldedTensor& weights = layer.variables["kernel"] = transpose_b ? transposed(*kernel) : *kernel;
+  layer.attributes["units"] = weights.shape[1];
+  NACRE_RETURN_IF_ERROR(take_bias_and_activation(layer, weights.shape[1]));
+  return std::optional(std::move(layer));
+}
+
 }  // namespace
 
 OpDef dense_op() {
@@ -185,6 +217,7 @@ OpDef dense_op() {
   op.create = create;
   op.normalize = normalize_attributes<DenseAttrs>;
   op.to_tensorflow = to_tensorflow;
+  op.from_tensorflow = from_tensorflow;
   return op;
 }
 

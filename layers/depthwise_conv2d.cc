@@ -3,6 +3,7 @@
 
 #include "engine/vector_math.h"
 #include "layers/depthwise_conv.h"
+#include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
 namespace nacre {
@@ -153,6 +154,28 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
   return add_bias_and_activation(layer, sink, attrs, sums);
 }
 
+Recognized from_tensorflow(const NodeView& node) {
+  if (node.op() != "DepthwiseConv2dNative" || node.inputs() != 2 || !node.is_activation(0)) {
+    return std::optional<RecognizedLayer>();
+  }
+  NACRE_RETURN_IF_ERROR(check_layout(node));
+  const FoldedTensor* kernel = float_input(node, 1);
+  if (kernel == nullptr || kernel->shape.rank() != 4) return std::optional<RecognizedLayer>();
+  NACRE_ASSIGN_OR_RETURN(const Extent2 dilations, image_attribute(node, "dilations"));
+  if (dilations != Extent2{1, 1}) return node_error(node, StatusCode::kUnsupported, "dilations above 1");
+  DepthwiseAttrs attrs;
+  NACRE_ASSIGN_OR_RETURN(attrs.strides, image_attribute(node, "strides"));
+  NACRE_ASSIGN_OR_RETURN(attrs.padding, padding_attribute(node));
+  const Shape& shape = kernel->shape;
+  attrs.kernel_size = {shape[0], shape[1]};
+  attrs.depth_multiplier = shape[3];
+  RecognizedLayer layer = begin_layer(node, 0);
+  layer.attributes = write_attributes(attrs);
+  layer.variables["kernel"] = *kernel;
+  NACRE_RETURN_IF_ERROR(take_bias_and_activation(layer, shape[2] * shape[3]));
+  return std::optional(std::move(layer));
+}
+
 }  // namespace
 
 OpDef depthwise_conv2d_op() {
@@ -170,6 +193,7 @@ OpDef depthwise_conv2d_op() {
   op.create = create;
   op.normalize = normalize_attributes<DepthwiseAttrs>;
   op.to_tensorflow = to_tensorflow;
+  op.from_tensorflow = from_tensorflow;
   return op;
 }
 

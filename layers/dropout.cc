@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/random.h"
+#include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
 namespace nacre {
@@ -80,6 +81,47 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& /*sin
   return layer.inputs[0];
 }
 
+/// The random number behind `compared`: GreaterEqual(RandomUniform, 0), which is always true.
+bool keeps_all(const NodeView& compared) {
+  return compared.op() == "GreaterEqual" && compared.inputs() == 2 &&
+         compared.input(0).op() == "RandomUniform" && scalar_input(compared, 1) == 0.0F;
+}
+
+/// Floor(1 + RandomUniform), which is always 1.
+bool is_one(const NodeView& floored) {
+  if (floored.op() != "Floor" || floored.inputs() != 1) return false;
+  const NodeView& sum = floored.input(0);
+  for (size_t i = 0; i < 2 && sum.inputs() == 2; ++i) {
+    if (scalar_input(sum, i) == 1.0F && sum.input(1 - i).op() == "RandomUniform") {
+      return sum.op() == "AddV2" || sum.op() == "Add";
+    }
+  }
+  return false;
+}
+
+/// Parts of tf.nn.dropout with a rate of 0: a division or multiplication by 1, and the choice of what is
+/// kept.
+Recognized from_tensorflow(const NodeView& node) {
+  const auto identity = [&](size_t i) {
+    RecognizedLayer layer = begin_layer(node, i);
+    layer.identity = true;
+    return std::optional(std::move(layer));
+  };
+  const std::string_view op = node.op();
+  if ((op == "RealDiv" || op == "Mul") && node.inputs() == 2 && node.is_activation(0)) {
+    if (scalar_input(node, 1) == 1.0F) return identity(0);
+    if (op == "Mul" && is_one(node.input(1))) return identity(0);
+    if (op == "Mul" && node.input(1).op() == "Cast" && node.input(1).inputs() == 1 &&
+        keeps_all(node.input(1).input(0))) {
+      return identity(0);
+    }
+  }
+  if (op == "SelectV2" && node.inputs() == 3 && keeps_all(node.input(0)) && node.is_activation(1)) {
+    return identity(1);
+  }
+  return std::optional<RecognizedLayer>();
+}
+
 }  // namespace
 
 OpDef dropout_op() {
@@ -95,6 +137,7 @@ OpDef dropout_op() {
   op.create = create;
   op.normalize = normalize_attributes<DropoutAttrs>;
   op.to_tensorflow = to_tensorflow;
+  op.from_tensorflow = from_tensorflow;
   return op;
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
 namespace nacre {
@@ -55,7 +56,8 @@ Result<std::unique_ptr<Operator>> create_elementwise(const OperatorRequest& requ
 /// The definition of a layer that is a formula. `text` goes on after "[N, ...] -> [N, ...]: ".
 template <typename Formula, typename Op = Elementwise<Formula>>
 OpDef elementwise_op(std::string name, std::string summary, const std::string& text,
-                     Result<std::string> (*to_tensorflow)(const DescribeRequest&, GraphSink&)) {
+                     Result<std::string> (*to_tensorflow)(const DescribeRequest&, GraphSink&),
+                     Recognized (*from_tensorflow)(const NodeView&)) {
   OpDef op;
   op.name = std::move(name);
   op.summary = std::move(summary);
@@ -64,6 +66,7 @@ OpDef elementwise_op(std::string name, std::string summary, const std::string& t
   op.create = create_elementwise<Op, typename Formula::Attrs>;
   op.normalize = normalize_attributes<typename Formula::Attrs>;
   op.to_tensorflow = to_tensorflow;
+  op.from_tensorflow = from_tensorflow;
   return op;
 }
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 
 #include "layers/elementwise.h"
@@ -44,6 +45,52 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
   return add_node(layer, sink, "AddV2", "", {positive, scaled});
 }
 
+/// The input that `node` and its other input share, when the other is the op `op`.
+const NodeView* other_of(const NodeView& node, const NodeView& input, std::string_view op) {
+  if (node.inputs() != 2) return nullptr;
+  const NodeView& other = node.input(&node.input(0) == &input ? 1 : 0);
+  return other.op() == op ? &other : nullptr;
+}
+
+/// Relu(x) + alpha * Elu(Minimum(x, 0)), from its Relu on: what another alpha than 1 is in TensorFlow.
+std::optional<RecognizedLayer> bent_by_alpha(const NodeView& relu) {
+  const NodeView* sum = relu.only_reader();
+  if (sum == nullptr || (sum->op() != "AddV2" && sum->op() != "Add")) return std::nullopt;
+  const NodeView* scaled = other_of(*sum, relu, "Mul");
+  if (scaled == nullptr || scaled->only_reader() != sum) return std::nullopt;
+  const std::optional<size_t> bent_at = activation_of_two(*scaled);
+  if (!bent_at.has_value()) return std::nullopt;
+  const std::optional<float> alpha = scalar_input(*scaled, 1 - *bent_at);
+  const NodeView& bent = scaled->input(*bent_at);
+  if (!alpha.has_value() || bent.op() != "Elu" || bent.only_reader() != scaled || bent.inputs() != 1) {
+    return std::nullopt;
+  }
+  const NodeView& negative = bent.input(0);
+  const std::optional<size_t> x = activation_of_two(negative);
+  if (negative.op() != "Minimum" || negative.only_reader() != &bent || !x.has_value() ||
+      scalar_input(negative, 1 - *x) != 0.0F || &negative.input(*x) != &relu.input(0)) {
+    return std::nullopt;
+  }
+  RecognizedLayer layer = begin_layer(relu, 0);
+  for (const NodeView* node : {&negative, &bent, scaled, sum}) extend_layer(layer, *node);
+  layer.attributes["alpha"] = as_decimal(*alpha);
+  return layer;
+}
+
+Recognized from_tensorflow(const NodeView& node) {
+  if (node.op() == "Relu" && node.inputs() == 1) return bent_by_alpha(node);
+  if (node.op() != "Minimum") return recognize_as<"Elu">(node);
+  // The other branch of the same: it may come first.
+  const std::optional<size_t> x = activation_of_two(node);
+  if (!x.has_value()) return std::optional<RecognizedLayer>();
+  for (const NodeView* reader : node.input(*x).readers()) {
+    if (reader->op() != "Relu") continue;
+    std::optional<RecognizedLayer> layer = bent_by_alpha(*reader);
+    if (layer.has_value() && std::ranges::find(layer->covered, &node) != layer->covered.end()) return layer;
+  }
+  return std::optional<RecognizedLayer>();
+}
+
 }  // namespace
 
 OpDef elu_op() {
@@ -51,7 +98,7 @@ OpDef elu_op() {
       "ELU", "Bends negative elements towards -alpha.",
       "y = x where x >= 0, else alpha * (exp(x) - 1); NaN stays NaN (Clevert, "
       "Unterthiner, Hochreiter 2016). Gradient: dx = dy where x > 0, else dy * (y + alpha).",
-      to_tensorflow);
+      to_tensorflow, from_tensorflow);
 }
 
 }  // namespace nacre

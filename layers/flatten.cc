@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
 
+#include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
 namespace nacre {
@@ -43,6 +45,46 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
   return add_node(layer, sink, "Reshape", "", {layer.inputs[0], shape});
 }
 
+/// Reshape to rows, or to the shape that is there already; Squeeze of extents of 1.
+Recognized from_tensorflow(const NodeView& node) {
+  const bool squeeze = node.op() == "Squeeze";
+  if ((!squeeze && node.op() != "Reshape") || node.inputs() < 1 || !node.is_activation(0)) {
+    return std::optional<RecognizedLayer>();
+  }
+  const Shape* input = node.input(0).shape();
+  if (input == nullptr) return std::optional<RecognizedLayer>();
+  RecognizedLayer layer = begin_layer(node, 0);
+  if (squeeze) {
+    layer.expected_row = input->rank() == 4 && (*input)[1] == 1 && (*input)[2] == 1 ? (*input)[3] : 0;
+    if (layer.expected_row == 0) {
+      return node_error(node, StatusCode::kUnsupported,
+                        "expected images of 1 x 1, found " + input->to_string());
+    }
+    return std::optional(std::move(layer));
+  }
+  const FoldedTensor* to = node.inputs() == 2 ? node.constant(1) : nullptr;
+  if (to == nullptr || to->ints.empty()) {
+    return node_error(node, StatusCode::kUnsupported, "a shape that cannot be told beforehand");
+  }
+  const std::vector<int64_t>& extents = to->ints;
+  if (std::ranges::any_of(extents, [](int64_t extent) { return extent < -1 || extent == 0; })) {
+    return node_error(node, StatusCode::kCorrupt, "a shape with an extent that is not positive");
+  }
+  if (extents.front() != FoldedTensor::kBatch && extents.front() != 1) {
+    return node_error(node, StatusCode::kUnsupported, "a shape for a fixed number of images");
+  }
+  layer.identity = static_cast<int>(extents.size()) == input->rank();
+  for (size_t i = 1; layer.identity && i < extents.size(); ++i) {
+    layer.identity = extents[i] == -1 || extents[i] == (*input)[static_cast<int>(i)];
+  }
+  if (layer.identity) return std::optional(std::move(layer));
+  if (extents.size() != 2) {
+    return node_error(node, StatusCode::kUnsupported, "expected a shape [N, features]");
+  }
+  layer.expected_row = std::max<int64_t>(extents[1], 0);
+  return std::optional(std::move(layer));
+}
+
 }  // namespace
 
 OpDef flatten_op() {
@@ -56,6 +98,7 @@ OpDef flatten_op() {
   op.create = create;
   op.normalize = normalize_attributes<NoAttrs>;
   op.to_tensorflow = to_tensorflow;
+  op.from_tensorflow = from_tensorflow;
   return op;
 }
 

@@ -1,7 +1,9 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <vector>
 
+#include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
 namespace nacre {
@@ -83,6 +85,24 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
   return add_node(layer, sink, "Mean", "", {layer.inputs[0], axes}, {{"keep_dims", attrs.keepdims}});
 }
 
+Recognized from_tensorflow(const NodeView& node) {
+  if (node.op() != "Mean" || node.inputs() != 2 || !node.is_activation(0)) {
+    return std::optional<RecognizedLayer>();
+  }
+  const FoldedTensor* axes = node.constant(1);
+  const Shape* input = node.input(0).shape();
+  if (axes == nullptr || input == nullptr) return std::optional<RecognizedLayer>();
+  std::vector<int64_t> over = axes->ints;
+  for (int64_t& axis : over) axis = axis < 0 ? axis + input->rank() : axis;
+  std::ranges::sort(over);
+  if (input->rank() != 4 || over != std::vector<int64_t>{1, 2}) {
+    return node_error(node, StatusCode::kUnsupported, "expected the mean over height and width of images");
+  }
+  RecognizedLayer layer = begin_layer(node, 0);
+  NACRE_ASSIGN_OR_RETURN(layer.attributes["keepdims"], bool_attribute(node, "keep_dims", false));
+  return std::optional(std::move(layer));
+}
+
 }  // namespace
 
 OpDef global_avg_pool2d_op() {
@@ -96,6 +116,7 @@ OpDef global_avg_pool2d_op() {
   op.create = create;
   op.normalize = normalize_attributes<GlobalAvgPoolAttrs>;
   op.to_tensorflow = to_tensorflow;
+  op.from_tensorflow = from_tensorflow;
   return op;
 }
 

@@ -34,6 +34,15 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
                   {{"alpha", static_cast<float>(attrs.negative_slope)}});
 }
 
+Recognized from_tensorflow(const NodeView& node) {
+  constexpr float kTensorFlowsDefault = 0.2F;
+  NACRE_ASSIGN_OR_RETURN(std::optional<RecognizedLayer> layer, recognize_as<"LeakyRelu">(node));
+  if (!layer.has_value()) return layer;
+  NACRE_ASSIGN_OR_RETURN(layer->attributes["negative_slope"],
+                         decimal_attribute(node, "alpha", kTensorFlowsDefault));
+  return layer;
+}
+
 }  // namespace
 
 OpDef leaky_relu_op() {
@@ -41,7 +50,7 @@ OpDef leaky_relu_op() {
       "LeakyReLU", "Makes negative elements smaller.",
       "y = x where x >= 0, else negative_slope * x; NaN stays NaN (Maas, Hannun, Ng 2013). Gradient: dx = dy "
       "where x > 0, else negative_slope * dy.",
-      to_tensorflow);
+      to_tensorflow, from_tensorflow);
 }
 
 }  // namespace nacre

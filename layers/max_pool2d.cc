@@ -1,6 +1,7 @@
 #include <cmath>
 #include <memory>
 
+#include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
 namespace nacre {
@@ -77,6 +78,10 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
   return describe_pool(layer, sink, "MaxPool");
 }
 
+Recognized from_tensorflow(const NodeView& node) {
+  return recognize_pool(node, "MaxPool");
+}
+
 }  // namespace
 
 OpDef max_pool2d_op() {
@@ -91,6 +96,7 @@ OpDef max_pool2d_op() {
   op.create = create;
   op.normalize = normalize_pool_attributes;
   op.to_tensorflow = to_tensorflow;
+  op.from_tensorflow = from_tensorflow;
   return op;
 }
 

@@ -38,13 +38,23 @@ class Relu final : public Elementwise<ReluFormula> {
   }
 };
 
+/// Relu, or the larger of x and 0.
+Recognized from_tensorflow(const NodeView& node) {
+  if (node.op() == "Maximum") {
+    const std::optional<size_t> x = activation_of_two(node);
+    if (!x.has_value() || scalar_input(node, 1 - *x) != 0.0F) return std::optional<RecognizedLayer>();
+    return std::optional(begin_layer(node, *x));
+  }
+  return recognize_as<"Relu">(node);
+}
+
 }  // namespace
 
 OpDef relu_op() {
   return elementwise_op<ReluFormula, Relu>("ReLU", "Sets negative elements to zero.",
                                            "y = max(x, 0); NaN stays NaN. Gradient: dx = dy where y > 0, "
                                            "else 0 (the choice of TensorFlow at x = 0).",
-                                           describe_as<"Relu">);
+                                           describe_as<"Relu">, from_tensorflow);
 }
 
 }  // namespace nacre

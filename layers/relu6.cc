@@ -18,6 +18,30 @@ struct Relu6 {
   }
 };
 
+/// Relu6, ClipByValue, or Minimum and Maximum in either order.
+Recognized from_tensorflow(const NodeView& node) {
+  if (node.op() == "ClipByValue" && node.inputs() == 3 && node.is_activation(0)) {
+    if (scalar_input(node, 1) != 0.0F || scalar_input(node, 2) != 6.0F)
+      return std::optional<RecognizedLayer>();
+    return std::optional(begin_layer(node, 0));
+  }
+  const bool from_below = node.op() == "Maximum";
+  if (!from_below && node.op() != "Minimum") return recognize_as<"Relu6">(node);
+  const NodeView* second = node.only_reader();
+  if (second == nullptr || second->op() != (from_below ? "Minimum" : "Maximum")) {
+    return std::optional<RecognizedLayer>();
+  }
+  const std::optional<size_t> x = activation_of_two(node);
+  const std::optional<size_t> between = activation_of_two(*second);
+  if (!x.has_value() || !between.has_value() || scalar_input(node, 1 - *x) != (from_below ? 0.0F : 6.0F) ||
+      scalar_input(*second, 1 - *between) != (from_below ? 6.0F : 0.0F)) {
+    return std::optional<RecognizedLayer>();
+  }
+  RecognizedLayer layer = begin_layer(node, *x);
+  extend_layer(layer, *second);
+  return std::optional(std::move(layer));
+}
+
 }  // namespace
 
 OpDef relu6_op() {
@@ -25,7 +49,7 @@ OpDef relu6_op() {
       "ReLU6", "Clips every element to between 0 and 6.",
       "y = min(max(x, 0), 6); NaN stays NaN (Krizhevsky 2010). Gradient: dx = dy where "
       "0 < x < 6, else 0.",
-      describe_as<"Relu6">);
+      describe_as<"Relu6">, from_tensorflow);
 }
 
 }  // namespace nacre

@@ -26,7 +26,7 @@ struct Sigmoid {
 OpDef sigmoid_op() {
   return elementwise_op<Sigmoid>("Sigmoid", "Maps every element to between 0 and 1.",
                                  "y = 1 / (1 + exp(-x)). Gradient: dx = dy * y * (1 - y).",
-                                 describe_as<"Sigmoid">);
+                                 describe_as<"Sigmoid">, recognize_as<"Sigmoid">);
 }
 
 }  // namespace nacre

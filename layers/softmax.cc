@@ -3,6 +3,7 @@
 #include <cmath>
 #include <memory>
 
+#include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
 namespace nacre {
@@ -87,6 +88,7 @@ OpDef softmax_op() {
   op.create = create;
   op.normalize = normalize_attributes<NoAttrs>;
   op.to_tensorflow = describe_as<"Softmax">;
+  op.from_tensorflow = recognize_as<"Softmax">;
   return op;
 }
 

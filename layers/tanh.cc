@@ -23,7 +23,8 @@ struct Tanh {
 
 OpDef tanh_op() {
   return elementwise_op<Tanh>("Tanh", "Maps every element to between -1 and 1.",
-                              "y = tanh(x). Gradient: dx = dy * (1 - y^2).", describe_as<"Tanh">);
+                              "y = tanh(x). Gradient: dx = dy * (1 - y^2).", describe_as<"Tanh">,
+                              recognize_as<"Tanh">);
 }
 
 }  // namespace nacre

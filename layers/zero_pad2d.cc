@@ -2,6 +2,7 @@
 #include <array>
 #include <memory>
 
+#include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
 namespace nacre {
@@ -82,6 +83,28 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
   return add_node(layer, sink, "Pad", "", {layer.inputs[0], paddings});
 }
 
+Recognized from_tensorflow(const NodeView& node) {
+  const bool with_value = node.op() == "PadV2";
+  if ((node.op() != "Pad" && !with_value) || node.inputs() < 2 || !node.is_activation(0)) {
+    return std::optional<RecognizedLayer>();
+  }
+  if (with_value && scalar_input(node, 2) != 0.0F) {
+    return node_error(node, StatusCode::kUnsupported, "expected a padding of zeros");
+  }
+  const FoldedTensor* sides = node.constant(1);
+  if (sides == nullptr)
+    return node_error(node, StatusCode::kUnsupported, "sides that cannot be told beforehand");
+  const std::vector<int64_t>& cells = sides->ints;
+  if (cells.size() != 8 || cells[0] != 0 || cells[1] != 0 || cells[6] != 0 || cells[7] != 0) {
+    return node_error(node, StatusCode::kUnsupported, "expected a padding of height and width alone");
+  }
+  ZeroPadAttrs attrs;
+  attrs.padding = {cells[2], cells[3], cells[4], cells[5]};
+  RecognizedLayer layer = begin_layer(node, 0);
+  layer.attributes = write_attributes(attrs);
+  return std::optional(std::move(layer));
+}
+
 }  // namespace
 
 OpDef zero_pad2d_op() {
@@ -96,6 +119,7 @@ OpDef zero_pad2d_op() {
   op.create = create;
   op.normalize = normalize_attributes<ZeroPadAttrs>;
   op.to_tensorflow = to_tensorflow;
+  op.from_tensorflow = from_tensorflow;
   return op;
 }
 

@@ -100,6 +100,9 @@ class LayerRunner {
     op_.backward_reference(args);
   }
 
+  /// What forward leaves for backward.
+  BasicTensor<std::byte>& saved() { return saved_; }
+
   std::vector<BasicTensor<T>> inputs;
   std::vector<BasicTensor<T>> variables;
   std::vector<BasicTensor<T>> grad_inputs;

@@ -1,0 +1,118 @@
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+#include <filesystem>
+#include <optional>
+#include <string_view>
+
+#include "cli/command.h"
+#include "cli/console.h"
+#include "cli/convert.h"
+#include "cli/data_source.h"
+#include "cli/output_file.h"
+#include "runtime/golden.h"
+#include "runtime/prediction_bundle.h"
+#include "serialize/bundle_file.h"
+#include "serialize/tensorflow/saved_model_import.h"
+#include "train/csv.h"
+
+namespace nacre {
+namespace {
+
+namespace fs = std::filesystem;
+
+Status usage(const std::string& reason) {
+  return {StatusCode::kUsage, "convert --to bundle: " + reason};
+}
+
+/// "HxW"
+std::optional<Extent2> parse_size(std::string_view text) {
+  constexpr int64_t kMaxExtent = 1 << 20;
+  Extent2 size;
+  const char* const end = text.data() + text.size();
+  const auto height = std::from_chars(text.data(), end, size.height);
+  if (height.ec != std::errc() || height.ptr == end || *height.ptr != 'x') return std::nullopt;
+  const auto width = std::from_chars(height.ptr + 1, end, size.width);
+  if (width.ec != std::errc() || width.ptr != end) return std::nullopt;
+  const auto fits = [](int64_t extent) { return extent >= 1 && extent <= kMaxExtent; };
+  return fits(size.height) && fits(size.width) ? std::optional(size) : std::nullopt;
+}
+
+Result<ImportOptions> import_options(const ConvertOptions& options) {
+  if (!options.model.empty()) return usage("--model has no meaning here: the graph is the network");
+  if (!options.map.empty()) return usage("--map has no meaning here");
+  if (!options.compat.empty()) return usage("--compat has no meaning here");
+  if (!options.default_signature.empty()) {
+    return usage("--default-signature has no meaning here; --signature says which one is read");
+  }
+  ImportOptions importing;
+  importing.signature = options.signature;
+  importing.scale = options.scale;
+  if (!std::isfinite(options.scale) || options.scale < 0) return usage("--scale: expected a number above 0");
+  if (options.input_size.empty()) return importing;
+  const std::optional<Extent2> size = parse_size(options.input_size);
+  if (!size.has_value()) {
+    return usage(fmt::format("--input-size {}: expected HEIGHTxWIDTH, such as 96x96", options.input_size));
+  }
+  importing.height = size->height;
+  importing.width = size->width;
+  return importing;
+}
+
+/// The file's of --labels, else those that nacre writes into a SavedModel; none when there are none.
+Result<std::vector<std::string>> labels_of(const ConvertOptions& options) {
+  if (!options.labels.empty()) return read_labels(options.labels);
+  NACRE_ASSIGN_OR_RETURN(const std::string text, read_labels_asset(options.in));
+  if (text.empty()) return std::vector<std::string>();
+  return parse_labels(text, options.in + "/assets/labels.txt");
+}
+
+/// The last part of the folder's path; of MODELS/faces/1, as servers have it, "faces".
+std::string model_name(const std::string& folder) {
+  std::error_code error;
+  fs::path path = fs::weakly_canonical(folder, error);
+  if (error) path = folder;
+  std::string name = path.filename().string();
+  const bool version = !name.empty() && name.find_first_not_of("0123456789") == std::string::npos;
+  if (version && path.parent_path().has_filename()) name = path.parent_path().filename().string();
+  return name.empty() ? "model" : name;
+}
+
+Status report(const ConvertOptions& options, const ImportedModel& imported, const Bundle& bundle) {
+  const InputContract& in = bundle.contract;
+  std::error_code error;
+  const uintmax_t bytes = fs::file_size(options.out, error);
+  std::string text = fmt::format(
+      "Wrote {} ({}): {} of signature {}, {} layers, {} parameters, {} golden vectors.\n", options.out,
+      readable_size(error ? 0 : bytes), printable(bundle.name), printable(imported.signature),
+      bundle.graph.nodes().size(), with_commas(bundle.variables.num_elements()), bundle.golden.size());
+  text += fmt::format("Input: {} x {} x {}, scale {}{}, {}.\n", in.height, in.width, in.channels, in.scale,
+                      imported.scale_told ? "" : " (the graph does not tell: --scale sets another)",
+                      in.resize == ResizePolicy::kExact ? "images of that size only" : "others are resized");
+  if (in.labels.empty()) text += "Classes are numbers: --labels names them.\n";
+  return print(printable(text) +
+               fmt::format("Next: nacre verify {0}\n      nacre predict {0} IMAGE...\n", options.out));
+}
+
+}  // namespace
+
+Status convert_to_bundle(const Session& session, const ConvertOptions& options) {
+  NACRE_ASSIGN_OR_RETURN(const ImportOptions importing, import_options(options));
+  NACRE_ASSIGN_OR_RETURN(ImportedModel imported, import_saved_model(options.in, importing, session.registry));
+  NACRE_ASSIGN_OR_RETURN(imported.contract.labels, labels_of(options));
+  auto bundle = make_prediction_bundle(model_name(options.in), imported.graph, std::move(imported.variables),
+                                       imported.contract, session.registry);
+  if (!bundle.ok()) return bundle.status().at(options.in);
+  bundle->provenance = {{"nacre_version", std::string(nacre_version())},
+                        {"imported_from", "SavedModel, signature " + imported.signature}};
+  NACRE_RETURN_IF_ERROR(
+      add_golden_vectors(*bundle, session.registry, session.model_options(1, options.threads)));
+  NACRE_RETURN_IF_ERROR(make_parents(options.out));
+  BundleWriteOptions writing;
+  writing.overwrite = options.overwrite;
+  NACRE_RETURN_IF_ERROR(write_bundle(options.out, *bundle, writing));
+  return report(options, imported, *bundle);
+}
+
+}  // namespace nacre

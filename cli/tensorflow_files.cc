@@ -1,0 +1,24 @@
+#include "cli/tensorflow_files.h"
+
+#include <filesystem>
+#include <system_error>
+
+#include "serialize/file_kind.h"
+#include "serialize/tensorflow/tf_checkpoint.h"
+
+namespace nacre {
+
+Result<std::optional<TensorflowFile>> find_tensorflow_file(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (fs::exists(fs::path(path) / "saved_model.pb", error)) return std::optional(TensorflowFile{true, path});
+  if (fs::is_regular_file(path, error)) {
+    NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(path));
+    if (kind != FileKind::kOther) return std::optional<TensorflowFile>();
+  }
+  NACRE_ASSIGN_OR_RETURN(const std::optional<std::string> prefix, find_tf_checkpoint(path));
+  if (!prefix.has_value()) return std::optional<TensorflowFile>();
+  return std::optional(TensorflowFile{false, *prefix});
+}
+
+}  // namespace nacre

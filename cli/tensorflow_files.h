@@ -1,0 +1,20 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "engine/status.h"
+
+namespace nacre {
+
+/// A SavedModel, or a checkpoint of TensorFlow's.
+struct TensorflowFile {
+  bool saved_model = false;
+  std::string path;  ///< the SavedModel's folder, or the checkpoint's prefix
+};
+
+/// What `path` is in TensorFlow: a folder with saved_model.pb; else the prefix of a checkpoint, its index, or
+/// a folder with a file `checkpoint` (its latest). Nothing for nacre's own files and for what is not there.
+Result<std::optional<TensorflowFile>> find_tensorflow_file(const std::string& path);
+
+}  // namespace nacre

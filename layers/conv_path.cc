@@ -1,0 +1,78 @@
+#include "layers/conv_path.h"
+
+#include <numeric>
+
+#include "layers/sparse_gradient.h"
+
+namespace nacre {
+namespace {
+
+// Of fewer positions in a row, a tile is too small to hide the latency of its multiply-adds, and tiles do not
+// reach over rows; a product of matrices over all rows does.
+constexpr int64_t kDirectPositions = 4;
+
+constexpr int64_t kTile = 4;  // Winograd's outputs, squared
+// Values of one stripe of tiles at all points that a thread may need room for: 8 MB.
+constexpr int64_t kMostPointFloats = 2 * 1024 * 1024;
+
+int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+
+/// The rule for Winograd's algorithm, in multiply-adds of one vector of 16 floats for an image. The direct
+/// path needs one for each position, cell, channel and vector of filters. Winograd's needs one for each tile,
+/// point, channel and vector of filters, and runs them a quarter slower (short products, whose results go
+/// through memory); besides, every vector of channels and of filters is taken to the points and back, about 8
+/// instructions a point; and the kernel is taken there once for a batch, which counts as one for a small
+/// batch of 4. Tiles that reach over the edges count whole.
+bool winograd_wins(const ConvGeometry& g) {
+  const int64_t size = g.window.x.window;
+  const int64_t points = (size + kTile - 1) * (size + kTile - 1);
+  const int64_t tiles = ceil_div(g.window.y.out, kTile) * ceil_div(g.window.x.out, kTile);
+  const int64_t channel_vectors = ceil_div(g.channels, 16);
+  const int64_t filter_vectors = ceil_div(g.filters, 16);
+  const int64_t direct = g.positions() * g.patch() * filter_vectors;
+  const int64_t products = tiles * points * g.channels * filter_vectors * 5 / 4;
+  const int64_t transforms = tiles * points * (channel_vectors + filter_vectors) * 8;
+  const int64_t kernel = points * g.channels * filter_vectors * 8 / 4;
+  return products + transforms + kernel < direct;
+}
+
+bool winograd_can(const ConvGeometry& g, const WindowAxis& rows) {
+  const WindowAxis& y = g.window.y;
+  const WindowAxis& x = g.window.x;
+  const bool plain = g.groups == 1 && x.stride == 1 && y.stride == 1 && x.dilation == 1 && y.dilation == 1;
+  if (!plain || x.window != y.window || (x.window != 3 && x.window != 5)) return false;
+  // Stripes must begin where a row of tiles does, or their tiles would lie elsewhere than those of others.
+  if (rows.before > 0) return false;
+  const int64_t points = (x.window + kTile - 1) * (x.window + kTile - 1);
+  const int64_t least_tiles =
+      ceil_div(units_of_tiles(rows) * rows.stride, kTile) * ceil_div(g.window.x.out, kTile);
+  return least_tiles * points * (g.channels + g.filters) <= kMostPointFloats;
+}
+
+// A live cell costs one multiply-add for each vector of its patch, and its place in a list; the product of
+// matrices runs at about twice the speed. So a pooling of two positions breaks even at the latest.
+constexpr int64_t kSparsePositions = 2;
+
+}  // namespace
+
+bool choose_sparse_gradient(const ConvGeometry& geometry, const Window2& pool) {
+  return SparseKernelGradient::can(geometry) &&
+         geometry.positions() >= kSparsePositions * pool.y.out * pool.x.out;
+}
+
+int64_t units_of_tiles(const WindowAxis& rows) {
+  return std::lcm(rows.stride, kTile) / rows.stride;
+}
+
+ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& rows) {
+  // A pointwise convolution is a product of matrices as it lies.
+  if (geometry.is_pointwise()) return ForwardPath::kGemm;
+  if (winograd_can(geometry, rows) && winograd_wins(geometry)) return ForwardPath::kWinograd;
+  // A row of the window must lie side by side in the image.
+  const bool joined = geometry.groups == 1 && geometry.window.x.dilation == 1;
+  return joined && geometry.window.x.out >= kDirectPositions ? ForwardPath::kDirect : ForwardPath::kGemm;
+}
+
+}  // namespace nacre

@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+
+#include "layers/conv.h"
+
+namespace nacre {
+
+/// How the sums of a convolution are computed.
+enum class ForwardPath : uint8_t {
+  kGemm,      ///< patches (im2col, or the image itself for 1x1) times kernel, conv_kernels.cc
+  kDirect,    ///< a tile of outputs in registers over rows of the image, direct_conv.h
+  kWinograd,  ///< winograd_conv.h
+};
+
+/// The choice for a shape whose output rows are worked on in units `rows` (see ConvKernels). It depends on
+/// the geometry alone, never on the batch, the mode or a measurement: so a row has the same bits wherever it
+/// is computed.
+ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& rows);
+
+/// Whether the gradient of a kernel behind `pool` is summed over live cells (sparse_gradient.h) rather than
+/// as a product of matrices over all positions.
+bool choose_sparse_gradient(const ConvGeometry& geometry, const Window2& pool);
+
+/// Units that make whole rows of Winograd's tiles, 4 output rows each.
+int64_t units_of_tiles(const WindowAxis& rows);
+
+}  // namespace nacre

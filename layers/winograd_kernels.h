@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+
+namespace nacre::winograd {
+
+/// Values of tiles at the points: [points squared][tiles][channels], planes and rows apart as said. Between
+/// the last channel and the end of a row lies what nobody reads.
+struct Planes {
+  float* data = nullptr;
+  int64_t plane = 0;  ///< floats from one point to the next
+  int64_t row = 0;    ///< floats from one tile to the next; a multiple of 16, not below the channels
+};
+
+/// Pixels [rows][columns][channels] that tiles lie on, 4 pixels apart.
+template <typename T>
+struct Pixels {
+  T* data = nullptr;
+  int64_t row = 0;    ///< floats from one row to the next
+  int64_t pixel = 0;  ///< floats from one pixel to the next
+};
+
+// All for kernels of `size` x `size`, 3 or 5; see winograd_matrices.h. Tiles are those of one row of tiles,
+// from the left. Nothing needs alignment.
+
+/// Input of `tiles` tiles to points. Reads whole vectors: up to 15 floats beyond the last pixel's channels.
+void input_to_points(int64_t size, const Pixels<const float>& pixels, int64_t channels, int64_t tiles,
+                     const Planes& planes);
+
+/// Outputs of the tiles, `height` x `width` of them inside, plus `bias` (may be null), then perhaps relu.
+void points_to_output(int64_t size, const Planes& planes, int64_t channels, int64_t tiles, const float* bias,
+                      bool relu, int64_t height, int64_t width, const Pixels<float>& pixels);
+
+/// Adjoint of points_to_output: gradients of `height` x `width` outputs to points.
+void gradient_to_points(int64_t size, const Pixels<const float>& pixels, int64_t channels, int64_t tiles,
+                        int64_t height, int64_t width, const Planes& planes);
+
+/// Adjoint of input_to_points: adds to whole tiles of pixels.
+void points_to_input_gradient(int64_t size, const Planes& planes, int64_t channels, int64_t tiles,
+                              const Pixels<float>& pixels);
+
+/// Kernel [size][size][channels][filters] to points, for channels [begin, end): planes [channels][filters],
+/// row by row as `planes` says, or as panels of pack_b (k = channels, n = filters) when planes.row is 0.
+void kernel_to_points(int64_t size, const float* kernel, int64_t channels, int64_t filters, int64_t begin,
+                      int64_t end, const Planes& planes);
+
+/// Adjoint: gradient of the kernel's points (planes [channels][filters]) to that of the kernel, for channels
+/// [begin, end).
+void points_to_kernel_gradient(int64_t size, const Planes& planes, int64_t channels, int64_t filters,
+                               int64_t begin, int64_t end, float* grad_kernel);
+
+}  // namespace nacre::winograd

@@ -1,0 +1,171 @@
+#include "serialize/tensorflow/saved_model_import.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <utility>
+
+#include "engine/file.h"
+#include "serialize/tensorflow/constant_folding.h"
+#include "serialize/tensorflow/flat_graph.h"
+#include "serialize/tensorflow/image_input.h"
+#include "serialize/tensorflow/layer_recognition.h"
+#include "serialize/tensorflow/saved_model_file.h"
+#include "serialize/tensorflow/tensor_bundle_format.h"
+#include "serialize/tensorflow/tensor_bundle_reader.h"
+#include "serialize/tensorflow/variable_keys.h"
+
+namespace nacre {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr size_t kMaxLabelsBytes = size_t{16} << 20;
+
+/// The tensors of a SavedModel, by nodes of its graph.
+class Variables {
+ public:
+  static Result<Variables> open(const std::string& folder, const tensorflow::MetaGraphDef& meta) {
+    Variables variables;
+    variables.prefix_ = saved_model_variables(folder);
+    std::error_code error;
+    // A graph of constants needs none.
+    if (!fs::exists(bundle_index_path(variables.prefix_), error)) return variables;
+    NACRE_ASSIGN_OR_RETURN(TensorBundle bundle, TensorBundle::open(variables.prefix_));
+    variables.bundle_ = std::make_unique<TensorBundle>(std::move(bundle));
+    std::string objects;
+    if (variables.bundle_->tensors().contains(kObjectGraphKey)) {
+      NACRE_ASSIGN_OR_RETURN(objects, variables.bundle_->text(kObjectGraphKey));
+    }
+    NACRE_ASSIGN_OR_RETURN(variables.keys_, find_variable_keys(meta, objects));
+    return variables;
+  }
+
+  Result<std::shared_ptr<const Tensor>> read(const FlatNode& node) const {
+    const std::string key = key_of(node);
+    const BundleTensor* found = find(key);
+    if (found == nullptr) {
+      return Status(StatusCode::kCorrupt,
+                    fmt::format("the variable \"{}\" is not in {}", key, bundle_index_path(prefix_)));
+    }
+    if (found->type != BundleType::kFloat32) return std::shared_ptr<const Tensor>();
+    NACRE_ASSIGN_OR_RETURN(Tensor tensor, bundle_->floats(key));
+    return std::shared_ptr<const Tensor>(std::make_shared<Tensor>(std::move(tensor)));
+  }
+
+ private:
+  [[nodiscard]] const BundleTensor* find(const std::string& key) const {
+    if (bundle_ == nullptr) return nullptr;
+    const auto found = bundle_->tensors().find(key);
+    return found == bundle_->tensors().end() ? nullptr : &found->second;
+  }
+
+  /// TF2's by the objects; TF1's are called as the variable is.
+  [[nodiscard]] std::string key_of(const FlatNode& node) const {
+    const std::string name(node.name());
+    if (const auto known = keys_.find(name); known != keys_.end()) return known->second;
+    const auto shared = node.attribute("shared_name");
+    const auto* text = shared.has_value() ? std::get_if<std::string>(&*shared) : nullptr;
+    return text == nullptr || text->empty() ? name : *text;
+  }
+
+  std::string prefix_;
+  std::unique_ptr<TensorBundle> bundle_;
+  std::map<std::string, std::string, std::less<>> keys_;
+};
+
+/// The size of the images, from the graph or from the options.
+Status settle_size(InputContract& contract, const ImportOptions& options) {
+  if (options.height != 0) {
+    const bool other = (contract.height != 0 && contract.height != options.height) ||
+                       (contract.width != 0 && contract.width != options.width);
+    if (other) {
+      return {StatusCode::kBadData,
+              fmt::format("expected images of {} x {} as --input-size says, the graph says {} x {}",
+                          options.height, options.width, contract.height, contract.width)};
+    }
+    contract.height = options.height;
+    contract.width = options.width;
+  }
+  if (contract.height != 0 && contract.width != 0) return {};
+  return {StatusCode::kBadData,
+          "the graph does not tell the size of its images; convert takes --input-size HxW"};
+}
+
+/// Softmax of what is no score would give other answers than the graph's.
+Status check_output(const Graph& graph) {
+  const Node& last = graph.output();
+  if (last.op != "Sigmoid" && last.op != "Tanh") return {};
+  return {StatusCode::kUnsupported,
+          fmt::format("ends in {}: expected a classifier, which ends in scores or a softmax", last.op)};
+}
+
+Status check_assets(const tensorflow::MetaGraphDef& meta) {
+  for (const tensorflow::AssetFileDef& asset : meta.asset_file_def()) {
+    const fs::path path(asset.filename());
+    if (path.empty() || path.is_absolute() || path.has_parent_path() || path == "..") {
+      return {StatusCode::kCorrupt,
+              fmt::format("asset \"{}\": expected the name of a file in assets/", asset.filename())};
+    }
+  }
+  return {};
+}
+
+Result<ImportedModel> import_graph(const tensorflow::MetaGraphDef& meta, const Variables& variables,
+                                   const ImportOptions& options, const Registry& registry) {
+  ImportedModel model;
+  NACRE_RETURN_IF_ERROR(check_assets(meta));
+  NACRE_ASSIGN_OR_RETURN(model.signature, pick_signature(meta, options.signature));
+  NACRE_ASSIGN_OR_RETURN(const std::unique_ptr<FlatGraph> graph, FlatGraph::make(meta, model.signature));
+  ConstantFolder folder([&](const FlatNode& node) { return variables.read(node); });
+  for (FlatNode* node : graph->nodes) {
+    if (!node->depends_on_input) NACRE_RETURN_IF_ERROR(folder.fold(*node));
+  }
+  NACRE_ASSIGN_OR_RETURN(ImageInput input, recognize_image_input(*graph));
+  model.contract = input.contract;
+  model.scale_told = input.scale_told;
+  if (options.scale != 0) {
+    if (input.decodes) {
+      return Status(StatusCode::kUsage,
+                    "--scale is for signatures of numbers; this one decodes images itself");
+    }
+    model.contract.scale = static_cast<float>(options.scale);
+    model.scale_told = true;
+  }
+  NACRE_RETURN_IF_ERROR(settle_size(model.contract, options));
+  const std::array<int64_t, 4> dims{1, model.contract.height, model.contract.width, model.contract.channels};
+  NACRE_ASSIGN_OR_RETURN(const Shape shape, Shape::make(dims));
+  NACRE_ASSIGN_OR_RETURN(RecognizedNetwork network,
+                         recognize_layers(*graph, *input.head, shape, folder, registry));
+  NACRE_ASSIGN_OR_RETURN(model.graph, Graph::make(std::move(network.nodes)));
+  NACRE_RETURN_IF_ERROR(check_output(model.graph));
+  model.variables = std::move(network.variables);
+  return model;
+}
+
+}  // namespace
+
+Result<ImportedModel> import_saved_model(const std::string& folder, const ImportOptions& options,
+                                         const Registry& registry) {
+  NACRE_ASSIGN_OR_RETURN(const tensorflow::MetaGraphDef meta, read_saved_model(folder));
+  NACRE_ASSIGN_OR_RETURN(const Variables variables, Variables::open(folder, meta));
+  auto model = import_graph(meta, variables, options, registry);
+  return model.ok() ? std::move(model) : Result<ImportedModel>(model.status().at(saved_model_path(folder)));
+}
+
+Result<std::string> read_labels_asset(const std::string& folder) {
+  const fs::path assets = fs::path(folder) / "assets";
+  const fs::path path = assets / "labels.txt";
+  std::error_code error;
+  if (!fs::exists(fs::symlink_status(path, error))) return std::string();
+  if (fs::is_symlink(path, error)) {
+    return Status(StatusCode::kCorrupt, path.string() + ": expected a file, found a link");
+  }
+  NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(path.string(), kMaxLabelsBytes));
+  return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+}  // namespace nacre

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/graph.h"
+#include "engine/input_contract.h"
+#include "engine/op_def.h"
+#include "engine/status.h"
+#include "engine/variable_store.h"
+
+namespace nacre {
+
+/// What the graph of a SavedModel may leave open.
+struct ImportOptions {
+  std::string signature;  ///< empty: serving_default, or the only one
+  int64_t height = 0;     ///< of the images, in pixels; 0: as the graph says
+  int64_t width = 0;
+  double scale = 0;  ///< from 8-bit levels to what a signature of numbers takes; 0: see ImportedModel
+};
+
+/// A classifier that was read from a SavedModel.
+struct ImportedModel {
+  Graph graph;  ///< ends in scores or in a Softmax
+  VariableStore variables;
+  InputContract contract;  ///< without labels
+  std::string signature;
+  /// False when the signature takes numbers and nothing says of which range: `contract.scale` is then for
+  /// numbers from 0 to 1.
+  bool scale_told = true;
+};
+
+/// Reads FOLDER/saved_model.pb and FOLDER/variables and recognises nacre's layers and an input contract in
+/// what the signature computes (docs/tensorflow.md says which forms). Nothing of the graph is ever executed.
+/// Errors are `path: reason`, naming the node: kUnsupported for ops, settings and forms that nacre lacks;
+/// kBadData when the signature is not there, or the size of the images is not told (or told otherwise);
+/// kCorrupt, kLimit and kIo as read_saved_model, FlatGraph::make, ConstantFolder and TensorBundle.
+Result<ImportedModel> import_saved_model(const std::string& folder, const ImportOptions& options,
+                                         const Registry& registry);
+
+/// The class names in FOLDER/assets/labels.txt as they are written there; empty when there is no such file.
+/// kCorrupt when it is a link that leads out of the folder.
+Result<std::string> read_labels_asset(const std::string& folder);
+
+}  // namespace nacre

@@ -1,0 +1,261 @@
+"""What TensorFlow and Keras write becomes bundles that answer alike: `nacre convert --to bundle`.
+
+Networks have random weights, statistics of batch norm too; each is made once, by TensorFlow itself.
+"""
+
+import json
+import pathlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras import layers
+
+import command
+import pictures
+from exported import assert_close
+
+v1 = tf.compat.v1
+CLASSES = 5
+SIDE = 32
+
+
+def randomize(model, seed=1):
+    """Weights that are far from their start, but keep activations in bounds."""
+    numbers = np.random.default_rng(seed)
+    for variable in model.variables:
+        if not variable.dtype.startswith("float"):
+            continue
+        value = np.asarray(variable)
+        noise = numbers.normal(size=value.shape).astype(np.float32)
+        if variable.path.endswith(("moving_variance", "gamma")):
+            value = value + 0.2 * np.abs(noise)
+        elif value.ndim > 1:
+            value = noise * np.sqrt(2 / np.prod(value.shape[:-1]))
+        else:
+            value = 0.1 * noise
+        variable.assign(value)
+    return model
+
+
+def plain():
+    return keras.Sequential([
+        keras.Input((SIDE, SIDE, 3)), layers.Rescaling(1 / 255.0), layers.Conv2D(8, 3, padding="same", activation="relu"),
+        layers.MaxPooling2D(), layers.Conv2D(16, 3, strides=2), layers.ReLU(), layers.AveragePooling2D(2), layers.Flatten(),
+        layers.Dropout(0.5), layers.Dense(32, activation="relu"), layers.Dense(CLASSES, activation="softmax")])
+
+
+def residual():
+    """Ends in scores, not in a softmax."""
+    source = keras.Input((SIDE, SIDE, 3))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(8, 3, padding="same", use_bias=False)(source)))
+    for filters, strides in [(8, 1), (16, 2)]:
+        y = layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(x)
+        y = layers.Activation("relu")(layers.BatchNormalization(center=False)(y))
+        y = layers.BatchNormalization()(layers.Conv2D(filters, 3, padding="same")(y))
+        if strides > 1:
+            x = layers.BatchNormalization(scale=False)(layers.Conv2D(filters, 1, strides=strides)(x))
+        x = layers.ReLU()(layers.Add()([x, y]))
+    return keras.Model(source, layers.Dense(CLASSES)(layers.GlobalAveragePooling2D()(x)))
+
+
+def separable():
+    """In the manner of MobileNet, with its usual scaling to -1 ... 1, groups, and what else nacre has."""
+    source = keras.Input((SIDE, SIDE, 3))
+    x = layers.Rescaling(1 / 127.5, offset=-1)(source)
+    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(x)
+    x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+    for filters, strides in [(16, 1), (24, 2)]:
+        if strides == 2:
+            x = layers.ZeroPadding2D(((0, 1), (0, 1)))(x)
+        x = layers.DepthwiseConv2D(3, strides=strides, padding="same" if strides == 1 else "valid", use_bias=False)(x)
+        x = layers.ReLU(6.0)(layers.BatchNormalization()(x))
+        x = layers.BatchNormalization()(layers.Conv2D(filters, 1, use_bias=False)(x))
+        x = layers.Activation("relu6")(x)
+    x = layers.LeakyReLU(negative_slope=0.2)(layers.SeparableConv2D(24, 3, padding="same")(x))
+    x = layers.Conv2D(24, 3, groups=2, padding="same", activation="tanh")(layers.ELU()(x))
+    x = layers.Concatenate()([x, layers.Activation("sigmoid")(x)])
+    x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D(keepdims=True)(x))
+    x = layers.Activation("softmax")(layers.Reshape((CLASSES,))(layers.Conv2D(CLASSES, 1)(x)))
+    return keras.Model(source, x)
+
+
+NETWORKS = {"plain": plain, "residual": residual, "separable": separable}
+SCALES_ITSELF = {"plain", "separable"}
+
+
+@pytest.fixture(scope="module")
+def network():
+    made = {}
+
+    def make(name):
+        if name not in made:
+            made[name] = randomize(NETWORKS[name]())
+        return made[name]
+
+    return make
+
+
+def to_bundle(nacre, folder, *options):
+    bundle = pathlib.Path(str(folder) + ".nacre")
+    command.run(nacre, "convert", folder, "--to", "bundle", "--out", bundle, *options)
+    command.run(nacre, "verify", bundle)
+    return bundle
+
+
+def predict(nacre, bundle, folder, encoded):
+    """[N, classes]"""
+    paths = [folder / f"image{i}" for i in range(len(encoded))]
+    for path, image in zip(paths, encoded):
+        path.write_bytes(image)
+    lines = command.run(nacre, "predict", bundle, *paths, "--json").splitlines()
+    return np.array([json.loads(line)["prediction"] for line in lines])
+
+
+def photos(height=SIDE, width=SIDE, count=6):
+    return [pictures.resized(photo, height, width) for photo in pictures.photos(count, 96)]
+
+
+def probabilities(answer):
+    answer = np.asarray(answer, np.float64)
+    if np.allclose(answer.sum(axis=1), 1, atol=1e-4):
+        return answer
+    odds = np.exp(answer - answer.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("way", ["export", "save"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_keras(nacre, network, tmp_path, name, way):
+    model, folder = network(name), tmp_path / "model"
+    if way == "export":
+        model.export(folder, verbose=False)
+    else:
+        tf.saved_model.save(model, str(folder))
+    images = photos()
+    factor = np.float32(1) if name in SCALES_ITSELF else np.float32(1 / 255)
+    expected = probabilities(model(np.stack(images).astype(np.float32) * factor))
+    answers = predict(nacre, to_bundle(nacre, folder), tmp_path, [pictures.png(image) for image in images])
+    assert_close(answers, expected)
+
+
+class Decoding(tf.Module):
+    """A network behind a decoder, as people put them together for serving."""
+
+    def __init__(self, model, decode, scale):
+        super().__init__()
+        self.model, self.decode, self.scale = model, decode, scale
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def __call__(self, images):
+        def load(image):
+            image = tf.image.resize(self.decode(image), [SIDE, SIDE])
+            return image if self.scale is None else image / self.scale
+
+        return {"scores": self.model(tf.map_fn(load, images, fn_output_signature=tf.float32))}
+
+
+DECODERS = {
+    "jpeg": lambda image: tf.io.decode_jpeg(image, channels=3),
+    "accurate": lambda image: tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE"),
+    "image": lambda image: tf.io.decode_image(image, channels=3, expand_animations=False),
+    "floats": lambda image: tf.image.convert_image_dtype(tf.io.decode_png(image, channels=3), tf.float32),
+}
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_decoders(nacre, network, tmp_path, decoder):
+    module = Decoding(network("residual"), DECODERS[decoder], None if decoder == "floats" else 255.0)
+    folder = tmp_path / "model"
+    tf.saved_model.save(module, str(folder), signatures=module.__call__)
+    images = photos(64, 50)
+    encoded = [pictures.jpeg(image, 80) for image in images[:3]] + [pictures.png(image) for image in images[3:]]
+    expected = probabilities(module(tf.constant(encoded))["scores"])
+    assert_close(predict(nacre, to_bundle(nacre, folder), tmp_path, encoded), expected)
+
+
+def classic(folder, resource):
+    """The classic workflow: unnamed variables in name scopes, tf.add, one decoded image of no static size."""
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        images = v1.placeholder(tf.string, name="images")
+        image = tf.image.convert_image_dtype(tf.image.decode_jpeg(images[0], channels=3), tf.float32)
+        x, channels = tf.expand_dims(image, 0), 3
+
+        def variable(shape, deviation=0.1):
+            return v1.Variable(v1.truncated_normal(shape, stddev=deviation, seed=len(graph.get_operations())),
+                               use_resource=resource)
+
+        for number, (kernel, filters) in enumerate([(3, 8), (3, 16), (5, 16)], 1):
+            with v1.name_scope(f"conv_{number}"):
+                weights, biases = variable([kernel, kernel, channels, filters]), variable([filters])
+                x = tf.nn.relu(tf.add(tf.nn.conv2d(x, weights, [1, 1, 1, 1], "SAME"), biases))
+                x, channels = tf.nn.max_pool2d(x, 2, 2, "SAME"), filters
+        for name, units in [("fc1", 32), ("final_out", CLASSES)]:
+            with v1.name_scope(name):
+                size = 4 * 4 * 16 if name == "fc1" else 32
+                x = tf.add(tf.matmul(tf.reshape(x, [-1, size]), variable([size, units])), variable([units]))
+                x = tf.nn.relu(x) if name == "fc1" else x
+        prediction = tf.nn.softmax(x, name="prediction")
+        session.run(v1.global_variables_initializer())
+        kinds = {operation.type for operation in graph.get_operations()}
+        assert ("VarHandleOp" in kinds, "VariableV2" in kinds) == (resource, not resource)
+        builder = v1.saved_model.builder.SavedModelBuilder(str(folder))
+        info = v1.saved_model.utils.build_tensor_info
+        signature = v1.saved_model.build_signature_def(
+            {"image": info(images)}, {"prediction": info(prediction)}, "tensorflow/serving/predict")
+        builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature})
+        builder.save()
+        encoded = [pictures.jpeg(image, 85) for image in photos()]
+        return encoded, np.concatenate([session.run(prediction, {images: [image]}) for image in encoded])
+
+
+@pytest.mark.parametrize("resource", [False, True], ids=["ref", "resource"])
+def test_classic(nacre, tmp_path, resource):
+    encoded, expected = classic(tmp_path / "model", resource)
+    refused = command.refused(nacre, "convert", tmp_path / "model", "--to", "bundle", "--out", tmp_path / "x.nacre")
+    assert refused.returncode == 3 and "--input-size" in refused.stderr
+    bundle = to_bundle(nacre, tmp_path / "model", "--input-size", f"{SIDE}x{SIDE}")
+    assert_close(predict(nacre, bundle, tmp_path, encoded), expected)
+    inside = json.loads(command.run(nacre, "inspect", bundle, "--json"))
+    assert {"conv_1/kernel", "conv_1/bias", "final_out/bias"} <= {variable["name"] for variable in inside["variables"]}
+    assert inside["input"]["jpeg_dct"] == "fast"
+
+
+@pytest.mark.parametrize("name,side,tolerance", [("MobileNetV2", 96, 1e-5), ("ResNet50", 64, 1e-4)])
+def test_applications(nacre, tmp_path, name, side, tolerance):
+    model = getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=10)
+    numbers = np.random.default_rng(2)
+    for variable in model.variables:  # its own start, with statistics that are none
+        if variable.path.endswith(("moving_mean", "beta")):
+            variable.assign(0.1 * numbers.normal(size=variable.shape))
+        elif variable.path.endswith("moving_variance"):
+            variable.assign(numbers.uniform(0.5, 1.5, size=variable.shape))
+    folder = tmp_path / "model"
+    model.export(folder, verbose=False)
+    images = photos(side, side, 3)
+    expected = model(np.stack(images).astype(np.float32) * np.float32(1 / 255)).numpy()
+    answers = predict(nacre, to_bundle(nacre, folder), tmp_path, [pictures.png(image) for image in images])
+    assert np.ptp(expected, axis=0).max() > 10 * tolerance, "these images tell nothing"
+    np.testing.assert_allclose(answers, expected, rtol=0, atol=tolerance)
+
+
+def test_what_nacre_lacks_is_named(nacre, tmp_path):
+    model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), layers.Conv2DTranspose(4, 3), layers.Flatten(),
+                              layers.Dense(CLASSES, activation="softmax")])
+    model.export(tmp_path / "model", verbose=False)
+    refused = command.refused(nacre, "convert", tmp_path / "model", "--to", "bundle", "--out", tmp_path / "x.nacre")
+    assert refused.returncode == 6 and refused.stderr.count("\n") == 1
+    assert "conv2d_transpose" in refused.stderr and "(Conv2DBackpropInput)" in refused.stderr
+    inside = json.loads(command.run(nacre, "inspect", tmp_path / "model", "--json"))
+    assert inside["kind"] == "saved_model" and "Conv2DBackpropInput" in inside["unrecognized"]
+    assert "serving_default" in {signature["name"] for signature in inside["signatures"]}
+
+
+def test_inspect_and_diff_of_saved_models(nacre, network, tmp_path):
+    for name in ("a", "b"):
+        network("plain").export(tmp_path / name, verbose=False)
+    inside = json.loads(command.run(nacre, "inspect", tmp_path / "a", "--json"))
+    assert [layer["op"] for layer in inside["layers"]][:2] == ["Conv2D", "MaxPool2D"]
+    difference = json.loads(command.run(nacre, "diff", tmp_path / "a", tmp_path / "b", "--json"))
+    assert difference["identical"] and difference["variables"]

@@ -1,0 +1,171 @@
+// Every way to compute a convolution, on shapes that nobody chose, against the reference in double.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <map>
+
+#include "engine/isa.h"
+#include "layer_runner.h"
+#include "layer_test.h"
+#include "layers/conv_path.h"
+
+namespace nacre {
+namespace {
+
+constexpr int kShapes = 240;
+constexpr uint64_t kSeed = 20;
+
+class Draws {
+ public:
+  explicit Draws(uint64_t shape) : random_(kSeed, shape) {}
+  /// In [least, most].
+  int64_t between(int64_t least, int64_t most) {
+    return least + static_cast<int64_t>(random_.below(next_++, static_cast<uint64_t>(most - least + 1)));
+  }
+  bool once_in(int64_t n) { return between(1, n) == 1; }
+
+ private:
+  RandomStream random_;
+  uint64_t next_ = 0;
+};
+
+/// A convolution, perhaps with a pooling behind it. Three of four kernels are squares of 3 or 5 with steps of
+/// 1, which have paths of their own; channel counts fit vectors seldom.
+LayerCase draw_case(uint64_t shape) {
+  Draws draw(shape);
+  const bool common = !draw.once_in(4);
+  const int64_t square = draw.once_in(3) ? 5 : 3;
+  AttrMap conv{{"filters", draw.between(1, 40)},
+               {"padding", std::string(draw.once_in(3) ? "valid" : "same")}};
+  conv["activation"] = std::string(draw.once_in(3) ? "linear" : "relu");
+  conv["kernel_size"] = common ? std::vector<int64_t>{square, square}
+                               : std::vector<int64_t>{draw.between(1, 4), draw.between(1, 4)};
+  int64_t channels = draw.once_in(3) ? draw.between(1, 4) : draw.between(5, 40);
+  if (!common && draw.once_in(2)) {
+    conv["strides"] = std::vector<int64_t>{draw.between(1, 2), draw.between(1, 3)};
+  } else if (!common && draw.once_in(3)) {
+    conv["dilation_rate"] = std::vector<int64_t>{draw.between(1, 2), draw.between(1, 2)};
+  } else if (!common) {
+    conv["groups"] = int64_t{2};
+    conv["filters"] = 2 * draw.between(1, 20);
+    channels = 2 * draw.between(1, 10);
+  }
+  LayerCase layer{
+      "Conv2D", {conv}, {Shape{draw.between(1, 3), draw.between(9, 17), draw.between(9, 17), channels}}, {}};
+  if (draw.once_in(2)) return layer;
+  const std::vector<int64_t> window = draw.once_in(4)
+                                          ? std::vector<int64_t>{draw.between(1, 3), draw.between(1, 3)}
+                                          : std::vector<int64_t>{2, 2};
+  layer.op = "Conv2D+MaxPool2D";
+  layer.attributes.push_back(
+      {{"pool_size", window}, {"padding", std::string(draw.once_in(3) ? "same" : "valid")}});
+  return layer;
+}
+
+template <typename T>
+void expect_near(const BasicTensor<float>& fast, const BasicTensor<T>& exact, double relative,
+                 const std::string& what) {
+  double largest = 1e-3;
+  for (int64_t i = 0; i < exact.size(); ++i)
+    largest = std::max(largest, std::abs(static_cast<double>(exact.data()[i])));
+  double worst = 0.0;
+  for (int64_t i = 0; i < exact.size(); ++i) {
+    const double error = std::abs(static_cast<double>(fast.data()[i]) - static_cast<double>(exact.data()[i]));
+    // NaN is an error, too.
+    if (!(error <= worst)) worst = error;
+  }
+  EXPECT_LE(worst, relative * largest) << what;
+}
+
+/// What a run leaves behind.
+std::vector<std::vector<float>> results(const LayerRunner<float>& run) {
+  const auto values = [](const Tensor& t) { return std::vector<float>(t.data(), t.data() + t.size()); };
+  std::vector<std::vector<float>> all{values(run.output)};
+  for (const Tensor& t : run.grad_inputs) all.push_back(values(t));
+  for (const Tensor& t : run.grad_variables) all.push_back(values(t));
+  return all;
+}
+
+void check(const LayerCase& layer) {
+  const auto op = std::move(create_operator(layer)).value();
+  ASSERT_NE(op, nullptr);
+  const int64_t n = layer.inputs[0][0];
+  LayerRunner<float> fast(*op, layer.inputs, n, 1);
+  LayerRunner<double> exact(*op, layer.inputs, n, 1);
+  fast.fill();
+  exact.fill();
+  fast.forward(false);
+  exact.forward(true);
+  expect_near(fast.output, exact.output, 1e-5, "output");
+  // The gradients of the same function: with the winners, and what relu clipped, as the fast path has them.
+  std::copy_n(fast.saved().data(), fast.saved().size(), exact.saved().data());
+  std::copy_n(fast.output.data(), fast.output.size(), exact.output.data());
+  fast.backward(false);
+  exact.backward(true);
+  expect_near(fast.grad_inputs[0], exact.grad_inputs[0], 1e-5, "gradient of input");
+  for (size_t i = 0; i < exact.grad_variables.size(); ++i) {
+    expect_near(fast.grad_variables[i], exact.grad_variables[i], 1e-5, op->info().variables[i].name);
+  }
+  for (const int threads : {2, 3}) {
+    const auto other = std::move(create_operator(layer, Mode::kTraining, threads)).value();
+    LayerRunner<float> many(*other, layer.inputs, n, threads);
+    many.fill();
+    many.forward(false);
+    many.backward(false);
+    EXPECT_EQ(results(many), results(fast)) << threads << " threads";
+  }
+}
+
+class ConvPaths : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { use_isa(parse_isa(GetParam()).value()); }
+  void TearDown() override { use_isa(Isa::kBest); }
+};
+
+TEST_P(ConvPaths, AgreeWithTheReferenceOnRandomShapes) {
+  // All shapes where vectors are long; a part of them where the same code takes much longer.
+  const bool all = GetParam().starts_with("avx");
+  for (uint64_t shape = 0; shape < kShapes; shape += all ? 1 : 6) {
+    const LayerCase layer = draw_case(shape);
+    SCOPED_TRACE(::testing::PrintToString(layer));
+    check(layer);
+    if (HasFailure()) return;
+  }
+}
+
+std::vector<std::string> fast_isas() {
+  std::vector<std::string> names = usable_isa_names();
+  std::erase(names, "reference");
+  return names;
+}
+INSTANTIATE_TEST_SUITE_P(Isa, ConvPaths, ::testing::ValuesIn(fast_isas()),
+                         [](const auto& isa) { return isa.param; });
+
+TEST(ConvPathsDrawn, AreAllOfThem) {
+  std::map<ForwardPath, int> drawn;
+  int sparse = 0;
+  int pooled = 0;
+  for (uint64_t shape = 0; shape < kShapes; ++shape) {
+    const LayerCase layer = draw_case(shape);
+    const auto conv = parse_attributes<ConvAttrs>(layer.attributes[0]).value();
+    const ConvGeometry geometry = make_conv_geometry(conv, layer.inputs[0]).value();
+    if (layer.attributes.size() == 1) {
+      ++drawn[choose_forward_path(geometry, geometry.rows())];
+      continue;
+    }
+    const Shape sums{1, geometry.window.y.out, geometry.window.x.out, geometry.filters};
+    const Window2 pool = make_pool_window(layer.attributes[1], sums).value().window;
+    ++drawn[choose_forward_path(geometry, pool.y)];
+    ++pooled;
+    if (choose_sparse_gradient(geometry, pool)) ++sparse;
+  }
+  for (const ForwardPath path : {ForwardPath::kGemm, ForwardPath::kDirect, ForwardPath::kWinograd}) {
+    EXPECT_GE(drawn[path], 20) << static_cast<int>(path);
+  }
+  EXPECT_GE(sparse, 20);
+  EXPECT_GE(pooled - sparse, 5);
+}
+
+}  // namespace
+}  // namespace nacre
