@@ -1,4 +1,4 @@
-"""Presets that nacre has trained, exported and made SavedModels of, with images and what nacre predicts for them."""
+"""Networks that nacre has trained, exported and made SavedModels of, with images and what nacre predicts for them."""
 
 import functools
 import json
@@ -15,23 +15,25 @@ SIZES = [(96, 96), (40, 61), (133, 87), (28, 28), (200, 150), (7, 9), (64, 64)]
 
 
 class Exported:
-    """A preset after a few steps on Fashion-MNIST: far from its start, and far from sure of anything.
+    """A network after a few steps on Fashion-MNIST: far from its start, and far from sure of anything.
 
-    After the preset's name, `fast` or `accurate` may say how JPEGs are decoded.
+    `name` is a preset's or a model file's beside this one; `fast` or `accurate` after it says how JPEGs are decoded.
     """
 
     def __init__(self, nacre, name, folder):
         self.nacre, self.folder = nacre, folder
-        preset, _, jpeg_dct = name.partition(" ")
-        model = json.loads(self._run("models", preset, "--classes", "10"))
+        name, _, jpeg_dct = name.partition(" ")
+        file = pathlib.Path(__file__).with_name(f"{name}.json")
+        model = json.loads(file.read_text() if file.exists() else self._run("models", name))
         for layer in model["layers"]:
             if layer["op"] == "BatchNorm":
                 layer["momentum"] = 0.5  # a few steps suffice to get away from mean 0 and variance 1
         source = model["input"]
-        source["jpeg_dct"] = jpeg_dct or source["jpeg_dct"]
+        source |= {"jpeg_dct": jpeg_dct} if jpeg_dct else {}
         (folder / "model.json").write_text(json.dumps(model))
         self.height, self.width, self.channels = source["height"], source["width"], source["channels"]
-        pixels, labels = data.fashion(100, self.height, self.channels)
+        pixels, labels = data.fashion(100, max(self.height, self.width), self.channels)
+        pixels = pixels[:, : self.height, : self.width]
         data.write_idx(folder / "data", pixels, labels)
         self._run("train", "--model", folder / "model.json", "--data", folder / "data", "--out", folder / "run",
                   "--batch-size", "20", "--steps", "8", "--optimizer", "adam", "--learning-rate", "0.0005",

@@ -87,9 +87,16 @@ def test_saver_restores_all(trained):
     with tf.Graph().as_default(), v1.Session() as session:
         variables_of(trained.prefix, blank=True)
         v1.train.Saver().restore(session, trained.prefix)
-        restored = {variable.op.name: value for variable, value in zip(v1.global_variables(), session.run(v1.global_variables()))}
+        restored = session.run({variable.op.name: variable for variable in v1.global_variables()})
     for name, value in trained.tensors.items():
         assert same_bits(restored[theirs(name)], value), name
+
+
+def test_objects_restore_by_names(trained):
+    variables = [tf.Variable(tf.zeros(value.shape), name=theirs(name)) for name, value in trained.tensors.items()]
+    restored = tf.train.Checkpoint(variables=variables).restore(trained.prefix)
+    restored.assert_existing_objects_matched()
+    assert all(same_bits(a.numpy(), b) for a, b in zip(variables, trained.tensors.values()))
 
 
 def assert_written_alike(prefix, folder):

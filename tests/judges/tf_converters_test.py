@@ -11,7 +11,7 @@ import tensorflow as tf
 import command
 from exported import assert_close
 
-JUDGED = ["face96", "fashion28", "residual32"]
+JUDGED = ["face96", "fashion28", "residual32", "every_layer"]
 
 
 @pytest.mark.parametrize("name", JUDGED)

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import sys
 
 import keras
@@ -9,13 +10,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import checkpoint
 import command
 import serving
 from exported import assert_close
 
 v1 = tf.compat.v1
 JUDGED = ["face96", "fashion28", "residual32"]  # by all consumers
-OTHERS = ["fashion28_accurate", "lenet5", "mobilenet96", "vgg32"]
+OTHERS = ["every_layer", "fashion28_accurate", "lenet5", "mobilenet96", "vgg32"]
 
 
 @pytest.mark.parametrize("name", [*JUDGED, *OTHERS, "face96 fast"])
@@ -31,6 +33,23 @@ def test_load(exported, name):
     for count in (1, 7):
         predictions = predict(image=tf.constant(model.floats[:count]))["prediction"].numpy()
         assert_close(predictions, model.expected(model.pngs[:count]))
+
+
+def test_every_layer_has_all_ops():
+    documented = re.findall("^## (.*)$", (checkpoint.PROJECT / "docs" / "ops.md").read_text(), re.MULTILINE)
+    layers = json.loads((checkpoint.PROJECT / "tests" / "judges" / "every_layer.json").read_text())["layers"]
+    assert {layer["op"] for layer in layers} | {"Softmax", "Fused operators"} == set(documented)
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_images_prepared_by_hand(exported, name):
+    """As docs/tensorflow.md says, for who has the float signature alone."""
+    model = exported(name)
+    decoded = [tf.io.decode_jpeg(image, channels=model.channels, dct_method="INTEGER_ACCURATE") for image in model.jpegs]
+    images = [tf.image.resize(tf.cast(image, tf.float32) * np.float32(1 / 255), [model.height, model.width])
+              for image in decoded]
+    predict = tf.saved_model.load(model.saved_model).signatures["float_image"]
+    assert_close(predict(image=tf.stack(images))["prediction"].numpy(), model.expected(model.jpegs))
 
 
 @pytest.mark.parametrize("name", JUDGED + OTHERS)
