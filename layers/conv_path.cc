@@ -66,10 +66,15 @@ int64_t units_of_tiles(const WindowAxis& rows) {
   return std::lcm(rows.stride, kTile) / rows.stride;
 }
 
-ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& rows) {
+bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows) {
+  return !geometry.is_pointwise() && winograd_can(geometry, rows) && winograd_wins(geometry);
+}
+
+ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& rows, Mode mode) {
   // A pointwise convolution is a product of matrices as it lies.
   if (geometry.is_pointwise()) return ForwardPath::kGemm;
-  if (winograd_can(geometry, rows) && winograd_wins(geometry)) return ForwardPath::kWinograd;
+  const bool inference = mode == Mode::kInference;
+  if (inference && winograd_can(geometry, rows) && winograd_wins(geometry)) return ForwardPath::kWinograd;
   // A row of the window must lie side by side in the image.
   const bool joined = geometry.groups == 1 && geometry.window.x.dilation == 1;
   return joined && geometry.window.x.out >= kDirectPositions ? ForwardPath::kDirect : ForwardPath::kGemm;
