@@ -259,7 +259,7 @@ TEST_F(HostileSavedModel, MissingAndDamagedVariablesAreRefused) {
   });
   expect(StatusCode::kCorrupt, "\"nobody\" is not in");
   const std::string data = folder_ + "/variables/variables.data-00000-of-00001";
-  std::string bytes = read_bytes(data);
+  std::string bytes = read_text(data);
   bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
   write_bytes(data, bytes);
   EXPECT_EQ(import().code(), StatusCode::kCorrupt);
@@ -269,7 +269,7 @@ TEST_F(HostileSavedModel, MissingAndDamagedVariablesAreRefused) {
 
 TEST_F(HostileSavedModel, WhatIsNoSavedModelIsRefused) {
   const std::string path = folder_ + "/saved_model.pb";
-  const std::string bytes = read_bytes(path);
+  const std::string bytes = read_text(path);
   for (const std::string& damaged :
        {std::string(), std::string("hello"), bytes + "junk", bytes + std::string("\x7a\x02hi", 4),
         bytes + std::string(1, '\0'), bytes.substr(0, bytes.size() / 2)}) {
@@ -293,7 +293,7 @@ TEST_F(HostileSavedModel, AMessageNestedTooDeeplyIsRefused) {
 
 TEST_F(HostileSavedModel, EveryCutIsAnErrorAndNoneCrashes) {
   const std::string path = folder_ + "/saved_model.pb";
-  const std::string bytes = read_bytes(path);
+  const std::string bytes = read_text(path);
   for (size_t size = 0; size < bytes.size(); size += 37) {
     write_bytes(path, bytes.substr(0, size));
     EXPECT_FALSE(import().ok()) << size;
@@ -302,7 +302,7 @@ TEST_F(HostileSavedModel, EveryCutIsAnErrorAndNoneCrashes) {
 
 TEST_F(HostileSavedModel, FlippedBitsNeverCrash) {
   const std::string path = folder_ + "/saved_model.pb";
-  const std::string bytes = read_bytes(path);
+  const std::string bytes = read_text(path);
   for (size_t at = 0; at < bytes.size(); at += 11) {
     std::string damaged = bytes;
     damaged[at] = static_cast<char>(damaged[at] ^ (1 << (at % 8)));
@@ -333,7 +333,7 @@ TEST(SavedModelsWithoutVariables, SeedsOfTheFuzzTargetAreRead) {
   for (const auto& seed : fs::directory_iterator(seeds)) {
     SCOPED_TRACE(seed.path().filename().string());
     const std::string folder = test_folder();
-    write_bytes(folder + "/saved_model.pb", read_bytes(seed.path().string()));
+    write_bytes(folder + "/saved_model.pb", read_text(seed.path().string()));
     ImportOptions options;
     options.height = options.width = 8;
     const auto model = import_saved_model(folder, options, registry);

@@ -65,7 +65,7 @@ std::string test_folder() {
 void change_saved_model(const std::string& folder,
                         const std::function<void(tensorflow::MetaGraphDef&)>& change) {
   tensorflow::SavedModel model;
-  ASSERT_TRUE(model.ParseFromString(read_bytes(folder + "/saved_model.pb")));
+  ASSERT_TRUE(model.ParseFromString(read_text(folder + "/saved_model.pb")));
   change(*model.mutable_meta_graphs(0));
   write_bytes(folder + "/saved_model.pb", model.SerializeAsString());
 }
@@ -93,12 +93,6 @@ tensorflow::NodeDef& node_with_op(tensorflow::MetaGraphDef& meta, const std::str
 
 void write_bytes(const std::string& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-}
-
-std::string read_bytes(const std::string& path) {
-  std::ostringstream text;
-  text << std::ifstream(path, std::ios::binary).rdbuf();
-  return text.str();
 }
 
 }  // namespace nacre

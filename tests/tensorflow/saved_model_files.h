@@ -7,6 +7,7 @@
 #include "engine/bundle.h"
 #include "engine/op_def.h"
 #include "schemas/tensorflow/saved_model.pb.h"
+#include "tests/serialize/test_files.h"
 
 namespace nacre {
 
@@ -29,6 +30,5 @@ tensorflow::NodeDef& node_of(tensorflow::MetaGraphDef& meta, const std::string& 
 tensorflow::NodeDef& node_with_op(tensorflow::MetaGraphDef& meta, const std::string& op);
 
 void write_bytes(const std::string& path, const std::string& bytes);
-std::string read_bytes(const std::string& path);
 
 }  // namespace nacre
