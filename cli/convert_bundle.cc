@@ -91,8 +91,7 @@ Status report(const ConvertOptions& options, const ImportedModel& imported, cons
                       imported.scale_told ? "" : " (the graph does not tell: --scale sets another)",
                       in.resize == ResizePolicy::kExact ? "images of that size only" : "others are resized");
   if (in.labels.empty()) text += "Classes are numbers: --labels names them.\n";
-  return print(printable(text) +
-               fmt::format("Next: nacre verify {0}\n      nacre predict {0} IMAGE...\n", options.out));
+  return print(text + fmt::format("Next: nacre verify {0}\n      nacre predict {0} IMAGE...\n", options.out));
 }
 
 }  // namespace

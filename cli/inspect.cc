@@ -142,7 +142,7 @@ Status run_inspect(const Session& session, const InspectOptions& options) {
 
 void add_inspect_command(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<InspectOptions>();
-  CLI::App* command = app.add_subcommand("inspect", "show what is inside a file of nacre's or TensorFlow's");
+  CLI::App* command = app.add_subcommand("inspect", "show what is inside a model, checkpoint or run");
   command
       ->add_option("FILE", options->file,
                    "bundle, checkpoint, run folder, SavedModel or TensorFlow checkpoint")

@@ -208,18 +208,20 @@ Status TrainCommand::make_start() {
 
 /// What a run that goes on once started from stays so in its config.json, whatever is given now.
 void TrainCommand::keep_origin(std::vector<std::string>& notes) {
-  std::string& file = setup_.settings.init_from;
-  std::string origin;
-  if (before_.has_value()) {
-    const auto found = before_->options.find("init-from");
-    if (found != before_->options.end() && found->second.value.is_string()) {
-      origin = found->second.value.get<std::string>();
-    }
+  const auto of_run = [this](const char* option) -> std::string {
+    if (!before_.has_value()) return "";
+    const auto found = before_->options.find(option);
+    const bool is_text = found != before_->options.end() && found->second.value.is_string();
+    return is_text ? found->second.value.get<std::string>() : "";
+  };
+  TrainSettings& settings = setup_.settings;
+  const std::string origin = of_run("init-from");
+  if (given_.contains("init-from") || settings.init_from != origin) {
+    notes.push_back("--init-from: " + settings.init_from +
+                    " is not read: the run goes on from its own checkpoint");
   }
-  if (given_.contains("init-from") || file != origin) {
-    notes.push_back("--init-from: " + file + " is not read: the run goes on from its own checkpoint");
-  }
-  file = origin;
+  settings.init_from = origin;
+  settings.map = of_run("map");
 }
 
 Status TrainCommand::write_run() {

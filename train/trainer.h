@@ -43,8 +43,8 @@ struct StepReport {
   int64_t total_steps = 0;  ///< the run ends here at the latest
   int64_t epoch = 0;        ///< that the step belonged to, from 0
   bool last_in_epoch = false;
-  double loss = 0;          ///< of the batch, with augmentation, dropout, label smoothing and class weights
-  double accuracy = 0;      ///< of the batch
+  double loss = 0;      ///< of the batch, with augmentation, dropout, label smoothing and class weights
+  double accuracy = 0;  ///< of the batch
   double learning_rate = 0;
   double images_per_second = 0;  ///< over the last few seconds of training steps
   /// Until total_steps, if steps go on at this rate and each validation takes as long as the last one did

@@ -224,6 +224,7 @@ const std::map<std::string, Unary, std::less<>>& unary_ops() {
   static const std::map<std::string, Unary, std::less<>> ops = {
       {"Rsqrt", [](float x) { return 1.0F / std::sqrt(x); }},
       {"Sqrt", [](float x) { return std::sqrt(x); }},
+      {"Abs", [](float x) { return std::abs(x); }},
       {"Neg", [](float x) { return -x; }},
       {"Square", [](float x) { return x * x; }},
       {"Reciprocal", [](float x) { return 1.0F / x; }},

@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <iterator>
+#include <sstream>
 
 #include "cli/console.h"
 #include "tests/cli/run_fixture.h"
@@ -36,20 +38,10 @@ TEST_F(CommandLine, HelpAndVersionSucceed) {
 }
 
 TEST_F(CommandLine, HelpFitsATerminal) {
-  for (const std::vector<std::string>& command : {std::vector<std::string>{},
-                                                  {"train"},
-                                                  {"eval"},
-                                                  {"export"},
-                                                  {"predict"},
-                                                  {"inspect"},
-                                                  {"verify"},
-                                                  {"diff"},
-                                                  {"models"},
-                                                  {"bench"},
-                                                  {"bench", "train"},
-                                                  {"bench", "infer"},
-                                                  {"bench", "load"}}) {
-    std::vector<std::string> arguments = command;
+  for (const std::string command : {"", "train", "eval", "export", "convert", "predict", "inspect", "verify",
+                                    "diff", "models", "bench", "bench train", "bench infer", "bench load"}) {
+    std::istringstream words(command);
+    std::vector<std::string> arguments{std::istream_iterator<std::string>(words), {}};
     arguments.emplace_back("--help");
     const std::string help = nacre(arguments).out;
     for (const std::string& line : lines_of(help)) {

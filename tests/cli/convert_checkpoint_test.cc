@@ -1,7 +1,11 @@
 #include <algorithm>
 #include <filesystem>
+#include <functional>
+#include <span>
 
 #include "serialize/checkpoint_file.h"
+#include "serialize/tensorflow/table_reader.h"
+#include "serialize/tensorflow/table_writer.h"
 #include "serialize/tensorflow/tensor_bundle_reader.h"
 #include "serialize/tensorflow/tensor_bundle_writer.h"
 #include "tests/cli/run_fixture.h"
@@ -290,6 +294,29 @@ TEST_F(ConvertCheckpointTest, HostileCheckpoints) {
   damaged[10] = static_cast<char>(damaged[10] ^ 1);
   write(index, damaged);
   refused(4, index + ": block at 0 is damaged");
+  // What nobody's checksum tells: another header, an index at the end of the world.
+  const auto with_header = [&](std::string_view header) {
+    fresh();
+    const auto entries = parse_table(read(index));
+    ASSERT_TRUE(entries.ok());
+    TableWriter writer;
+    ASSERT_TRUE(writer.add("", header).ok());
+    for (const TableEntry& entry : std::span(*entries).subspan(1)) {
+      ASSERT_TRUE(writer.add(entry.key, entry.value).ok());
+    }
+    write(index, writer.finish());
+  };
+  with_header("\x08\x01\x10\x01\x1a\x02\x08\x01");
+  refused(6, index + ": holds big-endian data");
+  with_header("\x08\x01\x1a\x04\x08\x02\x10\x02");
+  refused(6, index + ": has version 2 of the tensor bundle format, for readers of version 2 and up");
+  with_header("\x08\x02\x1a\x02\x08\x01");
+  refused(4, "tf/x.data-00000-of-00002: is not there");
+  fresh();
+  std::string far = read(index);
+  far.replace(far.size() - 48, 11, std::string("\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 11));
+  write(index, far);
+  refused(4, index + ": ");
   fresh();
   fs::remove(path(shard));
   refused(4, shard + ": is not there");

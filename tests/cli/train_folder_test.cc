@@ -256,11 +256,12 @@ TEST_F(TrainFolderTest, TrainingStartsFromAnothersVariables) {
   EXPECT_THAT(third.err, AllOf(HasSubstr("2 of 4 variables taken"),
                                HasSubstr("started anew, for the classes are others: out/kernel, out/bias")));
   // A run that goes on says that it does not start again, and remembers what it did start from.
-  const Outcome resumed = photos("third", {"--init-from", "second", "--resume"});
+  const Outcome resumed = photos("third", {"--init-from", "second", "--map", "m.json", "--resume"});
   ASSERT_EQ(resumed.code, 0) << resumed.err;
   EXPECT_THAT(resumed.err,
               HasSubstr("--init-from: second is not read: the run goes on from its own checkpoint\n"));
   EXPECT_EQ(nlohmann::json::parse(read("third/config.json")).at("init-from"), path("first"));
+  EXPECT_THAT(read("third/config.json"), Not(HasSubstr("m.json")));
   EXPECT_THAT(nacre({"train", "--out", "third", "--resume"}).err, Not(HasSubstr("init-from")));
   // A network that is another is refused.
   write_model("tiny.json");

@@ -19,6 +19,7 @@ from exported import assert_close
 v1 = tf.compat.v1
 CLASSES = 5
 SIDE = 32
+SHARPNESS = {"separable": 20}  # what the last kernel is multiplied by, so that images differ in their answers
 
 
 def randomize(model, seed=1):
@@ -36,7 +37,17 @@ def randomize(model, seed=1):
         else:
             value = 0.1 * noise
         variable.assign(value)
+    last = [layer for layer in model.layers if layer.weights][-1]
+    last.kernel.assign(SHARPNESS.get(model.name, 1) * np.asarray(last.kernel))
     return model
+
+
+def settle(model, pixels):
+    """Gives batch norm the statistics of these images: others might let no signal through."""
+    for layer in model.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.0
+    model(pixels, training=True)
 
 
 def plain():
@@ -78,11 +89,16 @@ def separable():
     x = layers.Concatenate()([x, layers.Activation("sigmoid")(x)])
     x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D(keepdims=True)(x))
     x = layers.Activation("softmax")(layers.Reshape((CLASSES,))(layers.Conv2D(CLASSES, 1)(x)))
-    return keras.Model(source, x)
+    return keras.Model(source, x, name="separable")
 
 
 NETWORKS = {"plain": plain, "residual": residual, "separable": separable}
 SCALES_ITSELF = {"plain", "separable"}
+
+
+def factor(name):
+    """From levels of 0 to 255 to what the network takes."""
+    return np.float32(1 if name in SCALES_ITSELF else 1 / 255)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +108,7 @@ def network():
     def make(name):
         if name not in made:
             made[name] = randomize(NETWORKS[name]())
+            settle(made[name], np.stack(photos()).astype(np.float32) * factor(name))
         return made[name]
 
     return make
@@ -134,8 +151,7 @@ def test_keras(nacre, network, tmp_path, name, way):
     else:
         tf.saved_model.save(model, str(folder))
     images = photos()
-    factor = np.float32(1) if name in SCALES_ITSELF else np.float32(1 / 255)
-    expected = probabilities(model(np.stack(images).astype(np.float32) * factor))
+    expected = probabilities(model(np.stack(images).astype(np.float32) * factor(name)))
     answers = predict(nacre, to_bundle(nacre, folder), tmp_path, [pictures.png(image) for image in images])
     assert_close(answers, expected)
 
@@ -182,7 +198,7 @@ def classic(folder, resource):
         image = tf.image.convert_image_dtype(tf.image.decode_jpeg(images[0], channels=3), tf.float32)
         x, channels = tf.expand_dims(image, 0), 3
 
-        def variable(shape, deviation=0.1):
+        def variable(shape, deviation=0.3):
             return v1.Variable(v1.truncated_normal(shape, stddev=deviation, seed=len(graph.get_operations())),
                                use_resource=resource)
 
@@ -222,19 +238,44 @@ def test_classic(nacre, tmp_path, resource):
     assert inside["input"]["jpeg_dct"] == "fast"
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_loops_of_graphs(nacre, tmp_path, version):
+    """tf.map_fn in graphs, with TF1's control flow and with TF2's; dropout with a rate that is fed, 0 by default."""
+    (v1.enable_control_flow_v2 if version == 2 else v1.disable_control_flow_v2)()
+    try:
+        with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+            images = v1.placeholder(tf.string, [None], name="images")
+
+            def load(image):
+                return tf.image.resize(tf.image.convert_image_dtype(tf.image.decode_jpeg(image, channels=3), tf.float32),
+                                       [SIDE, SIDE])
+
+            x = tf.map_fn(load, images, fn_output_signature=tf.float32)
+            ops = {operation.type for operation in graph.get_operations()}
+            assert ("TensorListStack" in ops, "TensorArrayGatherV3" in ops) == (version == 2, version == 1)
+            kernel = v1.get_variable("c/kernel", [3, 3, 3, 8], initializer=v1.truncated_normal_initializer(0, 0.3, seed=1))
+            x = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, kernel, 1, "SAME")), 4, 4, "VALID")
+            x = v1.nn.dropout(tf.reshape(x, [-1, 8 * 8 * 8]), rate=v1.placeholder_with_default(0.0, []))
+            weights = v1.get_variable("d/kernel", [512, CLASSES], initializer=v1.truncated_normal_initializer(0, 0.3, seed=2))
+            scores = tf.matmul(x, weights)
+            session.run(v1.global_variables_initializer())
+            v1.saved_model.simple_save(session, str(tmp_path / "model"), {"images": images}, {"scores": scores})
+            encoded = [pictures.jpeg(image, 85) for image in photos(50, 70)]
+            expected = probabilities(session.run(scores, {images: encoded}))
+    finally:
+        v1.enable_control_flow_v2()
+    assert_close(predict(nacre, to_bundle(nacre, tmp_path / "model"), tmp_path, encoded), expected)
+
+
 @pytest.mark.parametrize("name,side,tolerance", [("MobileNetV2", 96, 1e-5), ("ResNet50", 64, 1e-4)])
 def test_applications(nacre, tmp_path, name, side, tolerance):
     model = getattr(keras.applications, name)(weights=None, input_shape=(side, side, 3), classes=10)
-    numbers = np.random.default_rng(2)
-    for variable in model.variables:  # its own start, with statistics that are none
-        if variable.path.endswith(("moving_mean", "beta")):
-            variable.assign(0.1 * numbers.normal(size=variable.shape))
-        elif variable.path.endswith("moving_variance"):
-            variable.assign(numbers.uniform(0.5, 1.5, size=variable.shape))
+    images = photos(side, side, 4)
+    pixels = np.stack(images).astype(np.float32) * np.float32(1 / 255)
+    settle(model, pixels)
     folder = tmp_path / "model"
     model.export(folder, verbose=False)
-    images = photos(side, side, 3)
-    expected = model(np.stack(images).astype(np.float32) * np.float32(1 / 255)).numpy()
+    expected = model(pixels).numpy()
     answers = predict(nacre, to_bundle(nacre, folder), tmp_path, [pictures.png(image) for image in images])
     assert np.ptp(expected, axis=0).max() > 10 * tolerance, "these images tell nothing"
     np.testing.assert_allclose(answers, expected, rtol=0, atol=tolerance)

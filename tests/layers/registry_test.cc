@@ -45,6 +45,8 @@ TEST(BuiltinOps, EveryOpIsDocumented) {
     // Fused ops never appear in graphs.
     EXPECT_EQ(op.to_tensorflow == nullptr, !op.pattern.empty())
         << op.name << ": describes itself to TensorFlow";
+    EXPECT_EQ(op.from_tensorflow == nullptr, !op.pattern.empty())
+        << op.name << ": recognises itself in TensorFlow's graphs";
     EXPECT_GE(op.min_inputs, 1) << op.name;
     EXPECT_GE(op.max_inputs, op.min_inputs) << op.name;
   }

@@ -325,5 +325,26 @@ TEST_F(HostileSavedModel, TheSizeOfImagesMustNotContradictTheGraph) {
   EXPECT_THAT(status.message(), HasSubstr("28 x 28"));
 }
 
+/// TensorFlow's own graphs, without variables: what the fuzz target starts from.
+TEST(SavedModelsWithoutVariables, SeedsOfTheFuzzTargetAreRead) {
+  const fs::path seeds = fs::path(NACRE_SOURCE_DIR) / "tests/fuzz/seeds/saved_model";
+  const Registry registry = builtin_ops();
+  size_t count = 0;
+  for (const auto& seed : fs::directory_iterator(seeds)) {
+    SCOPED_TRACE(seed.path().filename().string());
+    const std::string folder = test_folder();
+    write_bytes(folder + "/saved_model.pb", read_bytes(seed.path().string()));
+    ImportOptions options;
+    options.height = options.width = 8;
+    const auto model = import_saved_model(folder, options, registry);
+    ASSERT_TRUE(model.ok()) << model.status().message();
+    EXPECT_GE(model->graph.nodes().size(), 6U);
+    EXPECT_EQ(model->contract.height, 8);
+    EXPECT_EQ(model->contract.channels, 3);
+    ++count;
+  }
+  EXPECT_EQ(count, 4U);
+}
+
 }  // namespace
 }  // namespace nacre

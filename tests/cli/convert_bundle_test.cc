@@ -1,0 +1,118 @@
+// nacre convert SAVED_MODEL --to bundle, and what inspect, diff and verify say of TensorFlow's files.
+
+#include "tests/cli/run_fixture.h"
+
+namespace nacre {
+namespace {
+
+using testing::HasSubstr;
+
+class ConvertBundleTest : public RunTest {
+ protected:
+  void SetUp() override {
+    RunTest::SetUp();
+    ASSERT_EQ(train("run").code, 0);
+    ASSERT_EQ(nacre({"export", "run", "--out", "a.nacre"}).code, 0);
+    const Outcome written = nacre({"convert", "a.nacre", "--to", "saved_model", "--out", "models/digits/1"});
+    ASSERT_EQ(written.code, 0) << written.err;
+  }
+  [[nodiscard]] Outcome to_bundle(const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> words{"convert", "models/digits/1", "--to", "bundle", "--out", "b.nacre"};
+    words.insert(words.end(), more.begin(), more.end());
+    return nacre(words);
+  }
+};
+
+TEST_F(ConvertBundleTest, ABundleComesBackToTheBit) {
+  const Outcome outcome = to_bundle();
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("Wrote b.nacre"));
+  EXPECT_THAT(outcome.out, HasSubstr("digits of signature serving_default"));
+  EXPECT_TRUE(identical("a.nacre", "b.nacre"));
+  EXPECT_TRUE(identical("a.nacre", "models/digits/1"));
+  const Outcome verified = nacre({"verify", "b.nacre"});
+  EXPECT_EQ(verified.code, 0) << verified.err;
+  const auto before = nlohmann::json::parse(nacre({"inspect", "a.nacre", "--json"}).out);
+  const auto after = nlohmann::json::parse(nacre({"inspect", "b.nacre", "--json"}).out);
+  for (const char* key : {"input", "labels", "variables", "signatures"})
+    EXPECT_EQ(after.at(key), before.at(key));
+  EXPECT_THAT(after.at("provenance").at("imported_from").dump(), HasSubstr("SavedModel"));
+}
+
+TEST_F(ConvertBundleTest, OptionsSayWhatTheGraphDoesNot) {
+  write("names.txt", "left\nmiddle\nright\n");
+  const Outcome outcome =
+      to_bundle({"--signature", "float_image", "--scale", "0.5", "--labels", "names.txt"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const auto inside = nlohmann::json::parse(nacre({"inspect", "b.nacre", "--json"}).out);
+  EXPECT_EQ(inside.at("input").at("scale"), 0.5);
+  EXPECT_EQ(inside.at("labels"), nlohmann::json({"left", "middle", "right"}));
+}
+
+TEST_F(ConvertBundleTest, WrongOptionsAreRefused) {
+  EXPECT_EQ(to_bundle({"--scale", "0.5"}).code, 2);  // this signature decodes images
+  EXPECT_EQ(to_bundle({"--scale", "-1", "--signature", "float_image"}).code, 2);
+  EXPECT_EQ(to_bundle({"--input-size", "8"}).code, 2);
+  EXPECT_EQ(to_bundle({"--input-size", "8x8x3"}).code, 2);
+  EXPECT_EQ(to_bundle({"--model", "face96"}).code, 2);
+  EXPECT_EQ(to_bundle({"--compat", "reference"}).code, 2);
+  const Outcome size = to_bundle({"--input-size", "9x8"});
+  EXPECT_EQ(size.code, 3);
+  EXPECT_THAT(size.err, HasSubstr("the graph says 8 x 8"));
+  const Outcome signature = to_bundle({"--signature", "other"});
+  EXPECT_EQ(signature.code, 3);
+  EXPECT_THAT(signature.err, HasSubstr("encoded_image"));
+  write("names.txt", "one\n");
+  EXPECT_EQ(to_bundle({"--labels", "names.txt"}).code, 3);
+  EXPECT_FALSE(exists("b.nacre"));
+  EXPECT_EQ(nacre({"convert", "a.nacre", "--to", "saved_model", "--out", "x", "--signature", "y"}).code, 2);
+}
+
+TEST_F(ConvertBundleTest, ADamagedSavedModelIsOneLine) {
+  const std::string file = "models/digits/1/saved_model.pb";
+  const std::string bytes = read(file);
+  write(file, bytes + "junk");
+  const Outcome outcome = to_bundle();
+  EXPECT_EQ(outcome.code, 4);
+  EXPECT_EQ(outcome.err.find('\n'), outcome.err.size() - 1) << outcome.err;
+  EXPECT_EQ(nacre({"inspect", "models/digits/1"}).code, 4);
+  EXPECT_EQ(nacre({"verify", "models/digits/1"}).code, 4);
+}
+
+TEST_F(ConvertBundleTest, InspectAndVerifyReadSavedModels) {
+  const auto inside = nlohmann::json::parse(nacre({"inspect", "models/digits/1", "--json"}).out);
+  EXPECT_EQ(inside.at("kind"), "saved_model");
+  EXPECT_EQ(inside.at("layers").size(), 5U);
+  EXPECT_EQ(inside.at("variables").size(), 4U);
+  EXPECT_EQ(inside.at("labels").size(), 3U);
+  EXPECT_EQ(inside.at("signatures").size(), 4U);
+  EXPECT_EQ(inside.at("ops").at("Softmax"), 3);
+  EXPECT_THAT(nacre({"inspect", "models/digits/1"}).out, HasSubstr("signature encoded_image"));
+  const Outcome verified = nacre({"verify", "models/digits/1"});
+  EXPECT_EQ(verified.code, 0) << verified.err;
+  const Outcome predicted = nacre({"predict", "models/digits/1", "x.png"});
+  EXPECT_EQ(predicted.code, 3);
+  EXPECT_THAT(predicted.err, HasSubstr("is a SavedModel"));
+}
+
+TEST_F(ConvertBundleTest, InspectDiffAndVerifyReadCheckpoints) {
+  const Outcome written = nacre({"convert", "run", "--to", "tf_checkpoint", "--out", "tf/model.ckpt-12"});
+  ASSERT_EQ(written.code, 0) << written.err;
+  for (const std::string name : {"tf/model.ckpt-12", "tf/model.ckpt-12.index", "tf"}) {
+    const Outcome outcome = nacre({"inspect", name, "--json"});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    const auto inside = nlohmann::json::parse(outcome.out);
+    EXPECT_EQ(inside.at("kind"), "tf_checkpoint");
+    EXPECT_TRUE(inside.contains("state"));
+    EXPECT_TRUE(identical("run", name));
+    EXPECT_EQ(nacre({"verify", name}).code, 0);
+  }
+  const std::string data = "tf/model.ckpt-12.data-00000-of-00001";
+  std::string bytes = read(data);
+  bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 4);
+  write(data, bytes);
+  for (const char* command : {"inspect", "verify"}) EXPECT_EQ(nacre({command, "tf"}).code, 4);
+}
+
+}  // namespace
+}  // namespace nacre

@@ -1,0 +1,124 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "engine/isa.h"
+#include "engine/random.h"
+#include "layer_runner.h"
+#include "layer_test.h"
+#include "layers/conv_path.h"
+#include "layers/winograd_matrices.h"
+
+namespace nacre {
+namespace {
+
+template <typename M>
+class WinogradMatrices : public ::testing::Test {};
+using Sizes = ::testing::Types<winograd::Matrices<3>, winograd::Matrices<5>>;
+TYPED_TEST_SUITE(WinogradMatrices, Sizes);
+
+// The three matrices make a convolution when output i of kernel cell j takes input i + j and no other.
+TYPED_TEST(WinogradMatrices, MakeAConvolution) {
+  using M = TypeParam;
+  for (int i = 0; i < winograd::kTile; ++i) {
+    for (int j = 0; j < M::kKernel; ++j) {
+      for (int k = 0; k < M::kPoints; ++k) {
+        double sum = 0.0;
+        for (int p = 0; p < M::kPoints; ++p) sum += M::output(p, i) * M::kernel(p, j) * M::input(p, k);
+        EXPECT_NEAR(sum, k == i + j ? 1.0 : 0.0, 1e-12) << i << ' ' << j << ' ' << k;
+      }
+    }
+  }
+}
+
+// The transforms rely on this: the coefficients of -p are those of p with the odd ones negated.
+TYPED_TEST(WinogradMatrices, OppositePointsDifferInTheSignOfOddPowers) {
+  using M = TypeParam;
+  for (int p = 1; p + 1 < M::kPoints - 1; p += 2) {
+    for (int k = 0; k < M::kPoints; ++k) {
+      const double sign = k % 2 == 0 ? 1.0 : -1.0;
+      EXPECT_EQ(M::input(p + 1, k), sign * M::input(p, k));
+      if (k < M::kKernel) {
+        EXPECT_EQ(M::kernel(p + 1, k), sign * M::kernel(p, k));
+      }
+      if (k < winograd::kTile) {
+        EXPECT_EQ(M::output(p + 1, k), sign * M::output(p, k));
+      }
+    }
+  }
+}
+
+/// The largest error of the output and of the input gradient of a convolution of normally distributed
+/// numbers, relative to the largest result.
+std::pair<double, double> relative_errors(int64_t size, int64_t channels, int64_t filters) {
+  const LayerCase layer{"Conv2D",
+                        {{{"filters", filters}, {"kernel_size", size}, {"padding", std::string("same")}}},
+                        {Shape{1, 24, 24, channels}},
+                        {}};
+  const auto op = std::move(create_operator(layer)).value();
+  LayerRunner<float> fast(*op, layer.inputs, 1, 1);
+  LayerRunner<double> exact(*op, layer.inputs, 1, 1);
+  const auto draw = [](Tensor& to, BasicTensor<double>& same, uint64_t seed) {
+    const RandomStream random(seed, hash_name(std::string_view("winograd test")));
+    for (int64_t i = 0; i < to.size(); ++i) {
+      to.data()[i] = random.truncated_normal(static_cast<uint64_t>(i));
+      same.data()[i] = static_cast<double>(to.data()[i]);
+    }
+  };
+  draw(fast.inputs[0], exact.inputs[0], 1);
+  draw(fast.variables[0], exact.variables[0], 2);
+  draw(fast.variables[1], exact.variables[1], 3);
+  draw(fast.grad_output, exact.grad_output, 4);
+  fast.forward(false);
+  exact.forward(true);
+  fast.backward(false);
+  exact.backward(true);
+  const auto error = [](const Tensor& a, const BasicTensor<double>& b) {
+    double largest = 0.0;
+    double worst = 0.0;
+    for (int64_t i = 0; i < b.size(); ++i) {
+      largest = std::max(largest, std::abs(b.data()[i]));
+      worst = std::max(worst, std::abs(static_cast<double>(a.data()[i]) - b.data()[i]));
+    }
+    return worst / largest;
+  };
+  return {error(fast.output, exact.output), error(fast.grad_inputs[0], exact.grad_inputs[0])};
+}
+
+// The bound that docs/performance.md states.
+TEST(Winograd, ErrorIsBounded) {
+  constexpr double kBound = 1e-5;
+  for (const std::string& isa : usable_isa_names()) {
+    if (isa == "reference") continue;
+    use_isa(Isa::kBest);  // what is forced hides what is better
+    use_isa(parse_isa(isa).value());
+    for (const int64_t size : {3, 5}) {
+      const auto [output, input] = relative_errors(size, 64, 48);
+      EXPECT_LE(output, kBound) << isa << ' ' << size;
+      EXPECT_LE(input, kBound) << isa << ' ' << size;
+      EXPECT_GT(output, 0.0);
+    }
+  }
+  use_isa(Isa::kBest);
+}
+
+TEST(Winograd, TakesTheShapesOfThePresets) {
+  const auto path = [](int64_t size, int64_t channels, int64_t kernel, int64_t filters) {
+    ConvAttrs attrs;
+    attrs.filters = filters;
+    attrs.kernel_size = {kernel, kernel};
+    attrs.padding = Padding::kSame;
+    const ConvGeometry g = make_conv_geometry(attrs, Shape{1, size, size, channels}).value();
+    return choose_forward_path(g, WindowAxis{size, size / 2, 2, 2, 0, 1});
+  };
+  EXPECT_EQ(path(96, 3, 3, 16), ForwardPath::kDirect) << "transforms would cost more than they save";
+  EXPECT_EQ(path(48, 16, 3, 32), ForwardPath::kWinograd);
+  EXPECT_EQ(path(24, 32, 3, 64), ForwardPath::kWinograd);
+  EXPECT_EQ(path(12, 64, 5, 128), ForwardPath::kWinograd);
+  EXPECT_EQ(path(12, 64, 1, 128), ForwardPath::kGemm);
+  EXPECT_EQ(path(12, 64, 7, 128), ForwardPath::kDirect);
+}
+
+}  // namespace
+}  // namespace nacre
