@@ -82,7 +82,9 @@ Recognized from_tensorflow(const NodeView& node) {
   if (node.op() != "Minimum") return recognize_as<"Elu">(node);
   // The other branch of the same: it may come first.
   const std::optional<size_t> x = activation_of_two(node);
-  if (!x.has_value()) return std::optional<RecognizedLayer>();
+  constexpr size_t kMostReaders = 16;  // a graph of many would take time in the square of them
+  if (!x.has_value() || node.input(*x).readers().size() > kMostReaders)
+    return std::optional<RecognizedLayer>();
   for (const NodeView* reader : node.input(*x).readers()) {
     if (reader->op() != "Relu") continue;
     std::optional<RecognizedLayer> layer = bent_by_alpha(*reader);

@@ -55,6 +55,7 @@ class Recognizer {
 
  private:
   static constexpr int kHead = -1;
+  static constexpr int64_t kMaxElements = int64_t{1} << 31;
 
   static std::set<const FlatNode*> ancestors_of(const FlatNode& head) {
     std::set<const FlatNode*> found{&head};
@@ -121,6 +122,7 @@ class Recognizer {
     if (!made.ok()) return at(output, StatusCode::kCorrupt, made.status().message());
     const OperatorInfo& info = (*made)->info();
     NACRE_RETURN_IF_ERROR(check_variables(output, info, layer));
+    NACRE_RETURN_IF_ERROR(count_elements(output, layer));
     if (layer.expected_row != 0 && info.output.elements_per_row() != layer.expected_row) {
       return at(output, StatusCode::kCorrupt,
                 fmt::format("expected {} elements of each image, found {}", layer.expected_row,
@@ -130,6 +132,20 @@ class Recognizer {
     producers_[&output] = static_cast<int>(matches_.size());
     matches_.push_back(std::move(match));
     return {};
+  }
+
+  /// Layers may share variables, and make some of a single number: small files must not become huge.
+  Status count_elements(const FlatNode& node, const RecognizedLayer& layer) {
+    for (const auto& [name, value] : layer.variables) {
+      elements_ += value.shape.num_elements();
+      if (value.variable.empty()) computed_ += value.shape.num_elements();
+    }
+    if (elements_ <= kMaxElements && computed_ <= ConstantFolder::kMaxElements) return {};
+    return at(
+        node, StatusCode::kLimit,
+        fmt::format("the layers up to here have {} elements of variables, {} of them constants; the limits "
+                    "are {} and {}",
+                    elements_, computed_, kMaxElements, ConstantFolder::kMaxElements));
   }
 
   static Status check_variables(const FlatNode& node, const OperatorInfo& info,
@@ -232,6 +248,8 @@ class Recognizer {
   std::vector<Match> matches_;
   std::map<const FlatNode*, int> producers_;  ///< index into matches_ of what a node's output is, or kHead
   std::set<const FlatNode*> covered_;
+  int64_t elements_ = 0;  ///< of the layers' variables
+  int64_t computed_ = 0;  ///< of those that are no variables of the graph
 };
 
 }  // namespace
