@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/bench_profile.h"
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/enum_text.h"
@@ -32,6 +33,7 @@ struct BenchOptions {
   int64_t classes = 5;
   int threads = 0;
   bool json = false;
+  bool profile = false;
 };
 
 struct Times {
@@ -39,10 +41,12 @@ struct Times {
   double median = 0;  ///< ms
 };
 
-/// Runs `step` a few times unmeasured, then `steps` times.
-Result<Times> measure(int64_t warm_up, int64_t steps, const std::function<Status()>& step) {
+/// Runs `step` a few times unmeasured, then `steps` times. `profile` (may be null) keeps the measured ones.
+Result<Times> measure(int64_t warm_up, int64_t steps, const std::function<Status()>& step,
+                      UnitProfile* profile = nullptr) {
   std::vector<double> times;
   for (int64_t i = -warm_up; i < steps; ++i) {
+    if (i == 0 && profile != nullptr) profile->reset();
     const auto begin = std::chrono::steady_clock::now();
     NACRE_RETURN_IF_ERROR(step());
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
@@ -54,7 +58,8 @@ Result<Times> measure(int64_t warm_up, int64_t steps, const std::function<Status
   return Times{times.front(), median};
 }
 
-Status report(const BenchOptions& options, const std::string& what, const Times& times, bool with_rate) {
+Status report(const BenchOptions& options, const std::string& what, const Times& times, bool with_rate,
+              const UnitProfile* profile = nullptr) {
   const double rate = with_rate ? static_cast<double>(options.batch_size) * 1000.0 / times.median : 0;
   if (options.json) {
     nlohmann::ordered_json json = {{what + "_ms_min", times.min}, {what + "_ms_median", times.median}};
@@ -63,12 +68,15 @@ Status report(const BenchOptions& options, const std::string& what, const Times&
     json["steps"] = options.steps;
     json["threads"] = options.threads;
     json["isa"] = current_isa_name();
+    if (profile != nullptr) json["units"] = profile->json(options.batch_size);
     return print(json.dump() + "\n");
   }
   std::string text = fmt::format("{}: min {:.3f} ms, median {:.3f} ms over {} runs", what, times.min,
                                  times.median, options.steps);
   if (with_rate) text += fmt::format(", {:.1f} images/s (batch {})", rate, options.batch_size);
-  return print(fmt::format("{}, {} threads, {}\n", text, options.threads, current_isa_name()));
+  text += fmt::format(", {} threads, {}\n", options.threads, current_isa_name());
+  if (profile != nullptr) text += profile->table(options.batch_size);
+  return print(text);
 }
 
 /// Pixels that look like noise: what is in a picture does not matter for time.
@@ -137,21 +145,47 @@ Status bench_train(const Session& session, const BenchOptions& options) {
   Tensor gradient(plan.output_shape());
   StepContext context{Mode::kTraining, options.threads, kSeed, 0, samples};
   int64_t step = 0;
-  NACRE_ASSIGN_OR_RETURN(const Times times, measure(3, options.steps, [&]() -> Status {
-                           const TensorView<const float> logits = executor.forward(input.view(), context);
-                           static_cast<void>(softmax_cross_entropy(logits, labels, gradient.view()));
-                           executor.backward(input.view(), gradient.view(), context);
-                           optimizer.apply(executor, ++step, optimizing.learning_rate, options.threads);
-                           ++context.epoch;
-                           return {};
-                         }));
-  return report(options, "step", times, true);
+  UnitProfile profile(plan);
+  UnitProfile* const kept = options.profile ? &profile : nullptr;
+  executor.observe(kept);
+  const auto run = [&]() -> Status {
+    const TensorView<const float> logits = executor.forward(input.view(), context);
+    static_cast<void>(softmax_cross_entropy(logits, labels, gradient.view()));
+    executor.backward(input.view(), gradient.view(), context);
+    optimizer.apply(executor, ++step, optimizing.learning_rate, options.threads);
+    ++context.epoch;
+    return {};
+  };
+  NACRE_ASSIGN_OR_RETURN(const Times times, measure(3, options.steps, run, kept));
+  return report(options, "step", times, true, kept);
 }
 
 /// One prediction of images that are network input [n, H, W, C] already.
 Status classify_floats(const Model& model, const Tensor& input) {
   std::vector<float> probabilities(static_cast<size_t>(input.shape()[0] * model.classes()));
   return model.classify_inputs({input.data(), static_cast<size_t>(input.size())}, probabilities);
+}
+
+/// Predictions by an executor of the model's plan, operator by operator.
+Status profile_inference(const Session& session, const BenchOptions& options, const Bundle& bundle) {
+  const InputContract& contract = bundle.contract;
+  const Shape row{contract.height, contract.width, contract.channels};
+  NACRE_ASSIGN_OR_RETURN(
+      const Plan plan,
+      Plan::make(bundle.graph, session.registry, row,
+                 session.plan_options(Mode::kInference, options.batch_size, options.threads)));
+  Executor executor(plan);
+  NACRE_RETURN_IF_ERROR(executor.bind(bundle.variables));
+  UnitProfile profile(plan);
+  executor.observe(&profile);
+  const Tensor input = synthetic_input(plan.input_shape());
+  const StepContext context{Mode::kInference, options.threads, kSeed, 0, {}};
+  const auto run = [&]() -> Status {
+    static_cast<void>(executor.forward(input.view(), context));
+    return {};
+  };
+  NACRE_ASSIGN_OR_RETURN(const Times times, measure(5, options.steps, run, &profile));
+  return report(options, "latency", times, true, &profile);
 }
 
 Status bench_infer(const Session& session, const BenchOptions& options) {
@@ -165,6 +199,7 @@ Status bench_infer(const Session& session, const BenchOptions& options) {
     NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, options.file, opening));
     bundle = std::move(opened.model);
   }
+  if (options.profile) return profile_inference(session, options, bundle);
   auto made = Model::make(std::make_shared<const Bundle>(std::move(bundle)), session.registry,
                           session.model_options(options.batch_size, options.threads));
   if (!made.ok()) return made.status().at(options.file.empty() ? options.model : options.file);
@@ -208,7 +243,7 @@ CLI::App* add_bench(CLI::App& parent, Command& chosen, const std::string& name, 
   return command;
 }
 
-void add_batch_and_classes(CLI::App& command, BenchOptions& options) {
+void add_network_options(CLI::App& command, BenchOptions& options) {
   command
       .add_option("--batch-size", options.batch_size,
                   fmt::format("images that run together (default: {})", options.batch_size))
@@ -217,6 +252,7 @@ void add_batch_and_classes(CLI::App& command, BenchOptions& options) {
   command.add_option("--classes", options.classes, "classes of a --model (default: 5)")
       ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))
       ->type_name("N");
+  command.add_flag("--profile", options.profile, "also say where the time goes, operator by operator");
 }
 
 }  // namespace
@@ -235,14 +271,14 @@ void add_bench_command(CLI::App& app, Command& chosen) {
   command->add_option("--optimizer", train->optimizer, "whose update to time (default: adam)")
       ->check(CLI::IsMember(optimizers))
       ->type_name(names_of<OptimizerKind>());
-  add_batch_and_classes(*command, *train);
+  add_network_options(*command, *train);
 
   auto infer = std::make_shared<BenchOptions>();
   command = add_bench(*bench, chosen, "infer", "time predictions", bench_infer, infer);
   CLI::Option* file = command->add_option("FILE", infer->file, "bundle, checkpoint or run folder");
   CLI::Option* model =
       command->add_option("--model", infer->model, "preset or model file")->type_name("PRESET|FILE");
-  add_batch_and_classes(*command, *infer);
+  add_network_options(*command, *infer);
   command->callback([infer, file, model, &chosen] {
     if (file->empty() && model->empty()) throw CLI::RequiredError("FILE or --model");
     chosen = [infer](const Session& session) { return bench_infer(session, *infer); };

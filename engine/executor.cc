@@ -92,11 +92,13 @@ TensorView<const float> Executor::forward(TensorView<const float> input, const S
     const ForwardArgs<float> args{inputs_,       output,
                                   variables_[i], training ? arena_.data() + unit.saved_offset : nullptr,
                                   workspace(),   context};
+    if (observer_ != nullptr) observer_->begin(i, UnitObserver::Pass::kForward);
     if (plan_->options().reference) {
       unit.operation->forward_reference(args);
     } else {
       unit.operation->forward(args);
     }
+    if (observer_ != nullptr) observer_->end(i, UnitObserver::Pass::kForward);
   }
   return output;
 }
@@ -135,11 +137,13 @@ void Executor::backward(TensorView<const float> input, TensorView<const float> g
                                    arena_.data() + unit.saved_offset,
                                    workspace(),
                                    context};
+    if (observer_ != nullptr) observer_->begin(i, UnitObserver::Pass::kBackward);
     if (plan_->options().reference) {
       unit.operation->backward_reference(args);
     } else {
       unit.operation->backward(args);
     }
+    if (observer_ != nullptr) observer_->end(i, UnitObserver::Pass::kBackward);
     for (size_t k = 0; k < unit.inputs.size(); ++k) {
       if (unit.partial_offsets[k] == Unit::kNone) continue;
       const Unit& producer = units[static_cast<size_t>(unit.inputs[k]) - 1];

@@ -7,6 +7,20 @@
 
 namespace nacre {
 
+/// Is told of every operator that an executor runs, on the executor's thread; for measurements.
+class UnitObserver {
+ public:
+  enum class Pass : uint8_t { kForward, kBackward };
+
+  UnitObserver() = default;
+  virtual ~UnitObserver() = default;
+  UnitObserver(const UnitObserver&) = delete;
+  UnitObserver& operator=(const UnitObserver&) = delete;
+  /// Around the pass of Plan::units()[unit].
+  virtual void begin(size_t unit, Pass pass) = 0;
+  virtual void end(size_t unit, Pass pass) = 0;
+};
+
 /// Runs a plan: owns the activations, gradients and scratch of one execution at a time. Use one per thread;
 /// plan and variables are shared and must outlive it.
 class Executor {
@@ -17,6 +31,9 @@ class Executor {
   /// Uses the variables of `store` from now on (by reference: an optimizer's updates are seen). kBadData when
   /// one is missing or has another shape.
   Status bind(const VariableStore& store);
+
+  /// Tells `observer` (null: nobody) of every operator from now on; it must outlive the executor.
+  void observe(UnitObserver* observer) { observer_ = observer; }
 
   /// The graph's output [n, ...] for `input` [n, H, W, C], n <= the plan's batch; valid until the next call.
   /// Needs bind. Uses at most the plan's threads.
@@ -40,6 +57,7 @@ class Executor {
   [[nodiscard]] StepContext within_plan(const StepContext& requested) const;
 
   const Plan* plan_;
+  UnitObserver* observer_ = nullptr;
   BasicTensor<std::byte> arena_;
   BasicTensor<std::byte> scratch_;
   std::vector<Tensor> gradients_;

@@ -90,7 +90,11 @@ void scatter_patches(const ConvGeometry& g, const float* patches, int64_t y_begi
 }
 
 ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, int64_t batch, Mode mode)
-    : g_(geometry), rows_(rows), path_(choose_forward_path(geometry, rows)), winograd_(geometry) {
+    : g_(geometry),
+      rows_(rows),
+      path_(choose_forward_path(geometry, rows, mode)),
+      winograd_gradient_(mode == Mode::kTraining && choose_winograd_gradient(geometry, rows)),
+      winograd_(geometry) {
   const int64_t width = g_.window.x.out;
   const int64_t unit_positions = rows.stride * width;
   units_per_stripe_ =
@@ -112,10 +116,10 @@ ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, i
     packed_backward_ = align_floats(static_cast<int64_t>(packed_b_floats(filters, g_.patch())));
   }
   int64_t packed = g_.groups * std::max(packed_forward_, packed_backward_);
-  if (winograd) {
-    packed = std::max(packed, winograd_.forward_floats());
+  if (winograd) packed = std::max(packed, winograd_.forward_floats());
+  if (winograd_gradient_) {
     backward_points_ = align_floats(winograd_.backward_floats());
-    if (training) packed = std::max(packed, backward_points_ + winograd_.kernel_points_floats());
+    packed = std::max(packed, backward_points_ + winograd_.kernel_points_floats());
   }
   partials_offset_ = align_up(static_cast<size_t>(packed) * sizeof(float));
   shared_bytes_ = partials_offset_;
@@ -129,10 +133,10 @@ ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, i
         std::max(input_bytes, static_cast<size_t>(padded_rows_floats(g_, piece_rows)) * sizeof(float));
   } else if (winograd) {
     input_bytes = std::max(input_bytes, winograd_.forward_scratch_bytes(largest_.images, piece_rows));
-    if (training) {
-      input_bytes =
-          std::max(input_bytes, winograd_.backward_scratch_bytes(backward_.images, rows_of(backward_.units)));
-    }
+  }
+  if (winograd_gradient_) {
+    input_bytes =
+        std::max(input_bytes, winograd_.backward_scratch_bytes(backward_.images, rows_of(backward_.units)));
   }
   const int64_t sums =
       std::max(copies_patches ? backward_.images * positions : 0, largest_.images * piece_rows * width);
@@ -150,15 +154,22 @@ void ConvKernels::plan_forward(int64_t batch) {
     largest_.units = std::max({kDirectSums / (unit_positions * g_.filters),
                                halo / (rows_.stride * g_.window.y.stride), int64_t{1}});
   } else if (path_ == ForwardPath::kWinograd) {
-    const int64_t whole = units_of_tiles(rows_);
-    const int64_t tiles = winograd_.tiles_in(whole * rows_.stride);
-    largest_.units = std::max<int64_t>(1, winograd_.good_tiles() / tiles) * whole;
-    if (largest_.units >= rows_.out) {
-      const int64_t image = winograd_.tiles_in(rows_of(rows_.out));
-      largest_.images = std::clamp<int64_t>(winograd_.good_tiles() / image, 1, batch);
-    }
+    largest_ = winograd_piece(batch);
   }
   largest_.units = std::min(largest_.units, rows_.out);
+}
+
+ConvKernels::Piece ConvKernels::winograd_piece(int64_t batch) const {
+  Piece piece;
+  const int64_t whole = units_of_tiles(rows_);
+  const int64_t tiles = winograd_.tiles_in(whole * rows_.stride);
+  piece.units = std::max<int64_t>(1, winograd_.good_tiles() / tiles) * whole;
+  if (piece.units >= rows_.out) {
+    const int64_t image = winograd_.tiles_in(rows_of(rows_.out));
+    piece.images = std::clamp<int64_t>(winograd_.good_tiles() / image, 1, batch);
+  }
+  piece.units = std::min(piece.units, rows_.out);
+  return piece;
 }
 
 int64_t ConvKernels::rows_of(int64_t units) const {
@@ -167,10 +178,10 @@ int64_t ConvKernels::rows_of(int64_t units) const {
 
 void ConvKernels::plan_backward(int64_t batch) {
   backward_ = {1, units_per_stripe_};
-  if (path_ != ForwardPath::kWinograd) return;
-  backward_.units = largest_.units;
+  if (!winograd_gradient_) return;
+  backward_ = winograd_piece(batch);
   // As many as share a chunk: the batch alone says how many.
-  backward_.images = std::min(largest_.images, std::max<int64_t>(1, batch / kImageChunks));
+  backward_.images = std::min(backward_.images, std::max<int64_t>(1, batch / kImageChunks));
 }
 
 ConvKernels::Piece ConvKernels::forward_piece(int64_t n, int threads) const {
@@ -262,7 +273,7 @@ void ConvKernels::pack_for_backward(const BackwardArgs<float>& args) const {
   if (args.grad_inputs[0].data == nullptr) return;
   auto* packed = args.workspace.shared_as<float>();
   const float* kernel = args.variables[0].data;
-  if (path_ == ForwardPath::kWinograd) {
+  if (winograd_gradient_) {
     float* points = packed + backward_points_;
     parallel_for(chunks_of(g_.channels, kKernelChannels), args.context.threads, [&](int64_t chunk, int) {
       const int64_t begin = chunk * kKernelChannels;
@@ -304,7 +315,7 @@ void ConvKernels::add_input_gradients(const BackwardArgs<float>& args, int64_t n
   const auto* packed = args.workspace.shared_as<float>();
   float* grad_image = args.grad_inputs[0].data + n * g_.image_size();
   if (y_begin == first_row(0)) std::fill(grad_image, grad_image + images * g_.image_size(), 0.0F);
-  if (path_ == ForwardPath::kWinograd) {
+  if (winograd_gradient_) {
     return winograd_.add_input_gradient(grad, step, images, y_begin, y_end, packed, scratch, grad_image);
   }
   for (int64_t i = 0; i < images; ++i, grad += step, grad_image += g_.image_size()) {

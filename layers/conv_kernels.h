@@ -57,6 +57,8 @@ class ConvKernels {
   /// The largest for the path, or smaller ones when a few rows are to keep many threads busy.
   [[nodiscard]] Piece forward_piece(int64_t n, int threads) const;
   void plan_forward(int64_t batch);
+  /// What Winograd's products are long enough for.
+  [[nodiscard]] Piece winograd_piece(int64_t batch) const;
   /// Output rows of that many units, gaps between them included.
   [[nodiscard]] int64_t rows_of(int64_t units) const;
   [[nodiscard]] int64_t first_row(int64_t unit) const { return rows_.start(unit) + rows_.first_cell(unit); }
@@ -90,6 +92,7 @@ class ConvKernels {
   ConvGeometry g_;
   WindowAxis rows_;
   ForwardPath path_;
+  bool winograd_gradient_;
   WinogradConv winograd_;
   int64_t units_per_stripe_ = 1;  // of products with patches
   Piece largest_;                 // of forward

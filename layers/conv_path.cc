@@ -15,6 +15,11 @@ constexpr int64_t kTile = 4;  // Winograd's outputs, squared
 // Values of one stripe of tiles at all points that a thread may need room for: 8 MB.
 constexpr int64_t kMostPointFloats = 2 * 1024 * 1024;
 
+// Networks with more channels are deep, and the rounding of layer after layer adds up: by Winograd's
+// algorithm a ResNet50's probabilities were 1.7e-4 from TensorFlow's, and one register that sums over a whole
+// patch is not exact enough either. The product of matrices sums in blocks.
+constexpr int64_t kMostChannels = 64;
+
 int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
 }
@@ -66,10 +71,16 @@ int64_t units_of_tiles(const WindowAxis& rows) {
   return std::lcm(rows.stride, kTile) / rows.stride;
 }
 
-ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& rows) {
+bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows) {
+  return !geometry.is_pointwise() && winograd_can(geometry, rows) && winograd_wins(geometry);
+}
+
+ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& rows, Mode mode) {
   // A pointwise convolution is a product of matrices as it lies.
   if (geometry.is_pointwise()) return ForwardPath::kGemm;
-  if (winograd_can(geometry, rows) && winograd_wins(geometry)) return ForwardPath::kWinograd;
+  if (geometry.group_channels() > kMostChannels) return ForwardPath::kGemm;
+  const bool inference = mode == Mode::kInference;
+  if (inference && winograd_can(geometry, rows) && winograd_wins(geometry)) return ForwardPath::kWinograd;
   // A row of the window must lie side by side in the image.
   const bool joined = geometry.groups == 1 && geometry.window.x.dilation == 1;
   return joined && geometry.window.x.out >= kDirectPositions ? ForwardPath::kDirect : ForwardPath::kGemm;

@@ -14,9 +14,15 @@ enum class ForwardPath : uint8_t {
 };
 
 /// The choice for a shape whose output rows are worked on in units `rows` (see ConvKernels). It depends on
-/// the geometry alone, never on the batch, the mode or a measurement: so a row has the same bits wherever it
-/// is computed.
-ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& rows);
+/// geometry and mode alone, never on the batch or a measurement: so a row has the same bits wherever it is
+/// computed in that mode. Training is never by Winograd's algorithm: its rounding is two to three times the
+/// direct path's, and every sum that falls on the other side of a relu's edge, or another winner of a
+/// pooling, moves a gradient by thousandths.
+ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& rows, Mode mode);
+
+/// Whether the gradient of the input is computed by the adjoint of Winograd's algorithm: there nothing is
+/// decided by rounding.
+bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows);
 
 /// Whether the gradient of a kernel behind `pool` is summed over live cells (sparse_gradient.h) rather than
 /// as a product of matrices over all positions.

@@ -19,12 +19,9 @@ namespace HWY_NAMESPACE {
 namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
-using nacre::HWY_NAMESPACE::for_each_vector;
 using nacre::HWY_NAMESPACE::kLanes;
-using nacre::HWY_NAMESPACE::Part;
 using nacre::HWY_NAMESPACE::Tag;
 using nacre::HWY_NAMESPACE::Vector;
-using nacre::HWY_NAMESPACE::Whole;
 
 // Sums that stay in registers, beside one for the gradient and one for the image.
 #if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL

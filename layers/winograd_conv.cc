@@ -10,7 +10,6 @@
 namespace nacre {
 namespace {
 
-using winograd::Pixels;
 using winograd::Planes;
 
 // Values of all tiles of a stripe at all points, before and after the products: what the second-level cache

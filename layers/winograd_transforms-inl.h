@@ -47,7 +47,7 @@ struct Sum {
 /// sum + factor * x.
 template <class Factor, bool kEmpty>
 HWY_INLINE auto add_term(Sum<kEmpty> sum, Vector x) {
-  constexpr auto kFactor = static_cast<float>(Factor::value);
+  constexpr auto kFactor = static_cast<float>(Factor::kValue);
   if constexpr (kFactor == 0.0F) {
     return sum;
   } else if constexpr (kEmpty) {
@@ -63,7 +63,7 @@ HWY_INLINE auto add_term(Sum<kEmpty> sum, Vector x) {
 
 template <class M, int kPoint, int kIndex>
 struct FactorOf {
-  static constexpr double value = M::value(kPoint, kIndex);
+  static constexpr double kValue = M::value(kPoint, kIndex);
 };
 
 /// sum + the terms kIndex, kIndex + 2, .. of a row of M times x.

@@ -138,6 +138,27 @@ TEST_F(Models, BenchOfModels) {
   EXPECT_EQ(nacre({"bench", "infer", "--model=tiny.json", "--steps=1", "--classes=9"}).code, 0);
 }
 
+TEST_F(Models, BenchSaysWhereTheTimeGoes) {
+  const auto json_of = [this](const std::vector<std::string>& arguments) {
+    const Outcome outcome = nacre(arguments);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return json::parse(outcome.out);
+  };
+  const json train =
+      json_of({"bench", "train", "--model=tiny.json", "--steps=2", "--batch-size=4", "--profile", "--json"});
+  ASSERT_FALSE(train["units"].empty());
+  EXPECT_GT(train["units"][0]["forward_ms"], 0.0);
+  EXPECT_GT(train["units"][0]["forward_gflops"], 0.0);
+  EXPECT_GT(train["units"][0]["backward_ms"], 0.0);
+  EXPECT_GT(train["units"][0]["backward_gflops"], 0.0);
+  const json infer = json_of({"bench", "infer", "--model=tiny.json", "--steps=2", "--profile", "--json"});
+  EXPECT_GT(infer["units"][0]["forward_ms"], 0.0);
+  EXPECT_TRUE(infer["units"][0]["backward_ms"].is_null());
+  const std::string text = nacre({"bench", "infer", "--model=tiny.json", "--steps=2", "--profile"}).out;
+  EXPECT_THAT(text, HasSubstr(infer["units"][0]["unit"].get<std::string>()));
+  EXPECT_THAT(text, HasSubstr("GFLOP/s"));
+}
+
 TEST_F(Models, PresetsAreListedAndPrinted) {
   const Outcome list = nacre({"models"});
   EXPECT_THAT(list.out, HasSubstr("face96"));

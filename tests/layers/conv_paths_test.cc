@@ -98,6 +98,11 @@ void check(const LayerCase& layer) {
   fast.forward(false);
   exact.forward(true);
   expect_near(fast.output, exact.output, 1e-5, "output");
+  const auto serving = std::move(create_operator(layer, Mode::kInference)).value();
+  LayerRunner<float> served(*serving, layer.inputs, n, 1);
+  served.fill();
+  served.forward(false);
+  expect_near(served.output, exact.output, 1e-5, "output in inference");
   // The gradients of the same function: with the winners, and what relu clipped, as the fast path has them.
   std::copy_n(fast.saved().data(), fast.saved().size(), exact.saved().data());
   std::copy_n(fast.output.data(), fast.output.size(), exact.output.data());
@@ -151,12 +156,12 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
     const auto conv = parse_attributes<ConvAttrs>(layer.attributes[0]).value();
     const ConvGeometry geometry = make_conv_geometry(conv, layer.inputs[0]).value();
     if (layer.attributes.size() == 1) {
-      ++drawn[choose_forward_path(geometry, geometry.rows())];
+      ++drawn[choose_forward_path(geometry, geometry.rows(), Mode::kInference)];
       continue;
     }
     const Shape sums{1, geometry.window.y.out, geometry.window.x.out, geometry.filters};
     const Window2 pool = make_pool_window(layer.attributes[1], sums).value().window;
-    ++drawn[choose_forward_path(geometry, pool.y)];
+    ++drawn[choose_forward_path(geometry, pool.y, Mode::kInference)];
     ++pooled;
     if (choose_sparse_gradient(geometry, pool)) ++sparse;
   }

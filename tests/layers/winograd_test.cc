@@ -110,12 +110,17 @@ TEST(Winograd, TakesTheShapesOfThePresets) {
     attrs.kernel_size = {kernel, kernel};
     attrs.padding = Padding::kSame;
     const ConvGeometry g = make_conv_geometry(attrs, Shape{1, size, size, channels}).value();
-    return choose_forward_path(g, WindowAxis{size, size / 2, 2, 2, 0, 1});
+    const WindowAxis rows{size, size / 2, 2, 2, 0, 1};
+    const ForwardPath inference = choose_forward_path(g, rows, Mode::kInference);
+    EXPECT_NE(choose_forward_path(g, rows, Mode::kTraining), ForwardPath::kWinograd);
+    EXPECT_EQ(choose_winograd_gradient(g, rows), inference == ForwardPath::kWinograd || channels > 64);
+    return inference;
   };
   EXPECT_EQ(path(96, 3, 3, 16), ForwardPath::kDirect) << "transforms would cost more than they save";
   EXPECT_EQ(path(48, 16, 3, 32), ForwardPath::kWinograd);
   EXPECT_EQ(path(24, 32, 3, 64), ForwardPath::kWinograd);
   EXPECT_EQ(path(12, 64, 5, 128), ForwardPath::kWinograd);
+  EXPECT_EQ(path(12, 65, 5, 128), ForwardPath::kGemm) << "rounding adds up in deep networks";
   EXPECT_EQ(path(12, 64, 1, 128), ForwardPath::kGemm);
   EXPECT_EQ(path(12, 64, 7, 128), ForwardPath::kDirect);
 }
