@@ -13,9 +13,9 @@ CLASSES = 10
 
 
 class Case:
-    """A preset without dropout, as a model file, with data in its size."""
+    """A preset without dropout, as a model file, with data in its size; `change` may alter the images."""
 
-    def __init__(self, nacre, name, folder, images, batch=BATCH, seed=0):
+    def __init__(self, nacre, name, folder, images, batch=BATCH, seed=0, change=lambda pixels: pixels):
         self.nacre, self.folder, self.batch_size, self.seed = nacre, folder, batch, seed
         folder.mkdir(exist_ok=True)
         self.model = json.loads(command.run(nacre, "models", name, "--classes", CLASSES))
@@ -26,6 +26,7 @@ class Case:
         (folder / "model.json").write_text(json.dumps(self.model))
         source = self.model["input"]
         pixels, labels = data.fashion(images, source["height"], source["channels"])
+        pixels = change(pixels)
         data.write_idx(folder / "data", pixels, labels)
         self._images, self._labels = pixels.astype(np.float64) / 255.0, labels.astype(np.int64)
 

@@ -11,6 +11,7 @@ import pytest
 import tensorflow as tf
 import torch
 
+import data
 import network
 import tf_network
 from case import BATCH, CLASSES, Case
@@ -30,7 +31,7 @@ class Start:
     """face96 with variables that TensorFlow drew, and its checkpoint."""
 
     def __init__(self, nacre, folder, seed):
-        self.case = Case(nacre, "face96", folder, STEPS * BATCH)
+        self.case = Case(nacre, "face96", folder, STEPS * BATCH, change=data.coloured)
         first = self.network(seed=seed)
         self.prefix = first.save(folder / "tensorflow" / "model.ckpt")
         self.values = first.values()
