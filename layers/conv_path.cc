@@ -56,6 +56,10 @@ bool winograd_can(const ConvGeometry& g, const WindowAxis& rows) {
   return least_tiles * points * (g.channels + g.filters) <= kMostPointFloats;
 }
 
+bool winograd_suits(const ConvGeometry& g, const WindowAxis& rows) {
+  return winograd_can(g, rows) && winograd_wins(g);
+}
+
 // A live cell costs one multiply-add for each vector of its patch, and its place in a list; the product of
 // matrices runs at about twice the speed. So a pooling of two positions breaks even at the latest.
 constexpr int64_t kSparsePositions = 2;
@@ -72,7 +76,7 @@ int64_t units_of_tiles(const WindowAxis& rows) {
 }
 
 bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows) {
-  return !geometry.is_pointwise() && winograd_can(geometry, rows) && winograd_wins(geometry);
+  return winograd_suits(geometry, rows);
 }
 
 ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& rows, Mode mode) {
@@ -80,7 +84,7 @@ ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& 
   if (geometry.is_pointwise()) return ForwardPath::kGemm;
   if (geometry.group_channels() > kMostChannels) return ForwardPath::kGemm;
   const bool inference = mode == Mode::kInference;
-  if (inference && winograd_can(geometry, rows) && winograd_wins(geometry)) return ForwardPath::kWinograd;
+  if (inference && winograd_suits(geometry, rows)) return ForwardPath::kWinograd;
   // A row of the window must lie side by side in the image.
   const bool joined = geometry.groups == 1 && geometry.window.x.dilation == 1;
   return joined && geometry.window.x.out >= kDirectPositions ? ForwardPath::kDirect : ForwardPath::kGemm;

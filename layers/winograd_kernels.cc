@@ -131,20 +131,6 @@ struct Kernels {
       }
     }
   }
-
-  static void points_to_kernel_gradient(const Planes& planes, int64_t channels, int64_t filters,
-                                        int64_t begin, int64_t end, float* grad_kernel) {
-    for (int64_t c = begin; c < end; ++c) {
-      for (int64_t f = 0; f < filters; f += kLanes) {
-        const float* from = planes.data + c * planes.row + f;
-        float* to = grad_kernel + c * filters + f;
-        square_from_points<KernelMatrix<R>>(
-            [&](int p, int q) HWY_ATTR { return load(from + (p * kPoints + q) * planes.plane); },
-            [&](int i, int j, Vector v)
-                HWY_ATTR { store_some(v, to + (i * R + j) * channels * filters, filters - f); });
-      }
-    }
-  }
 };
 
 void input_to_points_here(int64_t size, const Pixels<const float>& pixels, int64_t channels, int64_t tiles,
@@ -178,12 +164,6 @@ void kernel_to_points_here(int64_t size, const float* kernel, int64_t channels, 
             : Kernels<5>::kernel_to_points(kernel, channels, filters, begin, end, planes);
 }
 
-void points_to_kernel_gradient_here(int64_t size, const Planes& planes, int64_t channels, int64_t filters,
-                                    int64_t begin, int64_t end, float* grad_kernel) {
-  size == 3 ? Kernels<3>::points_to_kernel_gradient(planes, channels, filters, begin, end, grad_kernel)
-            : Kernels<5>::points_to_kernel_gradient(planes, channels, filters, begin, end, grad_kernel);
-}
-
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace nacre::winograd
@@ -197,7 +177,6 @@ HWY_EXPORT(points_to_output_here);
 HWY_EXPORT(gradient_to_points_here);
 HWY_EXPORT(points_to_input_gradient_here);
 HWY_EXPORT(kernel_to_points_here);
-HWY_EXPORT(points_to_kernel_gradient_here);
 
 void input_to_points(int64_t size, const Pixels<const float>& pixels, int64_t channels, int64_t tiles,
                      const Planes& planes) {
@@ -223,12 +202,6 @@ void points_to_input_gradient(int64_t size, const Planes& planes, int64_t channe
 void kernel_to_points(int64_t size, const float* kernel, int64_t channels, int64_t filters, int64_t begin,
                       int64_t end, const Planes& planes) {
   HWY_DYNAMIC_DISPATCH(kernel_to_points_here)(size, kernel, channels, filters, begin, end, planes);
-}
-
-void points_to_kernel_gradient(int64_t size, const Planes& planes, int64_t channels, int64_t filters,
-                               int64_t begin, int64_t end, float* grad_kernel) {
-  HWY_DYNAMIC_DISPATCH(points_to_kernel_gradient_here)
-  (size, planes, channels, filters, begin, end, grad_kernel);
 }
 
 }  // namespace nacre::winograd

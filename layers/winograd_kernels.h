@@ -44,9 +44,4 @@ void points_to_input_gradient(int64_t size, const Planes& planes, int64_t channe
 void kernel_to_points(int64_t size, const float* kernel, int64_t channels, int64_t filters, int64_t begin,
                       int64_t end, const Planes& planes);
 
-/// Adjoint: gradient of the kernel's points (planes [channels][filters]) to that of the kernel, for channels
-/// [begin, end).
-void points_to_kernel_gradient(int64_t size, const Planes& planes, int64_t channels, int64_t filters,
-                               int64_t begin, int64_t end, float* grad_kernel);
-
 }  // namespace nacre::winograd

@@ -5,7 +5,8 @@
 
 #include <filesystem>
 #include <fstream>
-#include <iterator>
+
+#include "tests/serialize/test_files.h"
 
 namespace nacre {
 namespace {
@@ -15,18 +16,10 @@ using Open = AppendFile::Open;
 
 class AppendFileTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "nacre-append-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-  [[nodiscard]] std::string text() const {
-    std::ifstream in(path(), std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
-  [[nodiscard]] std::string path() const { return folder_ + "/log"; }
+  [[nodiscard]] std::string text() const { return read_text(path()); }
+  [[nodiscard]] std::string path() const { return folder_.file("log"); }
 
-  std::string folder_;
+  TempFolder folder_;
 };
 
 TEST_F(AppendFileTest, GoesOnWhereAFileEnds) {
@@ -55,7 +48,7 @@ TEST_F(AppendFileTest, RefusesWhatIsThereAndLinks) {
   ASSERT_FALSE(there.ok());
   EXPECT_EQ(there.status().code(), StatusCode::kIo);
   EXPECT_THAT(there.status().message(), testing::StartsWith(path() + ": "));
-  fs::rename(path(), folder_ + "/other");
+  fs::rename(path(), folder_.file("other"));
   fs::create_symlink("other", path());
   EXPECT_FALSE(AppendFile::open(path(), Open::kGoOn).ok());
   EXPECT_EQ(text(), "mine");

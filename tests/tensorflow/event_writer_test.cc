@@ -7,13 +7,13 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <limits>
 #include <numeric>
 
 #include "schemas/tensorflow/event.pb.h"
 #include "serialize/tensorflow/crc32c.h"
 #include "serialize/tensorflow/tf_record.h"
+#include "tests/serialize/test_files.h"
 #include "tests/tensorflow/record_files.h"
 
 namespace nacre {
@@ -36,22 +36,16 @@ TEST(TfRecord, KnownBytes) {
 
 class EventWriterTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = (fs::temp_directory_path() / "nacre-events-XXXXXX").string();
-    folder_ = ::mkdtemp(pattern.data());
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   /// The events of every file of `folder_`/run, in the order of the files' names.
   [[nodiscard]] std::vector<std::vector<tf::Event>> files() const {
     std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(folder_ + "/run")) names.push_back(entry.path().string());
+    for (const auto& entry : fs::directory_iterator(folder_.file("run")))
+      names.push_back(entry.path().string());
     std::sort(names.begin(), names.end());
     std::vector<std::vector<tf::Event>> all;
     for (const std::string& name : names) {
       EXPECT_THAT(fs::path(name).filename().string(), testing::MatchesRegex("events.out.tfevents.[0-9]+.*"));
-      std::ifstream in(name, std::ios::binary);
-      const std::string bytes{std::istreambuf_iterator<char>(in), {}};
+      const std::string bytes = read_text(name);
       std::vector<tf::Event>& events = all.emplace_back();
       for (const std::string& record : records_of(bytes))
         EXPECT_TRUE(events.emplace_back().ParseFromString(record));
@@ -59,11 +53,11 @@ class EventWriterTest : public testing::Test {
     return all;
   }
 
-  std::string folder_;
+  TempFolder folder_;
 };
 
 TEST_F(EventWriterTest, EveryKindOfValue) {
-  auto writer = EventWriter::open(folder_ + "/run", 0);
+  auto writer = EventWriter::open(folder_.file("run"), 0);
   ASSERT_TRUE(writer.ok()) << writer.status().message();
   (*writer)->add_scalar("epoch_loss", 3, 0.5);
   (*writer)->add_text("config", 0, "*text*");
@@ -96,7 +90,7 @@ TEST_F(EventWriterTest, EveryKindOfValue) {
 
 TEST_F(EventWriterTest, ASecondFileComesAfterTheFirstAndMakesLaterStepsVoid) {
   for (const int64_t step : {0, 70}) {
-    auto writer = EventWriter::open(folder_ + "/run", step);
+    auto writer = EventWriter::open(folder_.file("run"), step);
     ASSERT_TRUE(writer.ok()) << writer.status().message();
     (*writer)->add_scalar("batch_loss", step + 1, 1.0);
   }
@@ -111,11 +105,11 @@ TEST_F(EventWriterTest, ASecondFileComesAfterTheFirstAndMakesLaterStepsVoid) {
 }
 
 TEST_F(EventWriterTest, SaysWhatItCannotMake) {
-  std::ofstream(folder_ + "/run") << "a file";
-  const auto writer = EventWriter::open(folder_ + "/run", 0);
+  std::ofstream(folder_.file("run")) << "a file";
+  const auto writer = EventWriter::open(folder_.file("run"), 0);
   ASSERT_FALSE(writer.ok());
   EXPECT_EQ(writer.status().code(), StatusCode::kIo);
-  EXPECT_THAT(writer.status().message(), testing::StartsWith(folder_ + "/run: "));
+  EXPECT_THAT(writer.status().message(), testing::StartsWith(folder_.file("run") + ": "));
 }
 
 TEST(HistogramOf, CountsEveryFiniteValueOnce) {

@@ -261,7 +261,7 @@ TEST_F(HostileSavedModel, MissingAndDamagedVariablesAreRefused) {
   const std::string data = folder_ + "/variables/variables.data-00000-of-00001";
   std::string bytes = read_text(data);
   bytes[bytes.size() / 2] = static_cast<char>(bytes[bytes.size() / 2] ^ 1);
-  write_bytes(data, bytes);
+  write_text(data, bytes);
   EXPECT_EQ(import().code(), StatusCode::kCorrupt);
   fs::remove(data);
   EXPECT_EQ(import().code(), StatusCode::kCorrupt);
@@ -273,7 +273,7 @@ TEST_F(HostileSavedModel, WhatIsNoSavedModelIsRefused) {
   for (const std::string& damaged :
        {std::string(), std::string("hello"), bytes + "junk", bytes + std::string("\x7a\x02hi", 4),
         bytes + std::string(1, '\0'), bytes.substr(0, bytes.size() / 2)}) {
-    write_bytes(path, damaged);
+    write_text(path, damaged);
     expect(StatusCode::kCorrupt, "saved_model.pb");
   }
   fs::remove(path);
@@ -295,7 +295,7 @@ TEST_F(HostileSavedModel, EveryCutIsAnErrorAndNoneCrashes) {
   const std::string path = folder_ + "/saved_model.pb";
   const std::string bytes = read_text(path);
   for (size_t size = 0; size < bytes.size(); size += 37) {
-    write_bytes(path, bytes.substr(0, size));
+    write_text(path, bytes.substr(0, size));
     EXPECT_FALSE(import().ok()) << size;
   }
 }
@@ -306,7 +306,7 @@ TEST_F(HostileSavedModel, FlippedBitsNeverCrash) {
   for (size_t at = 0; at < bytes.size(); at += 11) {
     std::string damaged = bytes;
     damaged[at] = static_cast<char>(damaged[at] ^ (1 << (at % 8)));
-    write_bytes(path, damaged);
+    write_text(path, damaged);
     const Status status = import();
     EXPECT_TRUE(status.ok() || !status.message().empty());
   }
@@ -333,7 +333,7 @@ TEST(SavedModelsWithoutVariables, SeedsOfTheFuzzTargetAreRead) {
   for (const auto& seed : fs::directory_iterator(seeds)) {
     SCOPED_TRACE(seed.path().filename().string());
     const std::string folder = test_folder();
-    write_bytes(folder + "/saved_model.pb", read_text(seed.path().string()));
+    write_text(folder + "/saved_model.pb", read_text(seed.path().string()));
     ImportOptions options;
     options.height = options.width = 8;
     const auto model = import_saved_model(folder, options, registry);

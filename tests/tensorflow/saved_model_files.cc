@@ -67,7 +67,7 @@ void change_saved_model(const std::string& folder,
   tensorflow::SavedModel model;
   ASSERT_TRUE(model.ParseFromString(read_text(folder + "/saved_model.pb")));
   change(*model.mutable_meta_graphs(0));
-  write_bytes(folder + "/saved_model.pb", model.SerializeAsString());
+  write_text(folder + "/saved_model.pb", model.SerializeAsString());
 }
 
 tensorflow::NodeDef& node_of(tensorflow::MetaGraphDef& meta, const std::string& name) {
@@ -89,10 +89,6 @@ tensorflow::NodeDef& node_with_op(tensorflow::MetaGraphDef& meta, const std::str
   }
   ADD_FAILURE() << "no node with op " << op;
   return *meta.mutable_graph_def()->add_node();
-}
-
-void write_bytes(const std::string& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
 }
 
 }  // namespace nacre

@@ -29,6 +29,4 @@ tensorflow::NodeDef& node_of(tensorflow::MetaGraphDef& meta, const std::string& 
 /// The first node with that op, of the graph, then of its functions.
 tensorflow::NodeDef& node_with_op(tensorflow::MetaGraphDef& meta, const std::string& op);
 
-void write_bytes(const std::string& path, const std::string& bytes);
-
 }  // namespace nacre
