@@ -7,8 +7,8 @@
 
 #include "layer_runner.h"
 #include "layers/conv_path.h"
-#include "layers/window.h"
 #include "layers/registry.h"
+#include "layers/window.h"
 
 namespace nacre {
 namespace {
