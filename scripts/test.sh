@@ -1,7 +1,7 @@
 #!/bin/sh
 # Everything that must hold: installs what it needs, builds, runs all tests in a release build and under the sanitizers,
 # lets PyTorch and TensorFlow judge (scripts/judges.sh), and checks formatting, headers, scripts and clang-tidy. Goes on after
-# a failure; the last line is `N passed, N failed`.
+# a failure; the last line is `N passed, N failed`, and what was left out.
 #
 #   sh scripts/test.sh [--no-sanitizers] [--no-tidy] [--no-judges]    leaves out a part, and says so
 #
@@ -143,11 +143,12 @@ if [ "$sanitizers" = yes ]; then
   run_tests asan-ubsan
 fi
 
+left_out=""
+[ "$judges" = yes ] || left_out="$left_out, PyTorch and TensorFlow as judges"
+[ "$tidy" = yes ] || left_out="$left_out, clang-tidy"
+[ "$sanitizers" = yes ] || left_out="$left_out, the sanitizers"
 echo
-[ "$judges" = yes ] || echo "left out: PyTorch and TensorFlow as judges (--no-judges)"
-[ "$tidy" = yes ] || echo "left out: clang-tidy (--no-tidy)"
-[ "$sanitizers" = yes ] || echo "left out: the build with AddressSanitizer and UndefinedBehaviorSanitizer (--no-sanitizers)"
 [ -z "$failures" ] || echo "failed:$failures"
 echo "test.sh took $(($(date +%s) - started)) s"
-echo "$passed passed, $failed failed"
+echo "$passed passed, $failed failed${left_out:+ (left out: ${left_out#, })}"
 [ "$failed" -eq 0 ]
