@@ -1,7 +1,7 @@
 #!/bin/sh
-# Everything that must hold: installs what it needs, builds, runs all tests in a release build and under the sanitizers (of addresses, undefined behaviour, threads),
-# lets PyTorch and TensorFlow judge (scripts/judges.sh), and checks formatting, headers, scripts and clang-tidy. Goes on after
-# a failure; the last line is `N passed, N failed`, and what was left out.
+# Everything that must hold: installs what it needs, builds, runs all tests in a release build and under the sanitizers (of
+# addresses, undefined behaviour and threads), lets PyTorch and TensorFlow judge (scripts/judges.sh), and checks formatting,
+# headers, scripts and clang-tidy. Goes on after a failure; the last line is `N passed, N failed`, and what was left out.
 #
 #   sh scripts/test.sh [--no-sanitizers] [--no-tidy] [--no-judges]    leaves out a part, and says so
 #
