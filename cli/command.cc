@@ -77,7 +77,8 @@ int run_guarded(int argc, const char* const* argv) {
   Command chosen;
   for (const auto add_command :
        {add_train_command, add_eval_command, add_export_command, add_convert_command, add_predict_command,
-        add_inspect_command, add_verify_command, add_diff_command, add_models_command, add_bench_command}) {
+        add_inspect_command, add_verify_command, add_diff_command, add_models_command, add_bench_command,
+        add_serve_command}) {
     add_command(app, chosen);
   }
   // After the commands, which would take it over.

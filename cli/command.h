@@ -36,6 +36,7 @@ void add_verify_command(CLI::App& app, Command& chosen);
 void add_diff_command(CLI::App& app, Command& chosen);
 void add_models_command(CLI::App& app, Command& chosen);
 void add_bench_command(CLI::App& app, Command& chosen);
+void add_serve_command(CLI::App& app, Command& chosen);
 
 /// `--threads N`, 1 to 1024; without it `threads` becomes available_threads() when the command is chosen (its
 /// preparse_callback).

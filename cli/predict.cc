@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/open_model.h"
+#include "cli/predict_batch.h"
 #include "runtime/model.h"
 
 namespace nacre {
@@ -22,6 +23,9 @@ namespace fs = std::filesystem;
 struct PredictOptions {
   std::string file;
   std::vector<std::string> images;
+  std::string batch;
+  std::string out;
+  bool overwrite = false;
   std::string model;
   int64_t top_k = 1;
   bool top_k_given = false;
@@ -116,17 +120,11 @@ class Predictor {
   }
   [[nodiscard]] std::string as_json(const std::string& path, const std::vector<float>& prediction,
                                     const std::vector<Prediction>& best) const {
-    const auto entry = [](const Prediction& p) {
-      return nlohmann::ordered_json{{"label", p.label}, {"index", p.index}, {"probability", p.probability}};
-    };
     nlohmann::ordered_json line;
     line["file"] = path;
-    line.update(entry(best.front()));
+    line.update(prediction_json({&best.front(), 1})[0]);
     line["prediction"] = prediction;
-    if (options_.top_k_given) {
-      line["top"] = nlohmann::ordered_json::array();
-      for (const Prediction& p : best) line["top"].push_back(entry(p));
-    }
+    if (options_.top_k_given) line["top"] = prediction_json(best);
     // A file's name need not be UTF-8; JSON must be.
     return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
   }
@@ -166,15 +164,28 @@ Status add_argument(const std::string& argument, Predictor& predictor) {
 }
 
 Status run_predict(const Session& session, const PredictOptions& options) {
+  if (options.batch.empty() == options.images.empty() || options.batch.empty() != options.out.empty()) {
+    return {StatusCode::kUsage, "predict: expected either IMAGE... or --batch IN --out OUT"};
+  }
   OpenOptions open;
   open.model = options.model;
   NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, options.file, open));
   std::error_code none;
+  const std::string model_file = opened.path;
   const bool single =
       options.images.size() == 1 && options.images[0] != "-" && !fs::is_directory(options.images[0], none);
   NACRE_ASSIGN_OR_RETURN(
       Model model, Model::make(std::make_shared<const Bundle>(std::move(opened.model)), session.registry,
                                session.model_options(single ? 1 : options.batch_size, options.threads)));
+  if (!options.batch.empty()) {
+    return predict_batch({.in = options.batch,
+                          .out = options.out,
+                          .overwrite = options.overwrite,
+                          .top_k = options.top_k_given ? static_cast<size_t>(options.top_k) : 0,
+                          .batch_size = static_cast<size_t>(options.batch_size),
+                          .model = model_file},
+                         model);
+  }
   Predictor predictor(options, std::move(model));
   for (const std::string& argument : options.images) NACRE_RETURN_IF_ERROR(add_argument(argument, predictor));
   NACRE_RETURN_IF_ERROR(predictor.flush());
@@ -187,10 +198,17 @@ void add_predict_command(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<PredictOptions>();
   CLI::App* command = app.add_subcommand("predict", "classify images");
   command->add_option("FILE", options->file, "a bundle, a checkpoint or a run folder")->required();
+  command->add_option("IMAGE", options->images,
+                      "JPEG or PNG files, or folders of them; - reads paths from standard input, one a line");
   command
-      ->add_option("IMAGE", options->images,
-                   "JPEG or PNG files, or folders of them; - reads paths from standard input, one a line")
-      ->required();
+      ->add_option("--batch", options->batch,
+                   "instead of IMAGE: instances in JSON, one a line, such as {\"image\": {\"b64\": \"...\"}}")
+      ->type_name("IN");
+  command
+      ->add_option("--out", options->out,
+                   "for --batch: answers in JSON, one a line; what is left of a killed command goes on")
+      ->type_name("OUT");
+  command->add_flag("--overwrite", options->overwrite, "replace an OUT that is there");
   CLI::Option* top_k =
       command->add_option("--top-k", options->top_k, "classes to show, best first (default: 1)")
           ->check(CLI::Range(int64_t{1}, int64_t{1} << 20))

@@ -18,11 +18,6 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kTerminalPause = std::chrono::milliseconds(100);
 constexpr auto kPlainPause = std::chrono::seconds(5);
 
-size_t terminal_width() {
-  winsize size{};
-  return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
-
 }  // namespace
 
 std::string readable_duration(double seconds) {
@@ -50,46 +45,68 @@ std::string live_line(const StepReport& report, size_t width) {
     line += fmt::format("  {} images/s", with_commas(std::llround(report.images_per_second)));
   }
   if (report.step < report.total_steps) line += "  " + readable_duration(report.seconds_left) + " left";
+  return with_bar(line, static_cast<double>(report.step) / static_cast<double>(report.total_steps), width);
+}
+
+std::string with_bar(const std::string& text, double share, size_t width) {
   constexpr size_t kLeastBar = 8;
   constexpr size_t kMostBar = 30;
   constexpr size_t kFrame = 3;  // brackets and a blank
-  if (width < line.size() + kFrame + kLeastBar) return line.substr(0, width);
-  const size_t bar = std::min(kMostBar, width - line.size() - kFrame);
-  const double share = static_cast<double>(report.step) / static_cast<double>(report.total_steps);
+  if (width < text.size() + kFrame + kLeastBar) return text.substr(0, width);
+  const size_t bar = std::min(kMostBar, width - text.size() - kFrame);
   const size_t done = std::min(bar, static_cast<size_t>(share * static_cast<double>(bar)));
   const std::string head = done < bar ? ">" : "";
-  return "[" + std::string(done, '=') + head + std::string(bar - done - head.size(), ' ') + "] " + line;
+  return "[" + std::string(done, '=') + head + std::string(bar - done - head.size(), ' ') + "] " + text;
 }
 
-Progress::Progress(bool terminal) : terminal_(terminal), shown_(Clock::now()) {}
+LiveLine::LiveLine(bool terminal) : terminal_(terminal), shown_(Clock::now()) {}
 
-Progress::~Progress() {
+LiveLine::~LiveLine() {
   if (live_) std::fputc('\n', stderr);
 }
 
-Status Progress::on_step(const StepReport& report) {
-  if (report.validation.has_value()) {
-    show(fmt::format("step {}/{}, epoch {}, loss {:.4f}: validation loss {:.4f}, accuracy {:.2f}% ({} of {})",
-                     report.step, report.total_steps, report.epoch + 1, report.loss, report.validation->loss,
-                     100 * report.validation->accuracy(), with_commas(report.validation->correct),
-                     with_commas(report.validation->count)),
-         /*stays=*/true);
-    return {};
-  }
-  const auto pause = terminal_ ? Clock::duration(kTerminalPause) : Clock::duration(kPlainPause);
-  if (report.step != 1 && report.step != report.total_steps && Clock::now() - shown_ < pause) return {};
-  // A live line that wraps could not be renewed.
-  show(terminal_ ? live_line(report, terminal_width() - 1) : progress_line(report), /*stays=*/!terminal_);
-  return {};
+bool LiveLine::due() const {
+  return Clock::now() - shown_ >=
+         (terminal_ ? Clock::duration(kTerminalPause) : Clock::duration(kPlainPause));
 }
 
-void Progress::show(const std::string& line, bool stays) {
+size_t LiveLine::width() {
+  winsize size{};
+  const size_t columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+  // A live line that wraps could not be renewed.
+  return columns - 1;
+}
+
+void LiveLine::renew(const std::string& live, const std::string& plain) {
+  show(terminal_ ? live : plain, /*stays=*/!terminal_);
+}
+
+void LiveLine::clear() {
+  if (live_) std::fputs("\r\x1b[K", stderr);
+  live_ = false;
+}
+
+void LiveLine::show(const std::string& line, bool stays) {
   std::string text = live_ ? "\r\x1b[K" : "";
   text += line + (stays ? "\n" : "");
   std::fwrite(text.data(), 1, text.size(), stderr);
   std::fflush(stderr);
   live_ = !stays;
   shown_ = Clock::now();
+}
+
+Status Progress::on_step(const StepReport& report) {
+  if (report.validation.has_value()) {
+    line_.keep(
+        fmt::format("step {}/{}, epoch {}, loss {:.4f}: validation loss {:.4f}, accuracy {:.2f}% ({} of {})",
+                    report.step, report.total_steps, report.epoch + 1, report.loss, report.validation->loss,
+                    100 * report.validation->accuracy(), with_commas(report.validation->correct),
+                    with_commas(report.validation->count)));
+    return {};
+  }
+  if (report.step == 1 || report.step == report.total_steps || line_.due())
+    line_.renew(live_line(report, LiveLine::width()), progress_line(report));
+  return {};
 }
 
 }  // namespace nacre

@@ -36,7 +36,7 @@ failed=0
 failures=""
 started=$(date +%s)
 logs=build/test-logs
-folders="engine layers image train serialize runtime cli bench tests examples"
+folders="engine layers image train serialize runtime serve cli bench tests examples"
 
 # check NAME COMMAND...: counts one, and shows the end of the log when it fails.
 check() {

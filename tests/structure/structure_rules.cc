@@ -19,7 +19,8 @@ using Folders = std::set<std::string>;
 
 const std::map<std::string, Folders>& own_folders() {
   static const std::map<std::string, Folders> table = {
-      {"cli", {"train", "runtime", "serialize", "image", "layers", "engine"}},
+      {"cli", {"serve", "train", "runtime", "serialize", "image", "layers", "engine"}},
+      {"serve", {"train", "runtime", "serialize", "image", "layers", "engine", "schemas"}},
       {"runtime", {"serialize", "image", "layers", "engine"}},
       {"train", {"image", "layers", "engine"}},
       {"serialize", {"engine", "schemas"}},
@@ -45,9 +46,10 @@ const std::map<std::string, Folders>& third_party() {
       {"stb/", {"image"}},
       {"stb_image", {"image"}},
       {"flatbuffers/", {"serialize"}},
-      {"google/protobuf/", {"serialize"}},
-      {"schemas/tensorflow/", {"serialize"}},
-      {"serialize/tensorflow/", {"serialize", "cli"}},
+      {"google/protobuf/", {"serialize", "serve"}},
+      {"schemas/tensorflow/", {"serialize", "serve"}},
+      {"schemas/", {"serialize", "serve"}},
+      {"serialize/tensorflow/", {"serialize", "serve", "cli"}},
       {"nettle/", {"serialize", "train"}},
       {"xxhash.h", {"serialize", "train", "engine"}},
       {"nlohmann/", {"cli", "train", "serialize", "layers"}},

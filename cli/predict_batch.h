@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+
+#include "engine/status.h"
+#include "runtime/model.h"
+
+namespace nacre {
+
+/// `[{"label": ..., "index": ..., "probability": ...}, ...]`
+nlohmann::ordered_json prediction_json(std::span<const Prediction> predictions);
+
+struct BatchOptions {
+  std::string in;   ///< JSON Lines, an instance each
+  std::string out;  ///< JSON Lines, an answer or an error each, in the same order
+  bool overwrite = false;
+  size_t top_k = 0;       ///< classes in "top"; 0: without it
+  size_t batch_size = 1;  ///< instances that are computed together
+  std::string model;      ///< the file that the model was read from
+};
+
+/// CloudML's batch prediction. An instance is `{"image": {"b64": "..."}}` or `{"b64": "..."}`, and may hold a
+/// "key" (text or a number) that comes back with its answer `{"prediction": [...]}` or `{"error": "..."}`;
+/// empty lines are passed over. `out` appears when all is done. Until then the answers gather in
+/// `out`.partial: another call with the same input, model and options goes on where one ended that was
+/// killed; one with others is refused. Shows progress on stderr.
+///
+/// kBadData at the end when instances had errors; kInterrupted or kTerminated after a signal; kIo; kLocked
+/// when another process writes `out`. Errors name the file.
+Status predict_batch(const BatchOptions& options, const Model& model);
+
+}  // namespace nacre

@@ -1,0 +1,93 @@
+#include "cli/serve/serve_main.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "cli/console.h"
+#include "cli/help.h"
+#include "cli/serve/options.h"
+#include "engine/isa.h"
+#include "engine/parallel.h"
+#include "serve/serve_core.h"
+
+namespace nacre {
+namespace {
+
+int exit_code(const Status& status) {
+  if (!status.ok()) print_message(status.message());
+  return static_cast<int>(status.code());
+}
+
+ServeCore::Options core_options(const ServeOptions& options) {
+  ServeCore::Options core;
+  core.slots = static_cast<size_t>(options.threads > 0 ? options.threads : available_threads());
+  core.max_waiting = static_cast<size_t>(options.max_waiting_requests);
+  core.models.poll =
+      std::chrono::milliseconds(static_cast<int64_t>(options.file_system_poll_wait_seconds * 1000));
+  core.models.servable.threads = options.tensorflow_intra_op_parallelism;
+  core.models.servable.warm_up = options.enable_model_warmup;
+  return core;
+}
+
+Status serve(const ServeOptions& options) {
+  NACRE_ASSIGN_OR_RETURN(const Isa isa, isa_from_environment());
+  use_isa(isa);
+  if (options.model_base_path.empty()) {
+    return {StatusCode::kUsage, "expected --model_base_path (see nacre-serve --help)"};
+  }
+  // Blocked in all threads, which are started from here on: this one waits for them.
+  sigset_t stop;
+  sigemptyset(&stop);
+  sigaddset(&stop, SIGTERM);
+  sigaddset(&stop, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &stop, nullptr);
+
+  ServeCore core(core_options(options), [](std::string_view line) { print_message(line); });
+  const RpcStatus configured = core.models.reload({{options.model_name, options.model_base_path, {}, {}}});
+  if (!configured.ok()) return {StatusCode::kUsage, configured.message()};
+  int received = 0;
+  while (sigwait(&stop, &received) != 0) {
+  }
+  core.draining = true;
+  core.log("stopping: finishing what is in hand");
+  return {};
+}
+
+}  // namespace
+
+int run_server(int argc, const char* const* argv) {
+  try {
+    std::signal(SIGPIPE, SIG_IGN);
+    CLI::App app("nacre-serve serves image classifiers to TensorFlow Serving's clients.", "nacre-serve");
+    app.set_version_flag("--version", "nacre-serve " NACRE_VERSION, "print the version");
+    app.set_help_flag("--help,-h", "print this help");
+    app.formatter(std::make_shared<HelpFormatter>());
+    ServeOptions options;
+    add_serve_options(app, options);
+    try {
+      std::vector<std::string> arguments = normalized_arguments(argc, argv);
+      std::ranges::reverse(arguments);  // as CLI11 wants them
+      app.parse(std::move(arguments));
+    } catch (const CLI::CallForVersion&) {
+      return exit_code(print("nacre-serve " NACRE_VERSION "\n"));
+    } catch (const CLI::Success&) {
+      return exit_code(print(app.help()));
+    } catch (const CLI::ParseError& error) {
+      return exit_code({StatusCode::kUsage, fmt::format("{} (see nacre-serve --help)", error.what())});
+    }
+    return exit_code(serve(options));
+  } catch (const std::bad_alloc&) {
+    print_message("out of memory");
+    return static_cast<int>(StatusCode::kLimit);
+  } catch (const std::exception& error) {
+    print_message(std::string("internal error: ") + error.what());
+    return static_cast<int>(StatusCode::kInternal);
+  }
+}
+
+}  // namespace nacre

@@ -1,0 +1,144 @@
+#include "serve/metrics.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace nacre {
+namespace {
+
+constexpr std::string_view kServing = ":tensorflow:serving:";
+constexpr std::string_view kOwn = ":nacre:serving:";
+
+std::vector<double> powers(double first, double factor, int count) {
+  std::vector<double> limits;
+  for (int i = 0; i < count; ++i) limits.push_back(first * std::pow(factor, i));
+  return limits;
+}
+
+/// TensorFlow Serving's: microseconds, 10 * 1.8^i.
+const std::vector<double>& latency_limits() {
+  static const std::vector<double> limits = powers(10, 1.8, 33);
+  return limits;
+}
+
+const std::vector<double>& count_limits() {
+  static const std::vector<double> limits = powers(1, 2, 15);
+  return limits;
+}
+
+std::string escaped(std::string_view value) {
+  std::string out;
+  for (const char c : value) {
+    if (c == '\\' || c == '"') out += '\\';
+    if (c == '\n') {
+      out += "\\n";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+std::string label(std::string_view name, std::string_view value) {
+  return fmt::format("{}=\"{}\"", name, escaped(value));
+}
+
+}  // namespace
+
+void ServeMetrics::count_call(const CallKind& kind, std::string_view model, std::string_view signature,
+                              RpcCode code, std::chrono::microseconds latency) {
+  const std::string name = label("model_name", model);
+  const std::string status = label("status", rpc_code_name(code));
+  const std::lock_guard lock(mutex_);
+  ++requests_[name + "," + status];
+  ++signature_requests_[name + "," + label("signature", signature) + "," + status];
+  if (code == RpcCode::kOk) {
+    observe(request_latency_,
+            name + "," + label("API", kind.api) + "," + label("entrypoint", kind.entrypoint),
+            latency_limits(), static_cast<double>(latency.count()));
+  }
+}
+
+void ServeMetrics::count_run(std::string_view model, size_t rows, std::chrono::microseconds latency) {
+  const std::lock_guard lock(mutex_);
+  examples_total_[label("model", model)] += rows;
+  observe(examples_, label("model", model), count_limits(), static_cast<double>(rows));
+  observe(runtime_latency_, label("model_name", model) + ",API=\"Predict\",runtime=\"nacre\"",
+          latency_limits(), static_cast<double>(latency.count()));
+}
+
+void ServeMetrics::count_batch(size_t rows) {
+  const std::lock_guard lock(mutex_);
+  observe(batch_size_, "", count_limits(), static_cast<double>(rows));
+}
+
+void ServeMetrics::count_load(std::string_view model, bool loaded) {
+  const std::lock_guard lock(mutex_);
+  ++loads_[label("model_name", model) + "," + label("status", loaded ? "OK" : "FAILED")];
+}
+
+void ServeMetrics::count_warm_up(std::string_view model, std::chrono::microseconds latency) {
+  const std::lock_guard lock(mutex_);
+  observe(warm_up_latency_, label("model_name", model), latency_limits(),
+          static_cast<double>(latency.count()));
+}
+
+void ServeMetrics::add_gauge(std::string name, std::function<double()> value) {
+  const std::lock_guard lock(mutex_);
+  gauges_[std::move(name)] = std::move(value);
+}
+
+std::string ServeMetrics::prometheus() const {
+  std::string out;
+  const std::lock_guard lock(mutex_);
+  const auto name = [](std::string_view prefix, std::string_view rest) {
+    return fmt::format("{}{}", prefix, rest);
+  };
+  show(out, name(kServing, "request_count"), requests_);
+  show(out, name(kServing, "request_latency"), request_latency_, latency_limits());
+  show(out, name(kServing, "runtime_latency"), runtime_latency_, latency_limits());
+  show(out, name(kServing, "request_example_counts"), examples_, count_limits());
+  show(out, name(kServing, "request_example_count_total"), examples_total_);
+  show(out, name(kServing, "model_warmup_latency"), warm_up_latency_, latency_limits());
+  show(out, name(kOwn, "signature_request_count"), signature_requests_);
+  show(out, name(kOwn, "model_load_count"), loads_);
+  show(out, name(kOwn, "batch_size"), batch_size_, count_limits());
+  for (const auto& [gauge, value] : gauges_) {
+    out += fmt::format("# TYPE {0}{1} gauge\n{0}{1} {2}\n", kOwn, gauge, value());
+  }
+  return out;
+}
+
+void ServeMetrics::observe(Histograms& family, const std::string& labels, const std::vector<double>& limits,
+                           double value) {
+  Histogram& histogram = family[labels];
+  histogram.buckets.resize(limits.size() + 1);
+  const auto bucket = std::ranges::lower_bound(limits, value) - limits.begin();
+  ++histogram.buckets[static_cast<size_t>(bucket)];
+  histogram.sum += value;
+}
+
+void ServeMetrics::show(std::string& out, std::string_view name, const Counters& family) {
+  out += fmt::format("# TYPE {} counter\n", name);
+  for (const auto& [labels, value] : family) out += fmt::format("{}{{{}}} {}\n", name, labels, value);
+}
+
+void ServeMetrics::show(std::string& out, std::string_view name, const Histograms& family,
+                        const std::vector<double>& limits) {
+  out += fmt::format("# TYPE {} histogram\n", name);
+  for (const auto& [labels, histogram] : family) {
+    const std::string_view comma = labels.empty() ? "" : ",";
+    uint64_t count = 0;
+    for (size_t i = 0; i < histogram.buckets.size(); ++i) {
+      count += histogram.buckets[i];
+      const std::string limit = i < limits.size() ? fmt::format("{:g}", limits[i]) : "+Inf";
+      out += fmt::format("{}_bucket{{{}{}le=\"{}\"}} {}\n", name, labels, comma, limit, count);
+    }
+    out +=
+        fmt::format("{}_sum{{{}}} {}\n{}_count{{{}}} {}\n", name, labels, histogram.sum, name, labels, count);
+  }
+}
+
+}  // namespace nacre

@@ -1,0 +1,123 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <shared_mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "serve/compute_slots.h"
+#include "serve/log.h"
+#include "serve/metrics.h"
+#include "serve/model_config.h"
+#include "serve/rpc_status.h"
+#include "serve/servable.h"
+#include "serve/version_folders.h"
+
+namespace nacre {
+
+/// Which servable a call means: at most one of version and label.
+struct ModelSelector {
+  std::string name;
+  std::optional<int64_t> version;
+  std::string label;
+};
+
+/// TensorFlow Serving's numbers.
+enum class VersionState : int {
+  kUnknown = 0,
+  kStart = 10,
+  kLoading = 20,
+  kAvailable = 30,
+  kUnloading = 40,
+  kEnd = 50
+};
+/// "START", "LOADING" ...
+std::string_view version_state_name(VersionState state);
+
+struct VersionStatus {
+  int64_t version = 0;
+  VersionState state = VersionState::kUnknown;
+  RpcStatus status;  ///< why it is not served, when something is wrong with it
+};
+
+/// The models: watches their base paths, loads, swaps and lets go of versions.
+///
+/// One thread of its own does all the loading, one version at a time; find() never waits for it. A new
+/// version becomes available in one step, when it is loaded, verified and warm; only then the one that it
+/// replaces is let go, and it is freed when the last call that uses it has its answer. What cannot be loaded
+/// is tried again when its files have changed, and never takes the place of what can. When the folders of all
+/// versions have gone, those that are served stay.
+class ModelManager {
+ public:
+  struct Options {
+    ServableOptions servable;
+    /// Between two looks at the base paths; 0: only at start and when the configuration changes.
+    std::chrono::milliseconds poll{1000};
+  };
+
+  ModelManager(const Options& options, std::shared_ptr<ComputeSlots> slots, ServeMetrics& metrics, Log log);
+  ~ModelManager();
+  ModelManager(const ModelManager&) = delete;
+  ModelManager& operator=(const ModelManager&) = delete;
+
+  /// Serves these models from now on, and no others: waits until every version that they ask for has been
+  /// loaded or has failed. kInvalidArgument for what check_model_configs refuses, kFailedPrecondition when a
+  /// label names a version that is not available (that model keeps its old labels; the rest is applied).
+  RpcStatus reload(std::vector<ModelConfig> configs);
+
+  /// Looks at the base paths once, and waits until what is new has been loaded or has failed.
+  void poll_now();
+
+  /// kNotFound `Servable not found for request: Latest(NAME)` or `Specific(NAME, V)`, kInvalidArgument
+  /// `Unrecognized servable version label: L`.
+  [[nodiscard]] RpcResult<std::shared_ptr<const Servable>> find(const ModelSelector& selector) const;
+
+  /// All versions that are known, highest first, or the one asked for. kNotFound `Could not find any versions
+  /// of model NAME`, `Could not find version V of model NAME`.
+  [[nodiscard]] RpcResult<std::vector<VersionStatus>> status(const ModelSelector& selector) const;
+
+  /// True when every configured model has a version available, and there is at least one.
+  [[nodiscard]] bool ready() const;
+
+  /// Names of the configured models, sorted.
+  [[nodiscard]] std::vector<std::string> names() const;
+
+ private:
+  struct Version;
+  struct Entry;
+
+  void run(const std::stop_token& stop);
+  void refresh_all();
+  void refresh(const std::string& name);
+  void note_folders(const std::string& name, const std::vector<VersionFolder>& folders,
+                    const std::string& fault);
+  bool load(const std::string& name, const VersionFolder& folder);
+  void unload(const std::string& name, int64_t version);
+  void forget_ended();
+  std::optional<ModelConfig> config_of(const std::string& name) const;
+
+  const Options options_;
+  const std::shared_ptr<ComputeSlots> slots_;
+  ServeMetrics& metrics_;
+  const Log log_;
+
+  mutable std::shared_mutex mutex_;
+  std::map<std::string, Entry, std::less<>> entries_;  // guarded by mutex_
+
+  std::mutex work_mutex_;
+  std::condition_variable_any work_;
+  uint64_t asked_ = 0;       // guarded by work_mutex_: looks that were asked for
+  uint64_t done_ = 0;        // guarded by work_mutex_
+  std::mutex reload_mutex_;  // one reload at a time
+  std::jthread thread_;
+};
+
+}  // namespace nacre

@@ -1,0 +1,117 @@
+#include "serve/predictor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+namespace nacre {
+namespace {
+
+std::chrono::microseconds since(ServeClock::time_point begun) {
+  return std::chrono::duration_cast<std::chrono::microseconds>(ServeClock::now() - begun);
+}
+
+RpcStatus out_of_memory() {
+  return {RpcCode::kResourceExhausted, "out of memory"};
+}
+
+RpcStatus too_many(size_t images) {
+  return {RpcCode::kInvalidArgument,
+          fmt::format("{} images in one request, the limit is {}", images, kMaxImagesPerCall)};
+}
+
+size_t row_floats(const Servable& servable) {
+  const InputContract& in = servable.input();
+  return static_cast<size_t>(in.height * in.width * in.channels);
+}
+
+Status decode(const Servable& servable, EncodedImage image, float* out) {
+  NACRE_ASSIGN_OR_RETURN(const Image decoded, decode_image(image, servable.input(), servable.limits()));
+  return image_to_input(decoded, servable.input(), out);
+}
+
+}  // namespace
+
+Predictor::Predictor(std::shared_ptr<ComputeSlots> slots, ServeMetrics& metrics)
+    : slots_(std::move(slots)), metrics_(metrics) {}
+
+RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const EncodedImage> images,
+                                 const CallContext& context) const {
+  if (images.size() > kMaxImagesPerCall) return too_many(images.size());
+  try {
+    const ServeClock::time_point begun = ServeClock::now();
+    const auto classes = static_cast<size_t>(servable.model().classes());
+    const size_t floats = row_floats(servable);
+    Scores scores{images.size(), classes, std::vector<float>(images.size() * classes)};
+    // A few images at a time, so that a call of many neither holds all their pixels nor its slot for long.
+    std::vector<float> inputs(std::min(images.size(), kImagesPerTurn) * floats);
+    for (size_t first = 0; first < images.size(); first += kImagesPerTurn) {
+      const size_t n = std::min(images.size() - first, kImagesPerTurn);
+      const std::span<float> rows(inputs.data(), n * floats);
+      const std::span<float> out(scores.values.data() + first * classes, n * classes);
+      {
+        NACRE_ASSIGN_OR_RETURN(const ComputeSlots::Lease slot, slots_->acquire(context));
+        for (size_t i = 0; i < n; ++i) {
+          const Status decoded = decode(servable, images[first + i], rows.data() + i * floats);
+          if (decoded.ok()) continue;
+          const RpcStatus reason = rpc_status_of_image(decoded);
+          return RpcStatus(reason.code(), fmt::format("image {}: {}", first + i, reason.message()));
+        }
+        if (servable.batcher() == nullptr) {
+          if (RpcStatus done = classify(servable, rows, out); !done.ok()) return done;
+        }
+      }
+      if (servable.batcher() != nullptr) {
+        if (RpcStatus done = servable.batcher()->run(rows, out, context); !done.ok()) return done;
+      }
+    }
+    metrics_.count_run(servable.name(), images.size(), since(begun));
+    return scores;
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
+}
+
+RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const float> inputs,
+                                 const CallContext& context) const {
+  const size_t floats = row_floats(servable);
+  const size_t rows = inputs.size() / floats;
+  if (rows * floats != inputs.size()) {
+    return RpcStatus(RpcCode::kInvalidArgument,
+                     fmt::format("{} floats of input, expected {} for each image", inputs.size(), floats));
+  }
+  if (rows > kMaxImagesPerCall) return too_many(rows);
+  try {
+    const ServeClock::time_point begun = ServeClock::now();
+    const auto classes = static_cast<size_t>(servable.model().classes());
+    Scores scores{rows, classes, std::vector<float>(rows * classes)};
+    for (size_t first = 0; first < rows; first += kImagesPerTurn) {
+      const size_t n = std::min(rows - first, kImagesPerTurn);
+      const auto part = inputs.subspan(first * floats, n * floats);
+      const std::span<float> out(scores.values.data() + first * classes, n * classes);
+      if (servable.batcher() != nullptr) {
+        if (RpcStatus done = servable.batcher()->run(part, out, context); !done.ok()) return done;
+        continue;
+      }
+      NACRE_ASSIGN_OR_RETURN(const ComputeSlots::Lease slot, slots_->acquire(context));
+      if (RpcStatus done = classify(servable, part, out); !done.ok()) return done;
+    }
+    metrics_.count_run(servable.name(), rows, since(begun));
+    return scores;
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
+}
+
+RpcStatus Predictor::classify(const Servable& servable, std::span<const float> inputs,
+                              std::span<float> out) const {
+  const Status done = servable.model().classify_inputs(inputs, out);
+  metrics_.count_batch(inputs.size() / row_floats(servable));
+  if (done.ok()) return {};
+  // The sizes are right, so what is left is memory.
+  return {RpcCode::kResourceExhausted, done.message()};
+}
+
+}  // namespace nacre

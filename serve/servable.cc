@@ -1,0 +1,141 @@
+#include "serve/servable.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <new>
+#include <thread>
+#include <utility>
+
+#include "layers/registry.h"
+#include "serve/version_model.h"
+
+namespace nacre {
+namespace {
+
+std::string_view method_word(std::string_view method) {
+  if (method == kClassifyMethod) return "classification";
+  return method == kRegressMethod ? "regression" : "predict";
+}
+
+std::string_view default_signature_of(std::string_view method) {
+  if (method == kClassifyMethod) return "classify";
+  return method == kRegressMethod ? "regress" : kDefaultSignature;
+}
+
+Status out_of_memory() {
+  return {StatusCode::kLimit, "out of memory"};
+}
+
+}  // namespace
+
+std::vector<ServedSignature> served_signatures(const InputContract& contract, int64_t classes) {
+  const std::string predict(kPredictMethod);
+  const SignatureTensor encoded{"image", "string", {-1}};
+  const SignatureTensor floats{"image", "float32", {-1, contract.height, contract.width, contract.channels}};
+  const SignatureTensor examples{"inputs", "string", {-1}};
+  const SignatureTensor prediction{"prediction", "float32", {-1, classes}};
+  const SignatureTensor names{"classes", "string", {-1, classes}};
+  const SignatureTensor scores{"scores", "float32", {-1, classes}};
+  std::vector<ServedSignature> signatures = {
+      {{"classify", std::string(kClassifyMethod), {examples}, {names, scores}},
+       InputForm::kExamples,
+       OutputForm::kClassified},
+      {{"encoded_image", predict, {encoded}, {prediction}}, InputForm::kEncoded, OutputForm::kProbabilities},
+      {{"float_image", predict, {floats}, {prediction}}, InputForm::kFloat, OutputForm::kProbabilities},
+      {{"labelled_image", predict, {encoded}, {names, scores}}, InputForm::kEncoded, OutputForm::kRanked},
+  };
+  if (classes == 1) {
+    const SignatureTensor value{"outputs", "float32", {-1, 1}};
+    signatures.push_back({{"regress", std::string(kRegressMethod), {examples}, {value}},
+                          InputForm::kExamples,
+                          OutputForm::kValue});
+  }
+  signatures.push_back({{std::string(kDefaultSignature), predict, {encoded}, {prediction}},
+                        InputForm::kEncoded,
+                        OutputForm::kProbabilities});
+  return signatures;
+}
+
+Servable::Servable(std::string name, int64_t version, Model model, const ImageLimits& limits)
+    : name_(std::move(name)),
+      version_(version),
+      model_(std::move(model)),
+      limits_(limits),
+      signatures_(served_signatures(model_.input(), model_.classes())) {
+  labels_ = model_.input().labels;
+  for (auto i = static_cast<int64_t>(labels_.size()); i < model_.classes(); ++i) {
+    labels_.push_back(std::to_string(i));
+  }
+}
+
+Result<std::shared_ptr<const Servable>> Servable::load(const std::string& name, int64_t version,
+                                                       const std::string& folder,
+                                                       const ServableOptions& options,
+                                                       std::shared_ptr<ComputeSlots> slots,
+                                                       ServeMetrics& metrics) {
+  try {
+    Registry registry = builtin_ops();
+    NACRE_ASSIGN_OR_RETURN(Bundle bundle, read_version_model(name, folder, registry));
+    ModelOptions model_options;
+    model_options.threads = options.threads;
+    model_options.batch =
+        options.batching.has_value() ? static_cast<int64_t>(options.batching->max_batch_size) : options.batch;
+    model_options.limits = options.limits;
+    auto model =
+        Model::make(std::make_shared<const Bundle>(std::move(bundle)), std::move(registry), model_options);
+    if (!model.ok()) return model.status().at(folder);
+    if (const Status golden = model->replay_golden_vectors().status(); !golden.ok()) return golden.at(folder);
+    std::shared_ptr<Servable> servable(new Servable(name, version, std::move(model).value(), options.limits));
+    if (options.warm_up) {
+      const ServeClock::time_point begun = ServeClock::now();
+      if (const Status warm = servable->warm_up(slots->slots()); !warm.ok()) return warm.at(folder);
+      metrics.count_warm_up(name,
+                            std::chrono::duration_cast<std::chrono::microseconds>(ServeClock::now() - begun));
+    }
+    if (options.batching.has_value()) {
+      servable->batcher_ =
+          std::make_unique<Batcher>(servable->model_, *options.batching, std::move(slots), metrics);
+    }
+    return std::shared_ptr<const Servable>(std::move(servable));
+  } catch (const std::bad_alloc&) {
+    return out_of_memory().at(folder);
+  }
+}
+
+Status Servable::warm_up(size_t lanes) const {
+  const InputContract& in = input();
+  const std::vector<float> image(static_cast<size_t>(in.height * in.width * in.channels));
+  std::atomic<bool> failed{false};
+  {
+    std::vector<std::jthread> threads;
+    for (size_t i = 0; i < lanes; ++i) {
+      threads.emplace_back([&] {
+        std::vector<float> out(static_cast<size_t>(model_.classes()));
+        if (!model_.classify_inputs(image, out).ok()) failed = true;
+      });
+    }
+  }
+  return failed ? out_of_memory() : Status();
+}
+
+RpcResult<const ServedSignature*> Servable::signature(std::string_view name, std::string_view method) const {
+  const std::string_view wanted = name.empty() ? default_signature_of(method) : name;
+  const auto found = std::ranges::find(signatures_, wanted, [](const ServedSignature& signature) {
+    return std::string_view(signature.info.name);
+  });
+  if (found == signatures_.end()) {
+    return RpcStatus(RpcCode::kInvalidArgument,
+                     fmt::format("Serving signature name: \"{}\" not found in signature def", wanted));
+  }
+  // Predict takes any signature, as TensorFlow Serving does, if its inputs are its own.
+  const bool examples = found->input == InputForm::kExamples;
+  if (found->info.method != method && (method != kPredictMethod || examples)) {
+    return RpcStatus(RpcCode::kInvalidArgument, fmt::format("Expected {} signature method_name: {}. Was: {}",
+                                                            method_word(method), method, found->info.method));
+  }
+  return &*found;
+}
+
+}  // namespace nacre

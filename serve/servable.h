@@ -1,0 +1,102 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/bundle.h"
+#include "runtime/model.h"
+#include "serve/batching.h"
+#include "serve/compute_slots.h"
+#include "serve/metrics.h"
+#include "serve/rpc_status.h"
+
+namespace nacre {
+
+inline constexpr std::string_view kDefaultSignature = "serving_default";
+inline constexpr std::string_view kPredictMethod = "tensorflow/serving/predict";
+inline constexpr std::string_view kClassifyMethod = "tensorflow/serving/classify";
+inline constexpr std::string_view kRegressMethod = "tensorflow/serving/regress";
+/// The feature of a tf.Example that holds the encoded image.
+inline constexpr std::string_view kImageFeature = "image";
+
+/// What a signature takes: encoded images, ready network input, or tf.Examples whose feature "image" is an
+/// encoded image.
+enum class InputForm : uint8_t { kEncoded, kFloat, kExamples };
+
+/// What a signature gives of a row.
+enum class OutputForm : uint8_t {
+  kProbabilities,  ///< one output "prediction" [classes]
+  kRanked,         ///< "classes" and "scores" [classes], best first
+  kClassified,     ///< "classes" and "scores" [classes] in the order of the classes: classify's
+  kValue,          ///< "outputs": the one number; only of models with one class
+};
+
+struct ServedSignature {
+  Signature info;
+  InputForm input = InputForm::kEncoded;
+  OutputForm output = OutputForm::kProbabilities;
+};
+
+/// The signatures of every model, in the order of their names: `serving_default` and `encoded_image` (encoded
+/// images -> prediction), `float_image`, `labelled_image` (encoded images -> names and scores, best first),
+/// `classify`; `regress` when there is one class.
+std::vector<ServedSignature> served_signatures(const InputContract& contract, int64_t classes);
+
+struct ServableOptions {
+  int threads = 1;    ///< that one call computes with
+  int64_t batch = 8;  ///< images of a call that go through the network together; not with batching
+  ImageLimits limits{};
+  std::optional<BatchingOptions> batching;
+  bool warm_up = true;
+};
+
+/// A loaded version of a model: verified, warmed up, ready. Immutable and shared; what still uses one keeps
+/// it alive after the manager has let it go. Thread-safe.
+class Servable {
+ public:
+  /// Loads the version folder's one `*.nacre` bundle or its SavedModel into memory (never mapped: what is
+  /// later truncated in place cannot kill the server), verifies structure, checksums and digest, replays the
+  /// golden vectors, and runs the network until every slot has its buffers. Errors are `path: reason`:
+  /// kBadData when the folder holds neither or several, those of open_bundle, import_saved_model and
+  /// Model::replay_golden_vectors.
+  static Result<std::shared_ptr<const Servable>> load(const std::string& name, int64_t version,
+                                                      const std::string& folder,
+                                                      const ServableOptions& options,
+                                                      std::shared_ptr<ComputeSlots> slots,
+                                                      ServeMetrics& metrics);
+
+  [[nodiscard]] const std::string& name() const { return name_; }  ///< that it is served by
+  [[nodiscard]] int64_t version() const { return version_; }
+  [[nodiscard]] const Model& model() const { return model_; }
+  [[nodiscard]] const InputContract& input() const { return model_.input(); }
+  /// The class names, numbers where the model has no names; one for each class.
+  [[nodiscard]] const std::vector<std::string>& labels() const { return labels_; }
+  [[nodiscard]] const std::vector<ServedSignature>& signatures() const { return signatures_; }
+  [[nodiscard]] const ImageLimits& limits() const { return limits_; }
+  /// Nothing when batching is off.
+  [[nodiscard]] Batcher* batcher() const { return batcher_.get(); }
+
+  /// The signature `name` for a call of `method`; an empty name is that method's own: serving_default,
+  /// classify, regress. kInvalidArgument: `Serving signature name: "x" not found in signature def`, or
+  /// `Expected classification signature method_name: ... Was: ...`.
+  [[nodiscard]] RpcResult<const ServedSignature*> signature(std::string_view name,
+                                                            std::string_view method) const;
+
+ private:
+  Servable(std::string name, int64_t version, Model model, const ImageLimits& limits);
+  Status warm_up(size_t lanes) const;
+
+  std::string name_;
+  int64_t version_;
+  Model model_;
+  ImageLimits limits_;
+  std::vector<std::string> labels_;
+  std::vector<ServedSignature> signatures_;
+  std::unique_ptr<Batcher> batcher_;
+};
+
+}  // namespace nacre

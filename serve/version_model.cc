@@ -1,0 +1,56 @@
+#include "serve/version_model.h"
+
+#include <filesystem>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "runtime/prediction_bundle.h"
+#include "serialize/tensorflow/saved_model_import.h"
+#include "train/csv.h"
+
+namespace nacre {
+namespace {
+
+namespace fs = std::filesystem;
+
+Result<Bundle> read_saved_model(const std::string& name, const std::string& folder,
+                                const Registry& registry) {
+  NACRE_ASSIGN_OR_RETURN(ImportedModel imported, import_saved_model(folder, {}, registry));
+  NACRE_ASSIGN_OR_RETURN(const std::string labels, read_labels_asset(folder));
+  if (!labels.empty()) {
+    NACRE_ASSIGN_OR_RETURN(imported.contract.labels, parse_labels(labels, folder + "/assets/labels.txt"));
+  }
+  auto bundle = make_prediction_bundle(name, imported.graph, std::move(imported.variables), imported.contract,
+                                       registry);
+  if (!bundle.ok()) return bundle.status().at(folder);
+  return bundle;
+}
+
+}  // namespace
+
+Result<Bundle> read_version_model(const std::string& name, const std::string& folder,
+                                  const Registry& registry) {
+  std::vector<std::string> bundles;
+  bool saved_model = false;
+  std::error_code error;
+  for (fs::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    const fs::path& path = entry->path();
+    const std::string file = path.filename().string();
+    if (path.extension() == ".nacre" && !file.starts_with('.')) bundles.push_back(path.string());
+    if (file == "saved_model.pb") saved_model = true;
+  }
+  if (error) return Status(StatusCode::kIo, folder + ": " + error.message());
+  if (bundles.size() + (saved_model ? 1 : 0) != 1) {
+    return Status(StatusCode::kBadData, folder + ": holds " + std::to_string(bundles.size()) +
+                                            " *.nacre bundles and " + (saved_model ? "a" : "no") +
+                                            " SavedModel, expected one of them");
+  }
+  if (saved_model) return read_saved_model(name, folder, registry);
+  ReadOptions options;
+  options.depth = LoadDepth::kVerify;
+  options.use_mmap = false;
+  return open_bundle(bundles.front(), registry, options);
+}
+
+}  // namespace nacre

@@ -1,0 +1,222 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <csignal>
+#include <filesystem>
+#include <span>
+
+#include "cli/command.h"
+#include "serialize/checksum.h"
+#include "tests/cli/run_fixture.h"
+
+namespace nacre {
+namespace {
+
+namespace fs = std::filesystem;
+
+using testing::HasSubstr;
+using testing::Not;
+
+std::string base64(std::string_view bytes) {
+  const std::string alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    uint32_t group = 0;
+    for (size_t j = i; j < i + 3; ++j)
+      group = group << 8 | (j < bytes.size() ? static_cast<uint8_t>(bytes[j]) : 0U);
+    for (int shift = 18; shift >= 0; shift -= 6) text += alphabet[group >> shift & 63];
+  }
+  if (bytes.size() % 3 != 0)
+    text.replace(text.size() - (3 - bytes.size() % 3), 2, "==", 3 - bytes.size() % 3);
+  return text;
+}
+
+/// A bundle "model.nacre" and twelve images in the folder "faces".
+class PredictBatchTest : public RunTest {
+ protected:
+  void SetUp() override {
+    RunTest::SetUp();
+    write_csv("faces");
+    write_colour_model("colour.json");
+    const Outcome trained = nacre({"train", "--model", "colour.json", "--data", "faces/list.csv", "--out",
+                                   "run", "--epochs", "20", "--learning-rate", "0.01"});
+    ASSERT_EQ(trained.code, 0) << trained.err;
+    ASSERT_EQ(nacre({"export", "run", "--out", "model.nacre"}).code, 0);
+    for (const auto& entry : fs::directory_iterator(path("faces")))
+      if (entry.path().extension() != ".csv") images_.push_back("faces/" + entry.path().filename().string());
+    std::sort(images_.begin(), images_.end());
+    ASSERT_EQ(images_.size(), 12U);
+  }
+  [[nodiscard]] std::string b64(const std::string& image) const {
+    return R"({"b64": ")" + base64(read(image)) + R"("})";
+  }
+  [[nodiscard]] Outcome batch(const std::vector<std::string>& more = {}) const {
+    std::vector<std::string> arguments{"predict", "model.nacre", "--batch", "in.jsonl", "--out", "out.jsonl"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return nacre(arguments);
+  }
+  [[nodiscard]] std::vector<nlohmann::json> answers(const std::string& name = "out.jsonl") const {
+    std::vector<nlohmann::json> lines;
+    for (const std::string& line : lines_of(read(name))) lines.push_back(nlohmann::json::parse(line));
+    return lines;
+  }
+  /// The first line of out.jsonl.partial.
+  [[nodiscard]] std::string partial_head() const {
+    const auto digest = [this](const std::string& name) {
+      const std::string bytes = read(name);
+      return fmt::format("{:016x}", xxh3(std::as_bytes(std::span(bytes))));
+    };
+    return fmt::format(R"({{"answers_to":"{}","model":"{}","top_k":0,"nacre":"{}"}})", digest("in.jsonl"),
+                       digest("model.nacre"), nacre_version()) +
+           "\n";
+  }
+
+  std::vector<std::string> images_;
+};
+
+TEST_F(PredictBatchTest, AnswersAsPredictDoesInTheOrderOfTheLines) {
+  std::string in;
+  for (size_t i = 0; i < images_.size(); ++i) {
+    in += i % 2 == 0 ? R"({"image": )" + b64(images_[i]) + "}\n" : b64(images_[i]) + "\r\n\n";
+  }
+  write("in.jsonl", in);
+  const Outcome outcome = batch({"--batch-size", "5"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out, "Wrote out.jsonl: 12 instances.\n");
+  const auto lines = answers();
+  ASSERT_EQ(lines.size(), images_.size());
+  for (size_t i = 0; i < images_.size(); ++i) {
+    const auto expected = nlohmann::json::parse(nacre({"predict", "model.nacre", images_[i], "--json"}).out);
+    EXPECT_EQ(lines[i], (nlohmann::json{{"prediction", expected["prediction"]}}));
+  }
+  EXPECT_FALSE(exists("out.jsonl.partial"));
+}
+
+TEST_F(PredictBatchTest, KeysAndNamesComeBackWhereAsked) {
+  write("in.jsonl", R"({"key": "left", "image": )" + b64(images_[1]) + "}\n" + R"({"key": 7, "b64": ")" +
+                        base64(read(images_[0])) + "\"}");
+  ASSERT_EQ(batch({"--top-k", "1"}).code, 0);
+  const auto lines = answers();
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_EQ(lines[0]["key"], "left");
+  EXPECT_EQ(lines[0]["top"].size(), 1U);
+  EXPECT_EQ(lines[0]["top"][0]["label"], "lower");
+  EXPECT_EQ(lines[1]["key"], 7);
+  EXPECT_EQ(lines[1]["top"][0]["label"], "upper");
+}
+
+TEST_F(PredictBatchTest, ABadInstanceHasALineOfItsOwnAndTheRestGoesOn) {
+  struct Case {
+    std::string instance;
+    std::string error;
+  };
+  const std::vector<Case> cases{
+      {"{", "instance: "},
+      {"[1, 2]", "found array"},
+      {"{}", "found neither"},
+      {R"({"b64": "", "image": {"b64": ""}})", "found both"},
+      {R"({"picture": {"b64": ""}})", "found the key picture"},
+      {R"({"image": "abc"})", "found another value for image"},
+      {R"({"image": {"b64": "", "more": 1}})", "found another value for image"},
+      {R"({"b64": 1})", "found b64 of another type"},
+      {R"({"b64": "*"})", "base64: unexpected character"},
+      {R"({"b64": ""})", "empty"},
+      {R"({"b64": "R0lGODlh"})", "GIF"},
+      {R"({"b64": "R0lGODlh", "key": [1]})", "key: expected text or a number"},
+      {R"({"b64": "R0lGODlh", "b64": ""})", "b64"},
+      {std::string(5000, '[') + std::string(5000, ']'), "nested"},
+  };
+  std::string in;
+  for (const Case& c : cases) in += c.instance + "\n" + b64(images_[0]) + "\n";
+  write("in.jsonl", in);
+  const Outcome outcome = batch({"--batch-size", "4"});
+  EXPECT_EQ(outcome.code, 3);
+  EXPECT_THAT(outcome.err, HasSubstr("nacre: in.jsonl:3: instance: "));
+  EXPECT_THAT(outcome.err, HasSubstr("in.jsonl: 14 of 28 instances could not be classified"));
+  EXPECT_THAT(outcome.err, Not(HasSubstr("nacre: in.jsonl:21:"))) << "only the first ten are told";
+  const auto lines = answers();
+  ASSERT_EQ(lines.size(), 2 * cases.size());
+  for (size_t i = 0; i < cases.size(); ++i) {
+    ASSERT_TRUE(lines[2 * i].contains("error")) << cases[i].instance;
+    EXPECT_THAT(lines[2 * i]["error"].get<std::string>(), HasSubstr(cases[i].error)) << cases[i].instance;
+    EXPECT_TRUE(lines[2 * i + 1].contains("prediction"));
+  }
+}
+
+TEST_F(PredictBatchTest, KilledAtAnyMomentItGoesOnToTheSameAnswers) {
+  std::string in;
+  for (int i = 0; i < 6000; ++i) {
+    in += i % 10 == 3 ? std::string("{\"b64\": \"no\"}\n")
+                      : b64(images_[static_cast<size_t>(i) % images_.size()]) + "\n";
+  }
+  write("in.jsonl", in);
+  ASSERT_EQ(batch().code, 3);
+  const std::string whole = read("out.jsonl");
+  fs::remove(path("out.jsonl"));
+  const std::vector<std::string> command{"predict", "model.nacre", "--batch",      "in.jsonl",
+                                         "--out",   "out.jsonl",   "--batch-size", "7"};
+  bool killed = false;
+  for (int delay = 1; delay <= 8 && !exists("out.jsonl"); ++delay) {
+    Process process(command, folder_);
+    usleep(static_cast<useconds_t>(15'000 * delay));
+    process.send(delay % 3 == 0 ? SIGTERM : SIGKILL);
+    const int code = process.wait().code;
+    killed = code == 128 + SIGKILL || code == 143 || killed;
+  }
+  EXPECT_TRUE(killed);
+  if (!exists("out.jsonl")) {
+    const Outcome outcome = nacre(command);
+    EXPECT_EQ(outcome.code, 3) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("in.jsonl: 600 of 6,000 instances could not be classified"));
+  }
+  EXPECT_EQ(read("out.jsonl"), whole);
+}
+
+TEST_F(PredictBatchTest, WhatWasLeftHalfWrittenIsComputedAgain) {
+  write("in.jsonl", b64(images_[0]) + "\n" + b64(images_[1]) + "\n" + b64(images_[2]) + "\n");
+  ASSERT_EQ(batch().code, 0);
+  const std::string whole = read("out.jsonl");
+  const std::string head = partial_head();
+  for (const std::string& tail : {std::string(), whole.substr(0, 5), whole.substr(0, whole.size() - 1), whole,
+                                  whole.substr(0, whole.find('\n') + 1) + std::string(300, '\0'),
+                                  whole.substr(0, whole.find('\n') + 1) + std::string(3, '\0') + "\n"}) {
+    fs::remove(path("out.jsonl"));
+    write("out.jsonl.partial", head + tail);
+    ASSERT_EQ(batch().code, 0);
+    EXPECT_EQ(read("out.jsonl"), whole);
+  }
+  fs::remove(path("out.jsonl"));
+  write("out.jsonl.partial", head.substr(0, head.size() / 2));
+  ASSERT_EQ(batch().code, 0);
+  EXPECT_EQ(read("out.jsonl"), whole);
+}
+
+TEST_F(PredictBatchTest, AnswersOfAnotherInputOrModelAreNotGoneOnWith) {
+  write("in.jsonl", b64(images_[0]) + "\n");
+  const std::string head = partial_head();
+  write("out.jsonl.partial", head);
+  write("in.jsonl", b64(images_[1]) + "\n");
+  const Outcome other = batch();
+  EXPECT_EQ(other.code, 3);
+  EXPECT_THAT(other.err, HasSubstr("out.jsonl.partial: was begun with another input"));
+  EXPECT_FALSE(exists("out.jsonl"));
+  write("in.jsonl", b64(images_[0]) + "\n");
+  EXPECT_EQ(batch({"--top-k", "2"}).code, 3);
+  EXPECT_EQ(batch().code, 0);
+}
+
+TEST_F(PredictBatchTest, BadUseIsNamed) {
+  write("in.jsonl", "");
+  EXPECT_EQ(batch().code, 0) << "of nothing comes nothing";
+  EXPECT_EQ(read("out.jsonl"), "");
+  EXPECT_THAT(batch().err, HasSubstr("out.jsonl"));
+  EXPECT_EQ(batch().code, 5) << "exists";
+  EXPECT_EQ(batch({"--overwrite"}).code, 0);
+  EXPECT_EQ(batch({"faces"}).code, 2);
+  EXPECT_EQ(nacre({"predict", "model.nacre", "--batch", "in.jsonl"}).code, 2);
+  EXPECT_EQ(nacre({"predict", "model.nacre", "faces", "--out", "x"}).code, 2);
+  EXPECT_EQ(nacre({"predict", "model.nacre", "--batch", "none", "--out", "x"}).code, 5);
+}
+
+}  // namespace
+}  // namespace nacre
