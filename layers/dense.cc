@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "engine/gemm.h"
+#include "engine/shape_text.h"
 #include "layers/eigen_maps.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
@@ -157,9 +158,9 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<DenseAttrs>(*request.attributes[0]));
   const Shape& input = request.inputs[0];
   if (input.rank() != 2) {
-    return Status(
-        StatusCode::kBadData,
-        fmt::format("expected an input [N, features], found {}; put a Flatten before it", input.to_string()));
+    return Status(StatusCode::kBadData,
+                  fmt::format("expected an input [N, features], found {}; put a Flatten before it",
+                              batch_shape(input)));
   }
   NACRE_RETURN_IF_ERROR(check_batch_input(input));
   NACRE_RETURN_IF_ERROR(Shape::make(std::array{input[1], attrs.units}).status().at("kernel"));
