@@ -5,6 +5,21 @@
 namespace nacre {
 
 void add_serve_options(CLI::App& app, ServeOptions& options) {
+  app.add_option("--port", options.port, "of gRPC; 0: none (default: 8500)")
+      ->check(CLI::Range(0, 65535))
+      ->type_name("PORT");
+  app.add_option("--address", options.address, "that is listened to (default: 0.0.0.0, which is all)")
+      ->type_name("ADDRESS");
+  app.add_option("--grpc_max_threads", options.grpc_max_threads,
+                 "gRPC calls that are answered, or wait for a CPU, at the same time (default: 64)")
+      ->check(CLI::Range(1, 4096))
+      ->type_name("N");
+  app.add_option("--ssl_config_file", options.ssl_config_file,
+                 "an SSLConfig in protobuf's text form: gRPC is encrypted")
+      ->type_name("FILE");
+  app.add_option("--max_request_megabytes", options.max_request_megabytes, "largest request (default: 64)")
+      ->check(CLI::Range(1, 2047))
+      ->type_name("N");
   app.add_option("--model_name", options.model_name, "name of the model at --model_base_path")
       ->type_name("NAME")
       ->envname("MODEL_NAME");

@@ -12,6 +12,8 @@ struct ServeOptions {
   int port = 8500;
   int rest_api_port = 8501;
   std::string address = "0.0.0.0";
+  int grpc_max_threads = 64;
+  std::string ssl_config_file;
   int rest_api_timeout_in_ms = 30000;
   int rest_api_num_threads = 0;
   bool rest_api_enable_cors_support = false;

@@ -13,6 +13,7 @@
 #include "cli/serve/options.h"
 #include "engine/isa.h"
 #include "engine/parallel.h"
+#include "serve/grpc/grpc_server.h"
 #include "serve/serve_core.h"
 
 namespace nacre {
@@ -34,6 +35,23 @@ ServeCore::Options core_options(const ServeOptions& options) {
   return core;
 }
 
+/// Nothing for port 0.
+Result<std::unique_ptr<GrpcServer>> start_grpc(const ServeOptions& options, ServeCore& core) {
+  if (options.port == 0) return std::unique_ptr<GrpcServer>();
+  GrpcOptions grpc;
+  grpc.address = options.address;
+  grpc.port = options.port;
+  grpc.threads = static_cast<size_t>(options.grpc_max_threads);
+  grpc.max_waiting = static_cast<size_t>(options.max_waiting_requests);
+  grpc.max_message_bytes = static_cast<size_t>(options.max_request_megabytes) << 20;
+  if (!options.ssl_config_file.empty()) {
+    NACRE_ASSIGN_OR_RETURN(grpc.ssl, read_ssl_config(options.ssl_config_file));
+  }
+  NACRE_ASSIGN_OR_RETURN(auto server, GrpcServer::start(grpc, core));
+  core.log(fmt::format("gRPC on {}:{}", options.address, server->port()));
+  return server;
+}
+
 Status serve(const ServeOptions& options) {
   NACRE_ASSIGN_OR_RETURN(const Isa isa, isa_from_environment());
   use_isa(isa);
@@ -50,11 +68,15 @@ Status serve(const ServeOptions& options) {
   ServeCore core(core_options(options), [](std::string_view line) { print_message(line); });
   const RpcStatus configured = core.models.reload({{options.model_name, options.model_base_path, {}, {}}});
   if (!configured.ok()) return {StatusCode::kUsage, configured.message()};
+  NACRE_ASSIGN_OR_RETURN(const std::unique_ptr<GrpcServer> grpc, start_grpc(options, core));
   int received = 0;
   while (sigwait(&stop, &received) != 0) {
   }
   core.draining = true;
   core.log("stopping: finishing what is in hand");
+  const auto deadline =
+      ServeClock::now() + std::chrono::milliseconds(static_cast<int64_t>(options.drain_seconds * 1000));
+  if (grpc != nullptr) grpc->drain(deadline);
   return {};
 }
 
