@@ -59,9 +59,25 @@ void add_compute_options(CLI::App& app, ServeOptions& options) {
       ->type_name("SECONDS");
 }
 
-void add_rest_options(CLI::App& app, ServeOptions& options) {
+void add_grpc_options(CLI::App& app, ServeOptions& options) {
   app.add_option("--address", options.address, "IP address to listen to (default: 0.0.0.0, all)")
       ->type_name("IP");
+  app.add_option("--max_request_megabytes", options.max_request_megabytes, "largest request (default: 64)")
+      ->check(CLI::Range(1, 2047))
+      ->type_name("MB");
+  app.add_option("--port", options.port, "port of gRPC (default: 8500); 0: none")
+      ->check(CLI::Range(0, 65535))
+      ->type_name("PORT");
+  app.add_option("--grpc_max_threads", options.grpc_max_threads,
+                 "gRPC calls that are answered, or wait for a CPU, at the same time (default: 64)")
+      ->check(CLI::Range(1, 4096))
+      ->type_name("N");
+  app.add_option("--ssl_config_file", options.ssl_config_file,
+                 "an SSLConfig in protobuf's text form: gRPC is encrypted")
+      ->type_name("FILE");
+}
+
+void add_rest_options(CLI::App& app, ServeOptions& options) {
   app.add_option("--rest_api_port", options.rest_api_port, "port of REST (default: 8501); 0: none")
       ->check(CLI::Range(0, 65535))
       ->type_name("PORT");
@@ -79,10 +95,6 @@ void add_rest_options(CLI::App& app, ServeOptions& options) {
                  "that are open at the same time (default: 8192)")
       ->check(CLI::Range(1, 1 << 20))
       ->type_name("N");
-  app.add_option("--max_request_megabytes", options.max_request_megabytes,
-                 "of a request's body (default: 64)")
-      ->check(CLI::Range(1, 2047))
-      ->type_name("MB");
   app.add_option("--monitoring_config_file", options.monitoring_config_file,
                  "prometheus_config { enable: true path: \"...\" }; without it the page is on")
       ->type_name("FILE");
@@ -100,6 +112,7 @@ std::chrono::milliseconds milliseconds(double seconds) {
 void add_serve_options(CLI::App& app, ServeOptions& options) {
   add_model_options(app, options);
   add_compute_options(app, options);
+  add_grpc_options(app, options);
   add_rest_options(app, options);
 }
 
@@ -151,6 +164,19 @@ Result<RestOptions> rest_options(const ServeOptions& options) {
   if (options.access_log == "text") rest.access = AccessLog::kText;
   if (options.access_log == "json") rest.access = AccessLog::kJson;
   return rest;
+}
+
+Result<GrpcOptions> grpc_options(const ServeOptions& options) {
+  GrpcOptions grpc;
+  grpc.address = options.address;
+  grpc.port = options.port;
+  grpc.threads = static_cast<size_t>(options.grpc_max_threads);
+  grpc.max_waiting = static_cast<size_t>(options.max_waiting_requests);
+  grpc.max_message_bytes = static_cast<size_t>(options.max_request_megabytes) << 20;
+  if (!options.ssl_config_file.empty()) {
+    NACRE_ASSIGN_OR_RETURN(grpc.ssl, read_ssl_config(options.ssl_config_file));
+  }
+  return grpc;
 }
 
 Result<std::vector<ModelConfig>> configured_models(const ServeOptions& options) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "engine/status.h"
+#include "serve/grpc/grpc_server.h"
 #include "serve/model_config.h"
 #include "serve/rest/rest_server.h"
 #include "serve/serve_core.h"
@@ -27,6 +28,9 @@ struct ServeOptions {
   double drain_seconds = 30;
 
   std::string address = "0.0.0.0";
+  int port = 8500;
+  int grpc_max_threads = 64;
+  std::string ssl_config_file;
   int rest_api_port = 8501;
   int rest_api_num_threads = 0;
   int rest_api_timeout_in_ms = 30000;
@@ -45,6 +49,7 @@ std::vector<std::string> normalized_arguments(int argc, const char* const* argv)
 /// Errors are kUsage, and those of the files that options name.
 Result<ServeCore::Options> core_options(const ServeOptions& options);
 Result<RestOptions> rest_options(const ServeOptions& options);
+Result<GrpcOptions> grpc_options(const ServeOptions& options);
 
 /// The models of --model_config_file, else the one of --model_name and --model_base_path.
 Result<std::vector<ModelConfig>> configured_models(const ServeOptions& options);

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <exception>
 #include <new>
+#include <thread>
 
 #include "cli/console.h"
 #include "cli/help.h"
@@ -59,6 +60,7 @@ Status serve(const ServeOptions& options) {
   use_isa(isa);
   NACRE_ASSIGN_OR_RETURN(const ServeCore::Options core_given, core_options(options));
   NACRE_ASSIGN_OR_RETURN(RestOptions rest_given, rest_options(options));
+  NACRE_ASSIGN_OR_RETURN(const GrpcOptions grpc_given, grpc_options(options));
   NACRE_ASSIGN_OR_RETURN(std::vector<ModelConfig> models, configured_models(options));
   raise_file_limit();
   // Blocked in all threads, which are started from here on: this one waits for them.
@@ -78,6 +80,11 @@ Status serve(const ServeOptions& options) {
     NACRE_ASSIGN_OR_RETURN(rest, RestServer::start(rest_given, core));
     core.log(fmt::format("REST at {}:{}", options.address, rest->port()));
   }
+  std::unique_ptr<GrpcServer> grpc;
+  if (options.port != 0) {
+    NACRE_ASSIGN_OR_RETURN(grpc, GrpcServer::start(grpc_given, core));
+    core.log(fmt::format("gRPC at {}:{}", options.address, grpc->port()));
+  }
   if (const RpcStatus loaded = core.models.reload(models); !loaded.ok()) core.log(loaded.message());
   core.log(core.ready() ? "ready" : "not ready: no version of some model is available");
 
@@ -90,7 +97,9 @@ Status serve(const ServeOptions& options) {
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
   const auto time = std::chrono::duration<double>(options.drain_seconds);
   const auto deadline = ServeClock::now() + std::chrono::duration_cast<ServeClock::duration>(time);
-  if (rest != nullptr) rest->drain(deadline);
+  std::jthread other;
+  if (rest != nullptr) other = std::jthread([&] { rest->drain(deadline); });
+  if (grpc != nullptr) grpc->drain(deadline);
   return {};
 }
 
