@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "tests/serve/rest_cases.h"
 #include "tests/serve/serve_fixture.h"
 
 namespace nacre {
@@ -11,14 +12,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
-
-struct Case {
-  std::string name;
-  std::string request;  ///< "METHOD TARGET"
-  std::string body;     ///< $A, $B: base64 of pictures; $F: a 6x6x3 list of numbers; $X: base64 of no picture
-  int status = 200;
-  std::vector<std::string> parts;  ///< of the reply's body
-};
 
 std::string numbers(int rows, int columns, int channels) {
   Json list = Json::array();
@@ -43,171 +36,7 @@ std::string filled(std::string text) {
   return text;
 }
 
-constexpr const char* kPredict = "POST /v1/models/m:predict";
-constexpr const char* kClassify = "POST /v1/models/m:classify";
-constexpr const char* kCloud = "POST /v1/projects/p/models/m:predict";
 constexpr const char* kOneImage = R"({"instances":[{"b64":"$A"}]})";
-
-const std::vector<Case>& cases() {
-  static const std::vector<Case> table = {
-      // Predict.
-      {"PredictRow", kPredict, kOneImage, 200, {R"("predictions": [[0)"}},
-      {"PredictRows", kPredict, R"({"instances":[{"b64":"$A"},{"b64":"$B"}]})", 200, {"], ["}},
-      {"PredictNamedRow", kPredict, R"({"instances":[{"image":{"b64":"$A"}}]})", 200, {R"("predictions": [[0)"}},
-      {"PredictSignature", kPredict, R"({"signature_name":"serving_default","instances":[{"b64":"$A"}]})", 200,
-       {R"("predictions": [[0)"}},
-      {"PredictEncodedSignature", kPredict, R"({"signature_name":"encoded_image","instances":[{"b64":"$A"}]})", 200,
-       {R"("predictions": [[0)"}},
-      {"PredictFloatRow", kPredict, R"({"signature_name":"float_image","instances":[$F]})", 200,
-       {R"("predictions": [[0)"}},
-      {"PredictFloatNamedRow", kPredict, R"({"signature_name":"float_image","instances":[{"image":$F},{"image":$F}]})",
-       200, {R"("predictions": [[0)"}},
-      {"PredictLabelled", kPredict, R"({"signature_name":"labelled_image","instances":[{"b64":"$A"}]})", 200,
-       {R"("predictions": [{"classes": [")", R"("scores": [0)"}},
-      {"PredictColumn", kPredict, R"({"inputs":[{"b64":"$A"},{"b64":"$B"}]})", 200, {R"("outputs": [[0)"}},
-      {"PredictNamedColumn", kPredict, R"({"inputs":{"image":[{"b64":"$A"}]}})", 200, {R"("outputs": [[0)"}},
-      {"PredictScalarColumn", kPredict, R"({"inputs":{"b64":"$A"}})", 200, {R"("outputs": [0)"}},
-      {"PredictFloatColumn", kPredict, R"({"signature_name":"float_image","inputs":{"image":[$F]}})", 200,
-       {R"("outputs": [[0)"}},
-      {"PredictLabelledColumn", kPredict, R"({"signature_name":"labelled_image","inputs":[{"b64":"$A"}]})", 200,
-       {R"("outputs": {"classes": [[")", R"("scores": [[0)"}},
-      {"PredictVersion", "POST /v1/models/m/versions/1:predict", kOneImage, 200, {"predictions"}},
-      {"PredictPaddedVersion", "POST /v1/models/m/versions/0001:predict", kOneImage, 200, {"predictions"}},
-      {"PredictLabel", "POST /v1/models/m/labels/stable:predict", kOneImage, 200, {"predictions"}},
-      {"PredictEscapedName", "POST /v1/models/%6d:predict", kOneImage, 200, {"predictions"}},
-      {"PredictUpperV1", "POST /V1/models/m:predict", kOneImage, 200, {"predictions"}},
-      {"PredictQuery", "POST /v1/models/m:predict?trace=1", kOneImage, 200, {"predictions"}},
-      {"PredictOtherKeys", kPredict, R"({"instances":[{"b64":"$A"}],"more":1})", 200, {"predictions"}},
-      // What is wrong with a request.
-      {"Empty", kPredict, "", 400, {"JSON Parse error: The document is empty"}},
-      {"Blank", kPredict, " \n", 400, {"JSON Parse error: The document is empty"}},
-      {"NoJson", kPredict, "hello", 400, {"JSON Parse error: Invalid value"}},
-      {"CutJson", kPredict, R"({"instances":[)", 400, {"JSON Parse error: Invalid value"}},
-      {"TwoDocuments", kPredict, R"({"instances":[1]}{})", 400, {"JSON Parse error: Invalid value"}},
-      {"NoUtf8", kPredict, "{\"instances\":[\"\xff\"]}", 400, {"JSON Parse error: Invalid value"}},
-      {"NoObject", kPredict, "[1,2]", 400, {"must be an object", "Type: Array"}},
-      {"NoKey", kPredict, R"({"signature_name":"serving_default"})", 400,
-       {"Missing 'inputs' or 'instances' key"}},
-      {"BothKeys", kPredict, R"({"instances":[],"inputs":[]})", 400, {"both 'instances' and 'inputs'"}},
-      {"SignatureNumber", kPredict, R"({"signature_name":1,"instances":[1]})", 400,
-       {"'signature_name' key must be a string value."}},
-      {"UnknownSignature", kPredict, R"({"signature_name":"x","instances":[1]})", 400,
-       {R"(Serving signature name: \"x\" not found in signature def)"}},
-      {"ClassifySignature", kPredict, R"({"signature_name":"classify","instances":[1]})", 400,
-       {"Expected predict signature method_name: tensorflow/serving/predict. Was: tensorflow/serving/classify"}},
-      {"InstancesNoList", kPredict, R"({"instances":{"b64":"$A"}})", 400,
-       {"Not formatted correctly. Expecting 'instances' to be a list"}},
-      {"NoInstances", kPredict, R"({"instances":[]})", 400, {"'instances' is an empty list"}},
-      {"NoInputs", kPredict, R"({"inputs":[]})", 400, {"'inputs' is an empty list"}},
-      {"ImageNumber", kPredict, R"({"instances":[5]})", 400,
-       {"Failed to process element: 0 of 'instances' list. Error: JSON Value: 5 Type: Number is not of expected "
-        "type: string"}},
-      {"ImageNull", kPredict, R"({"instances":[null]})", 400, {"JSON Value: null Type: Null"}},
-      {"ImageList", kPredict, R"({"instances":[[{"b64":"$A"}]]})", 400, {"Type: Array is not of expected type: string"}},
-      {"WrongInput", kPredict, R"({"instances":[{"picture":{"b64":"$A"}}]})", 400,
-       {R"(Missing input: an object has no key \"image\")"}},
-      {"ExtraInput", kPredict, R"({"instances":[{"image":{"b64":"$A"},"key":1}]})", 400,
-       {R"(Unexpected input: the only key may be \"image\")"}},
-      {"ObjectThenList", kPredict, R"({"instances":[{"image":{"b64":"$A"}},[1]]})", 400,
-       {"Failed to process element: 1 of 'instances' list", "Expecting object but got list"}},
-      {"ValueThenObject", kPredict, R"({"instances":[{"b64":"$A"},{"image":{"b64":"$A"}}]})", 400,
-       {"Expecting value/list but got object"}},
-      {"Base64Number", kPredict, R"({"instances":[{"b64":5}]})", 400, {"Not formatted correctly for base64 data"}},
-      {"BadBase64", kPredict, R"({"instances":[{"b64":"$$$$"}]})", 400, {"Unable to base64 decode"}},
-      {"NoPicture", kPredict, R"({"instances":[{"b64":"$A"},{"b64":"$X"}]})", 400,
-       {"Failed to process element: 1 of 'instances' list. Error: "}},
-      {"EmptyPicture", kPredict, R"({"instances":[{"b64":""}]})", 400, {"Failed to process element: 0"}},
-      {"TextPicture", kPredict, R"({"instances":["just text"]})", 400, {"Failed to process element: 0"}},
-      {"FloatString", kPredict, R"({"signature_name":"float_image","instances":[[[["x",0,0]]]]})", 400,
-       {R"(JSON Value: \"x\" Type: String is not of expected type: float)"}},
-      {"FloatTooLarge", kPredict, R"({"signature_name":"float_image","instances":[[[[1e39]]]]})", 400,
-       {"is not of expected type: float"}},
-      {"FloatShallow", kPredict, R"({"signature_name":"float_image","instances":[[1]]})", 400,
-       {"Not formatted correctly. Expecting a list of 6 values"}},
-      {"FloatDeep", kPredict, R"({"signature_name":"float_image","instances":[[[[[1]]]]]})", 400,
-       {"Type: Array is not of expected type: float"}},
-      {"FloatShort", kPredict, R"({"signature_name":"float_image","instances":[[[[1,2]]]]})", 400,
-       {"Expecting tensor size: 3 but got: 2"}},
-      {"FloatLong", kPredict, R"({"signature_name":"float_image","instances":[[[[1,2,3,4]]]]})", 400,
-       {"Expecting tensor size: 3 but got: more"}},
-      {"UnknownModel", "POST /v1/models/x:predict", kOneImage, 404,
-       {R"j("error": "Servable not found for request: Latest(x)")j"}},
-      {"UnknownVersion", "POST /v1/models/m/versions/7:predict", kOneImage, 404,
-       {"Servable not found for request: Specific(m, 7)"}},
-      {"UnknownLabel", "POST /v1/models/m/labels/x:predict", kOneImage, 400,
-       {"Unrecognized servable version label: x"}},
-      {"HugeVersion", "POST /v1/models/m/versions/18446744073709551616:predict", kOneImage, 400,
-       {"Failed to convert version: 18446744073709551616 to numeric"}},
-      {"NoVersion", "POST /v1/models/m/versions/:predict", kOneImage, 400, {"Malformed request: POST /v1/models/m"}},
-      {"NameForVersion", "POST /v1/models/m/versions/v1:predict", kOneImage, 400, {"Malformed request"}},
-      {"NoVerb", "POST /v1/models/m", kOneImage, 400, {"Malformed request: POST /v1/models/m"}},
-      {"UnknownVerb", "POST /v1/models/m:train", kOneImage, 400, {"Malformed request: POST /v1/models/m:train"}},
-      {"GetOfPredict", "GET /v1/models/m:predict", "", 400, {"Malformed request: GET /v1/models/m:predict"}},
-      {"BadEscape", "POST /v1/models/%zz:predict", kOneImage, 400, {"Malformed request"}},
-      {"OtherPath", "POST /index.html", "{}", 404, {"Not found: POST /index.html"}},
-      {"OtherMethod", "DELETE /v1/models/m", "", 501, {"Method DELETE is not supported"}},
-      // Classify and regress.
-      {"Classify", kClassify, R"({"examples":[{"image":{"b64":"$A"}}]})", 200, {R"("results": [[["a", 0)", R"(["b", 0)"}},
-      {"ClassifyTwo", kClassify, R"({"examples":[{"image":[{"b64":"$A"}]},{"image":{"b64":"$B"}}]})", 200,
-       {R"("results": [[["a", 0)"}},
-      {"ClassifySignatureName", kClassify, R"({"signature_name":"classify","examples":[{"image":{"b64":"$A"}}]})", 200,
-       {R"(["c", 0)"}},
-      {"ClassifyContext", kClassify, R"({"context":{"image":{"b64":"$A"}},"examples":[{},{"id":7}]})", 200,
-       {R"("results": [[["a", 0)"}},
-      {"ClassifyLabel", "POST /v1/models/m/labels/stable:classify", R"({"examples":[{"image":{"b64":"$A"}}]})", 200,
-       {R"("results")"}},
-      {"ClassifyPredictSignature", kClassify,
-       R"({"signature_name":"serving_default","examples":[{"image":{"b64":"$A"}}]})", 400,
-       {"Expected classification signature method_name: tensorflow/serving/classify. Was: "
-        "tensorflow/serving/predict"}},
-      {"ClassifyNoExamples", kClassify, R"({"instances":[]})", 400, {"key 'examples' is expected"}},
-      {"ClassifyExamplesNoList", kClassify, R"({"examples":{}})", 400, {"'examples' value is not a list"}},
-      {"ClassifyEmpty", kClassify, R"({"examples":[]})", 400, {"'examples' is an empty list"}},
-      {"ClassifyNoObject", kClassify, R"({"examples":[[1]]})", 400, {"Expecting object but got list"}},
-      {"ClassifyNoImage", kClassify, R"({"examples":[{"id":1}]})", 400,
-       {"Feature: image (data type: string) is required but could not be found."}},
-      {"ClassifyTwoImages", kClassify, R"({"examples":[{"image":[{"b64":"$A"},{"b64":"$A"}]}]})", 400,
-       {"Expecting one string"}},
-      {"ClassifyMixed", kClassify, R"({"examples":[{"image":{"b64":"$A"},"f":[1,"x"]}]})", 400, {"of several kinds"}},
-      {"ClassifyNull", kClassify, R"({"examples":[{"image":null}]})", 400, {"Not formatted correctly for a feature"}},
-      {"ClassifyBadPicture", kClassify, R"({"examples":[{"image":{"b64":"$X"}}]})", 400, {"image 0: "}},
-      {"Regress", "POST /v1/models/one:regress", R"({"examples":[{"image":{"b64":"$A"}}]})", 200,
-       {R"("results": [1.0])"}},
-      {"RegressOfMany", "POST /v1/models/m:regress", R"({"examples":[{"image":{"b64":"$A"}}]})", 400,
-       {R"(Serving signature name: \"regress\" not found in signature def)"}},
-      // CloudML.
-      {"Cloud", kCloud, R"({"instances":[{"image":{"b64":"$A"}}]})", 200, {R"("predictions": [{"prediction": [0)"}},
-      {"CloudPlain", kCloud, R"({"instances":[{"b64":"$A"},{"b64":"$B"}]})", 200, {R"({"prediction": [0)"}},
-      {"CloudVersion", "POST /v1/projects/p/models/m/versions/1:predict", kOneImage, 200, {R"({"prediction": [0)"}},
-      {"CloudVersionName", "POST /v1/projects/p/models/m/versions/stable:predict", kOneImage, 200,
-       {R"({"prediction": [0)"}},
-      {"CloudOneBad", kCloud, R"({"instances":[{"b64":"$A"},{"b64":"$X"}]})", 400,
-       {R"("error": "Failed to process element: 1 of)"}},
-      {"CloudInputs", kCloud, R"({"inputs":[{"b64":"$A"}]})", 400, {"Missing 'instances' key"}},
-      {"CloudClassify", "POST /v1/projects/p/models/m:classify", kOneImage, 400, {"Malformed request"}},
-      // Status, metadata, health.
-      {"Status", "GET /v1/models/m", "", 200,
-       {R"("model_version_status")", R"("version": "1")", R"("state": "AVAILABLE")", R"("error_code": "OK")",
-        R"("error_message": "")"}},
-      {"StatusVersion", "GET /v1/models/m/versions/1", "", 200, {R"("state": "AVAILABLE")"}},
-      {"StatusLabel", "GET /v1/models/m/labels/stable", "", 200, {R"("state": "AVAILABLE")"}},
-      {"StatusUnknownModel", "GET /v1/models/x", "", 404, {"Could not find any versions of model x"}},
-      {"StatusUnknownVersion", "GET /v1/models/m/versions/7", "", 404, {"Could not find version 7 of model m"}},
-      {"StatusNoName", "GET /v1/models", "", 400, {"Missing model name in request."}},
-      {"Metadata", "GET /v1/models/m/metadata", "", 200,
-       {R"("model_spec")", R"("name": "m")", R"("version": "1")", R"("serving_default")", R"("DT_STRING")",
-        R"("method_name": "tensorflow/serving/predict")"}},
-      {"MetadataVersion", "GET /v1/models/m/versions/1/metadata", "", 200, {R"("float_image")", R"("size": "6")"}},
-      {"MetadataUnknown", "GET /v1/models/x/metadata", "", 404, {"Servable not found for request: Latest(x)"}},
-      {"StatusPath", "GET /v1/models/m/more", "", 400, {"Malformed request: GET /v1/models/m/more"}},
-      {"Metrics", "GET /monitoring/prometheus/metrics", "", 200,
-       {"# TYPE :tensorflow:serving:request_count counter\n", "# TYPE :nacre:serving:queue_depth gauge\n"}},
-      {"Live", "GET /v2/health/live", "", 200, {}},
-      {"Ready", "GET /v2/health/ready", "", 200, {}},
-      {"Options", "OPTIONS /v1/models/m:predict", "", 200, {}},
-  };
-  return table;
-}
 
 class RestConformance : public ServeTest {
  protected:
@@ -222,7 +51,7 @@ class RestConformance : public ServeTest {
 
 TEST_F(RestConformance, Table) {
   Wire wire(rest_->port());  // one connection for all: an error does not end it
-  for (const Case& one : cases()) {
+  for (const RestCase& one : rest_cases()) {
     SCOPED_TRACE(one.name);
     const size_t space = one.request.find(' ');
     const WireReply reply =

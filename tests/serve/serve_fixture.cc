@@ -153,6 +153,7 @@ void Wire::finish_sending() const {
 }
 
 bool Wire::send(std::string_view bytes) const {
+  if (!connected()) return false;
   while (!bytes.empty()) {
     pollfd ready{socket_, POLLOUT, 0};
     if (::poll(&ready, 1, static_cast<int>(kWireTime.count())) <= 0) return false;
@@ -164,6 +165,7 @@ bool Wire::send(std::string_view bytes) const {
 }
 
 bool Wire::fill() {
+  if (!connected()) return false;
   pollfd ready{socket_, POLLIN, 0};
   if (::poll(&ready, 1, static_cast<int>(kWireTime.count())) <= 0) return false;
   char bytes[4096];

@@ -90,7 +90,8 @@ class ServeProgram : public ServeTest {
     write_version("m/1", make_small_bundle(1));
   }
   std::vector<std::string> arguments(std::vector<std::string> more = {}) const {
-    std::vector<std::string> all = {"--address=127.0.0.1", "--rest_api_port=" + std::to_string(free_port())};
+    std::vector<std::string> all = {"--address=127.0.0.1", "--rest_api_port=" + std::to_string(free_port()),
+                                    "--port=0"};
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }
