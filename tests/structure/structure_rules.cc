@@ -55,6 +55,8 @@ const std::map<std::string, Folders>& third_party() {
       {"nettle/", {"serialize", "train"}},
       {"xxhash.h", {"serialize", "train", "engine"}},
       {"nlohmann/", {"cli", "train", "serialize", "layers"}},
+      {"boost/", {"serve"}},
+      {"simdjson.h", {"serve"}},
       {"zlib.h", {"image", "train", "serialize"}},
       {"gtest/", {}},
       {"gmock/", {}},
