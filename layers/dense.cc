@@ -178,13 +178,12 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
 FoldedTensor transposed(const FoldedTensor& matrix) {
   const int64_t rows = matrix.shape[1];
   const int64_t columns = matrix.shape[0];
-  std::vector<float> values(matrix.values().size());
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < columns; ++c) {
-      values[static_cast<size_t>(r * columns + c)] = matrix.values()[static_cast<size_t>(c * rows + r)];
-    }
-  }
-  FoldedTensor result = make_folded(Shape{rows, columns}, std::move(values));
+  auto values = std::make_shared<Tensor>(Shape{rows, columns});
+  MatrixMap<float>(values->data(), rows, columns) =
+      ConstMatrixMap<float>(matrix.values().data(), columns, rows).transpose();
+  FoldedTensor result;
+  result.shape = values->shape();
+  result.floats = std::move(values);
   result.variable = matrix.variable;
   return result;
 }
@@ -198,6 +197,14 @@ Recognized from_tensorflow(const NodeView& node) {
   NACRE_ASSIGN_OR_RETURN(const bool transpose_a, bool_attribute(node, "transpose_a", false));
   NACRE_ASSIGN_OR_RETURN(const bool transpose_b, bool_attribute(node, "transpose_b", false));
   if (transpose_a) return node_error(node, StatusCode::kUnsupported, "transposes its input");
+  const Shape* input = node.input(0).shape();
+  if (input == nullptr) return std::optional<RecognizedLayer>();
+  // Before anything of the kernel's size is made.
+  const int64_t in = kernel->shape[transpose_b ? 1 : 0];
+  if (input->rank() != 2 || (*input)[1] != in) {
+    return node_error(node, StatusCode::kCorrupt,
+                      fmt::format("expected an input [N, {}], found {}", in, input->to_string()));
+  }
   RecognizedLayer layer = begin_layer(node, 0);
   FoldedTensor& weights = layer.variables["kernel"] = transpose_b ? transposed(*kernel) : *kernel;
   layer.attributes["units"] = weights.shape[1];
