@@ -207,9 +207,9 @@ Status fill(const Session& session, const ConvertOptions& options, const NameMap
   return {};
 }
 
-Result<std::string> required_prefix(const std::string& in) {
-  NACRE_ASSIGN_OR_RETURN(std::optional<std::string> prefix, find_tf_checkpoint(in));
-  if (prefix.has_value()) return std::move(*prefix);
+Result<BundlePath> required_bundle(const std::string& in) {
+  NACRE_ASSIGN_OR_RETURN(std::optional<BundlePath> found, find_tf_checkpoint(in));
+  if (found.has_value()) return std::move(*found);
   // What is there is called by its name.
   NACRE_ASSIGN_OR_RETURN(const std::string path, resolve_model_file(in));
   NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(path));
@@ -258,7 +258,8 @@ Status convert_to_checkpoint(const Session& session, const ConvertOptions& optio
                                          {"compat", !options.compat.empty()},
                                          {"default-signature", !options.default_signature.empty()}}));
   Incoming incoming;
-  NACRE_ASSIGN_OR_RETURN(incoming.prefix, required_prefix(options.in));
+  NACRE_ASSIGN_OR_RETURN(const BundlePath bundle, required_bundle(options.in));
+  incoming.prefix = bundle.prefix;
   if (!options.model.empty()) {
     NACRE_ASSIGN_OR_RETURN(incoming.model, load_model(options.model, session.registry));
   }
@@ -266,7 +267,7 @@ Status convert_to_checkpoint(const Session& session, const ConvertOptions& optio
     NACRE_ASSIGN_OR_RETURN(incoming.labels, read_labels(options.labels));
   }
   NACRE_ASSIGN_OR_RETURN(const NameMap map, read_name_map(options.map));
-  NACRE_ASSIGN_OR_RETURN(incoming.source, read_tf_checkpoint(incoming.prefix, map));
+  NACRE_ASSIGN_OR_RETURN(incoming.source, read_tf_checkpoint(bundle, map));
   NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, describe(incoming));
   NACRE_RETURN_IF_ERROR(fill(session, options, map, incoming, checkpoint));
   const std::vector<std::string>& passed_over = incoming.source.passed_over;

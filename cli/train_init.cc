@@ -42,14 +42,14 @@ Result<Source> read_own(const std::string& path, FileKind kind) {
   return source;
 }
 
-Result<Source> read_tensorflow(const std::string& prefix, const std::string& map, const Plan& plan) {
+Result<Source> read_tensorflow(const BundlePath& path, const std::string& map, const Plan& plan) {
   NACRE_ASSIGN_OR_RETURN(const NameMap names, read_name_map(map));
   std::set<std::string, std::less<>> known;
   for (const PlannedVariable& variable : plan.variables()) known.insert(variable.name);
   NACRE_RETURN_IF_ERROR(check_name_map(names, known, map));
-  NACRE_ASSIGN_OR_RETURN(TfCheckpoint checkpoint, read_tf_checkpoint(prefix, names));
+  NACRE_ASSIGN_OR_RETURN(TfCheckpoint checkpoint, read_tf_checkpoint(path, names));
   Source source;
-  source.path = prefix;
+  source.path = path.prefix;
   source.variables = std::move(checkpoint.variables);
   source.passed_over = std::move(checkpoint.passed_over);
   if (checkpoint.own.has_value()) source.labels = std::move(checkpoint.own->contract.labels);
@@ -63,8 +63,8 @@ Result<Source> read_source(const std::string& file, const std::string& map, cons
     NACRE_ASSIGN_OR_RETURN(kind, detect_kind(*path));
   }
   if (kind == FileKind::kOther) {
-    NACRE_ASSIGN_OR_RETURN(const auto prefix, find_tf_checkpoint(file));
-    if (prefix.has_value()) return read_tensorflow(*prefix, map, plan);
+    NACRE_ASSIGN_OR_RETURN(const auto found, find_tf_checkpoint(file));
+    if (found.has_value()) return read_tensorflow(*found, map, plan);
   }
   if (!path.ok()) return path.status();
   if (!map.empty()) return Status(StatusCode::kUsage, "--map: " + *path + " is no TensorFlow checkpoint");

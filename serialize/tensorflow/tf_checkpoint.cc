@@ -203,31 +203,31 @@ Status write_tf_checkpoint(const std::string& prefix, const Checkpoint& checkpoi
   return write_checkpoint_state(fs::path(prefix).parent_path().string(), state, file_system);
 }
 
-Result<TfCheckpoint> read_tf_checkpoint(const std::string& prefix, const NameMap& names) {
-  NACRE_ASSIGN_OR_RETURN(const TensorBundle bundle, TensorBundle::open(prefix));
-  NACRE_RETURN_IF_ERROR(check_mapped(bundle, names).at(prefix));
+Result<TfCheckpoint> read_tf_checkpoint(const BundlePath& path, const NameMap& names) {
+  NACRE_ASSIGN_OR_RETURN(const TensorBundle bundle, TensorBundle::open(path));
+  NACRE_RETURN_IF_ERROR(check_mapped(bundle, names).at(path.prefix));
   auto sorted = Sorter(bundle, names).sort();
-  if (!sorted.ok()) return sorted.status().at(prefix);
+  if (!sorted.ok()) return sorted.status().at(path.prefix);
   return sorted;
 }
 
-Result<std::optional<std::string>> find_tf_checkpoint(const std::string& path) {
+Result<std::optional<BundlePath>> find_tf_checkpoint(const std::string& path) {
   const auto is_there = [](const std::string& file) {
     std::error_code ignored;
     return fs::exists(fs::symlink_status(file, ignored));
   };
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) {
-    if (!is_there((fs::path(path) / "checkpoint").string())) return std::optional<std::string>();
+    if (!is_there((fs::path(path) / "checkpoint").string())) return std::optional<BundlePath>();
     NACRE_ASSIGN_OR_RETURN(std::string latest, latest_tf_checkpoint(path));
-    return std::optional<std::string>(std::move(latest));
+    return std::optional(BundlePath{std::move(latest), path});
   }
   constexpr std::string_view kIndex = ".index";
-  if (is_there(bundle_index_path(path))) return std::optional<std::string>(path);
+  if (is_there(bundle_index_path(path))) return std::optional(BundlePath{path});
   if (path.ends_with(kIndex) && is_there(path)) {
-    return std::optional<std::string>(path.substr(0, path.size() - kIndex.size()));
+    return std::optional(BundlePath{path.substr(0, path.size() - kIndex.size())});
   }
-  return std::optional<std::string>();
+  return std::optional<BundlePath>();
 }
 
 }  // namespace nacre

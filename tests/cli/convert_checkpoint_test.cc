@@ -163,7 +163,7 @@ TEST_F(ConvertCheckpointTest, AMapNamesForeignVariables) {
   // And out again.
   write("map.json", good);
   ASSERT_EQ(convert("run", "tf_checkpoint", "tf/x", {"--map", "map.json"}).code, 0);
-  const auto bundle = TensorBundle::open(path("tf/x"));
+  const auto bundle = TensorBundle::open({path("tf/x")});
   ASSERT_TRUE(bundle.ok());
   EXPECT_TRUE(bundle->tensors().contains("conv_1/Variable_1/Momentum"));
   EXPECT_FALSE(bundle->tensors().contains("conv1/kernel"));
@@ -324,6 +324,9 @@ TEST_F(ConvertCheckpointTest, HostileCheckpoints) {
   fs::rename(path(shard), path("outside"));
   fs::create_symlink("../outside", path(shard));
   refused(4, shard + ": is a link that leads out of its folder");
+  fs::remove(path(shard));
+  fs::create_hard_link(path("outside"), path(shard));
+  refused(4, shard + ": is a hard link to a file outside its folder");
   EXPECT_FALSE(exists("x.ckpt"));
   EXPECT_FALSE(exists("bad/checkpoints/latest"));
 }
