@@ -69,12 +69,21 @@ bool has_adam_slots(const VariableStore& variables) {
   });
 }
 
+/// What the step is called in the file.
+std::string step_name(const NameMap& map) {
+  const auto mapped = map.find(kGlobalStep);
+  return mapped == map.end() ? std::string(kGlobalStep) : mapped->second;
+}
+
 /// The store's tensors under TensorFlow's names. Every one of them must come back under its own.
 Result<std::vector<BundleItem>> name_tensors(const VariableStore& variables, const NameMap& map) {
   const TensorNames names(map);
   std::vector<BundleItem> items;
-  std::set<std::string, std::less<>> taken{std::string(kGlobalStep), std::string(kBeta1Power),
-                                           std::string(kBeta2Power), std::string(kNacreState)};
+  std::set<std::string, std::less<>> taken{std::string(kBeta1Power), std::string(kBeta2Power),
+                                           std::string(kNacreState)};
+  if (const std::string step = step_name(map); !taken.insert(step).second) {
+    return bad(fmt::format("{}: another tensor is called {:?} in the checkpoint", kGlobalStep, step));
+  }
   std::set<std::string, std::less<>> bare;
   for (const auto& [name, tensor] : variables.tensors()) {
     std::string theirs =
@@ -117,7 +126,8 @@ class Sorter {
  private:
   Status take(const std::string& name, const std::string& ours, const BundleTensor& tensor) {
     const bool is_number = tensor.type == BundleType::kInt64 || tensor.type == BundleType::kInt32;
-    if (ours == kGlobalStep && is_number && tensor.shape.rank() == 0) {
+    const bool is_step = ours == kGlobalStep && (!map_.contains(ours) || names_.is_mapped(name));
+    if (is_step && is_number && tensor.shape.rank() == 0) {
       NACRE_ASSIGN_OR_RETURN(const int64_t step, bundle_.integer(name));
       if (step < 0) return bad(fmt::format("{} is {}", name, step));
       result_.step = static_cast<uint64_t>(step);
@@ -190,7 +200,7 @@ Status write_tf_checkpoint(const std::string& prefix, const Checkpoint& checkpoi
     return {StatusCode::kLimit,
             fmt::format("{}: {} steps are more than {} can say", prefix, step, kGlobalStep)};
   }
-  items.push_back({std::string(kGlobalStep), static_cast<int64_t>(step)});
+  items.push_back({step_name(options.names), static_cast<int64_t>(step)});
   auto text = state_text(checkpoint);
   if (!text.ok()) return text.status().at(prefix);
   items.push_back({std::string(kNacreState), std::move(text).value()});

@@ -15,7 +15,7 @@
 namespace nacre {
 
 struct TfWriteOptions {
-  NameMap names;
+  NameMap names;     ///< of variables, slots and global_step
   double beta1 = 0;  ///< of Adam; for beta1_power, when there are slots of Adam's
   double beta2 = 0;
   bool overwrite = false;

@@ -17,8 +17,11 @@
 namespace nacre {
 namespace {
 
+using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 const std::string kFixtures = std::string(NACRE_SOURCE_DIR) + "/tests/tensorflow/fixtures/";
 
@@ -152,6 +155,51 @@ TEST(TfCheckpoint, ForeignNames) {
   ASSERT_TRUE(shadowed.ok()) << shadowed.status().message();
   EXPECT_THAT(shadowed->passed_over, ElementsAre("conv1/kernel (conv1/kernel is mapped to another)"));
   EXPECT_EQ(shadowed->theirs.find("conv1/kernel/adam_v")->second, "scope/Variable/Adam_1");
+}
+
+TEST(TfCheckpoint, TheStepMayHaveAnotherName) {
+  const TempFolder folder;
+  const Checkpoint written = adam_checkpoint();
+  TfWriteOptions options = kAdam;
+  options.names = {{"global_step", "scope/step"}};
+  ASSERT_TRUE(write_tf_checkpoint(folder.file("x"), written, options).ok());
+  EXPECT_THAT(names_in(folder.file("x")), AllOf(Contains("scope/step"), Not(Contains("global_step"))));
+  auto read = read_tf_checkpoint({folder.file("x")}, options.names);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->step, written.state.step);
+  expect_equal(joined(std::move(read).value()), written);
+  options.names = {{"global_step", "conv1/kernel"}};
+  const Status taken = write_tf_checkpoint(folder.file("y"), written, options);
+  EXPECT_EQ(taken.code(), StatusCode::kBadData);
+  EXPECT_THAT(taken.message(), HasSubstr("conv1/kernel: another tensor is called \"conv1/kernel\""));
+  options.names = {{"global_step", "nacre/state"}};
+  EXPECT_EQ(write_tf_checkpoint(folder.file("y"), written, options).code(), StatusCode::kBadData);
+  // What is called global_step where the map names another is not the step.
+  ASSERT_TRUE(
+      write_tensor_bundle(folder.file("z"), {{"global_step", int64_t{1}}, {"zz", int64_t{2}}}, false).ok());
+  for (const std::string name : {"zz", "global_step"}) {
+    const auto both = read_tf_checkpoint({folder.file("z")}, {{"global_step", name}});
+    ASSERT_TRUE(both.ok()) << both.status().message();
+    EXPECT_EQ(both->step, name == "zz" ? 2U : 1U);
+  }
+}
+
+TEST(TfCheckpoint, PartitionedVariablesOfForeignNames) {
+  const NameMap names{{"out/kernel", "rows"}, {"out/kernel/adam_m", "columns"}, {"conv1/kernel", "kernel"}};
+  const auto read = read_tf_checkpoint({kFixtures + "sharded"}, names);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  const auto bundle = TensorBundle::open({kFixtures + "sharded"});
+  ASSERT_TRUE(bundle.ok());
+  for (const auto& [ours, theirs] : names) {
+    const Tensor* tensor = read->variables.find(ours);
+    ASSERT_NE(tensor, nullptr) << ours;
+    EXPECT_EQ(read->theirs.find(ours)->second, theirs);
+    EXPECT_EQ(read->variables.find(theirs), nullptr);
+    const Tensor expected = bundle->floats(theirs).value();
+    ASSERT_EQ(tensor->shape(), expected.shape());
+    EXPECT_TRUE(std::equal(tensor->data(), tensor->data() + tensor->size(), expected.data())) << ours;
+  }
+  EXPECT_EQ(bundle->tensors().find("rows")->second.parts.size(), 3U);
 }
 
 TEST(TfCheckpoint, NamesThatWouldMeetOrComeBackAsOthersAreRefused) {
