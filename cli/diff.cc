@@ -30,8 +30,7 @@ struct DiffOptions {
 Result<VariableStore> tensors_of(const std::string& file) {
   NACRE_ASSIGN_OR_RETURN(const auto foreign, find_tensorflow_file(file));
   if (foreign.has_value()) {
-    const std::string prefix = foreign->saved_model ? foreign->path + "/variables/variables" : foreign->path;
-    NACRE_ASSIGN_OR_RETURN(TfCheckpoint checkpoint, read_tf_checkpoint(prefix, {}));
+    NACRE_ASSIGN_OR_RETURN(TfCheckpoint checkpoint, read_tf_checkpoint(foreign->bundle(), {}));
     return std::move(checkpoint.variables);
   }
   NACRE_ASSIGN_OR_RETURN(const std::string path, resolve_model_file(file, RunCheckpoint::kLatest));

@@ -83,8 +83,8 @@ Status verify_saved_model(const Session& session, const VerifyOptions& options, 
 
 Status verify_tensorflow(const Session& session, const VerifyOptions& options, const TensorflowFile& file) {
   if (file.saved_model) return verify_saved_model(session, options, file.path);
-  NACRE_ASSIGN_OR_RETURN(const auto tensors, summarize_tensor_bundle(file.path));
-  NACRE_RETURN_IF_ERROR(read_tf_checkpoint(file.path, {}).status());
+  NACRE_ASSIGN_OR_RETURN(const auto tensors, summarize_tensor_bundle(file.bundle()));
+  NACRE_RETURN_IF_ERROR(read_tf_checkpoint(file.bundle(), {}).status());
   return report(options, file.path, "tf_checkpoint", tensors.size(), {});
 }
 
