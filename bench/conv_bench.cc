@@ -1,87 +1,90 @@
-// Convolutions of the presets, with the pooling behind them where there is one: forward and backward in
-// GFLOP/s of the plain algorithm, so that ways with fewer multiplications may pass the machine's peak
-// (gemm_bench shows it).
-#include <benchmark/benchmark.h>
-
+// Convolutions, in GFLOP/s of the plain algorithm: the presets', with the pooling behind them where there is
+// one, and common ones of ResNets and MobileNets.
 #include <array>
-#include <string>
 
-#include "layers/registry.h"
-#include "tests/layers/layer_runner.h"
+#include "bench/layer_case.h"
 
 namespace nacre {
 namespace {
 
-struct Layer {
-  const char* name;
+struct Conv {
   int64_t size;
   int64_t channels;
-  int64_t kernel;
   int64_t filters;
-  bool pooled;
+  int64_t kernel;
+  int64_t stride = 1;
+  bool pooled = false;
 };
 
-constexpr std::array kLayers{
-    Layer{"96x96 3>16 k3 pooled", 96, 3, 3, 16, true},
-    Layer{"48x48 16>32 k3 pooled", 48, 16, 3, 32, true},
-    Layer{"24x24 32>64 k3 pooled", 24, 32, 3, 64, true},
-    Layer{"12x12 64>128 k5 pooled", 12, 64, 5, 128, true},
-    Layer{"28x28 1>16 k3 pooled", 28, 1, 3, 16, true},
-    Layer{"14x14 16>32 k3 pooled", 14, 16, 3, 32, true},
-    Layer{"7x7 32>64 k3", 7, 32, 3, 64, false},
-    Layer{"32x32 32>32 k3", 32, 32, 3, 32, false},
-    Layer{"16x16 64>64 k3", 16, 64, 3, 64, false},
-    Layer{"8x8 128>128 k3", 8, 128, 3, 128, false},
-    Layer{"12x12 128>128 k1", 12, 128, 1, 128, false},
+constexpr std::array kConvs{
+    // face96
+    Conv{96, 3, 16, 3, 1, true},
+    Conv{48, 16, 32, 3, 1, true},
+    Conv{24, 32, 64, 3, 1, true},
+    Conv{12, 64, 128, 5, 1, true},
+    // fashion28
+    Conv{28, 1, 16, 3, 1, true},
+    Conv{14, 16, 32, 3, 1, true},
+    Conv{7, 32, 64, 3},
+    // residual32, vgg32
+    Conv{32, 32, 32, 3},
+    Conv{16, 64, 64, 3},
+    Conv{8, 128, 128, 3},
+    Conv{32, 16, 32, 3, 2},
+    // ResNet50 at 224
+    Conv{224, 3, 64, 7, 2},
+    Conv{56, 64, 64, 3},
+    Conv{56, 64, 256, 1},
+    Conv{28, 128, 128, 3},
+    Conv{28, 512, 128, 1},
+    Conv{14, 256, 256, 3},
+    Conv{56, 256, 512, 1, 2},
+    // MobileNet
+    Conv{48, 32, 64, 1},
+    Conv{24, 128, 128, 1},
+    Conv{12, 128, 128, 1},
 };
 
-enum class Pass { kForward, kBackward };
+struct Depthwise {
+  int64_t size;
+  int64_t channels;
+  int64_t stride;
+};
 
-void run(benchmark::State& state, const Layer& layer, Pass pass, int64_t batch, int threads) {
-  const AttrMap conv{{"filters", layer.filters},
-                     {"kernel_size", layer.kernel},
-                     {"padding", std::string("same")},
-                     {"activation", std::string("relu")}};
-  const AttrMap pool{{"pool_size", int64_t{2}}};
-  const std::array attributes{&conv, &pool};
-  const std::vector<Shape> inputs{Shape{batch, layer.size, layer.size, layer.channels}};
-  OperatorRequest request;
-  request.node_name = "layer";
-  request.attributes = std::span(attributes).first(layer.pooled ? 2 : 1);
-  request.inputs = inputs;
-  request.mode = Mode::kTraining;
-  request.threads = threads;
-  const Registry registry = builtin_ops();
-  const std::string op_name = layer.pooled ? "Conv2D+MaxPool2D" : "Conv2D";
-  const auto op = std::ranges::find(registry.all(), op_name, &OpDef::name)->create(request).value();
-  LayerRunner<float> runner(*op, inputs, batch, threads);
-  runner.fill();
-  runner.poisoning = false;
-  // A first layer's input wants no gradient.
-  runner.skip_input_gradient = layer.channels < 4;
-  runner.forward(false);
-  for (auto _ : state) pass == Pass::kForward ? runner.forward(false) : runner.backward(false);
-  const int64_t passes = pass == Pass::kForward || runner.skip_input_gradient ? 1 : 2;
-  state.counters["GFLOP/s"] =
-      benchmark::Counter(1e-9 * static_cast<double>(passes * op->info().flops_per_row * batch),
-                         benchmark::Counter::kIsIterationInvariantRate);
-}
+constexpr std::array kDepthwise{Depthwise{48, 32, 1}, Depthwise{48, 64, 2}, Depthwise{12, 256, 1},
+                                Depthwise{112, 32, 1}};
 
 const bool kRegistered = [] {
-  for (const Layer& layer : kLayers) {
-    for (const int64_t batch : {int64_t{1}, int64_t{16}}) {
-      for (const Pass pass : {Pass::kForward, Pass::kBackward}) {
-        for (const int threads : {1, 2}) {
-          const std::string name = std::string(layer.name) +
-                                   (pass == Pass::kForward ? "/forward" : "/backward") +
-                                   "/batch:" + std::to_string(batch) + "/threads:" + std::to_string(threads);
-          benchmark::RegisterBenchmark(name.c_str(), [&layer, pass, batch, threads](benchmark::State& state) {
-            run(state, layer, pass, batch, threads);
-          })->UseRealTime();
-        }
-      }
-    }
+  std::vector<LayerCase> cases;
+  for (const Conv& conv : kConvs) {
+    const std::string step = conv.stride == 1 ? "" : " s" + std::to_string(conv.stride);
+    LayerCase layer;
+    layer.name = "conv " + std::to_string(conv.size) + "x" + std::to_string(conv.size) + " " +
+                 std::to_string(conv.channels) + ">" + std::to_string(conv.filters) + " k" +
+                 std::to_string(conv.kernel) + step + (conv.pooled ? " pooled" : "");
+    layer.op = conv.pooled ? "Conv2D+MaxPool2D" : "Conv2D";
+    layer.attributes.push_back({{"filters", conv.filters},
+                                {"kernel_size", conv.kernel},
+                                {"strides", conv.stride},
+                                {"padding", std::string("same")},
+                                {"activation", std::string("relu")}});
+    if (conv.pooled) layer.attributes.push_back({{"pool_size", int64_t{2}}});
+    layer.input = Shape{1, conv.size, conv.size, conv.channels};
+    layer.first = conv.channels < 4;
+    cases.push_back(std::move(layer));
   }
+  for (const Depthwise& conv : kDepthwise) {
+    LayerCase layer;
+    layer.name = "depthwise " + std::to_string(conv.size) + "x" + std::to_string(conv.size) + " " +
+                 std::to_string(conv.channels) + " k3 s" + std::to_string(conv.stride);
+    layer.op = "DepthwiseConv2D";
+    layer.attributes.push_back(
+        {{"kernel_size", int64_t{3}}, {"strides", conv.stride}, {"padding", std::string("same")}});
+    layer.input = Shape{1, conv.size, conv.size, conv.channels};
+    cases.push_back(std::move(layer));
+  }
+  constexpr std::array<int64_t, 2> kBatches{1, 16};
+  add_layer_cases(cases, kBatches);
   return true;
 }();
 

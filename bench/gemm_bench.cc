@@ -1,10 +1,10 @@
-// The matrix products of the presets' layers, in GFLOP/s, beside what the machine can reach at all ("peak").
+// The matrix products of the presets' layers, in GFLOP/s and as a share of what the machine can reach at all.
 #include <benchmark/benchmark.h>
-#include <immintrin.h>
 
 #include <array>
 #include <string>
 
+#include "bench/peak.h"
 #include "engine/gemm.h"
 #include "engine/tensor.h"
 
@@ -66,51 +66,10 @@ void multiply(benchmark::State& state, const Product& p, Way way, int threads) {
     if (way == Way::kParallel) sgemm_parallel(args, threads, workspace.data());
     benchmark::ClobberMemory();
   }
-  state.counters["GFLOP/s"] = benchmark::Counter(2e-9 * static_cast<double>(p.m * p.n * p.k),
-                                                 benchmark::Counter::kIsIterationInvariantRate);
-}
-
-constexpr int kChains = 12;
-constexpr int kRepeat = 1000;
-
-void report_peak(benchmark::State& state, int lanes) {
-  state.counters["GFLOP/s"] =
-      benchmark::Counter(2e-9 * lanes * kChains * kRepeat, benchmark::Counter::kIsIterationInvariantRate);
-}
-
-// Independent fused multiply-adds in registers on one thread.
-[[gnu::target("avx2,fma")]] void peak_avx2(benchmark::State& state) {
-  const __m256 factor = _mm256_set1_ps(0.999F);
-  __m256 sums[kChains] = {};
-  for (auto _ : state) {
-    for (int i = 0; i < kRepeat; ++i) {
-#pragma GCC unroll 12
-      for (auto& sum : sums) sum = _mm256_fmadd_ps(sum, factor, factor);
-    }
-  }
-  for (auto& sum : sums) benchmark::DoNotOptimize(sum);
-  report_peak(state, 8);
-}
-
-[[gnu::target("avx512f")]] void peak_avx512(benchmark::State& state) {
-  const __m512 factor = _mm512_set1_ps(0.999F);
-  __m512 sums[kChains] = {};
-  for (auto _ : state) {
-    for (int i = 0; i < kRepeat; ++i) {
-#pragma GCC unroll 12
-      for (auto& sum : sums) sum = _mm512_fmadd_ps(sum, factor, factor);
-    }
-  }
-  for (auto& sum : sums) benchmark::DoNotOptimize(sum);
-  report_peak(state, 16);
+  report_flops(state, 2 * p.m * p.n * p.k, threads);
 }
 
 const bool kRegistered = [] {
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    benchmark::RegisterBenchmark("peak of one thread, AVX2", peak_avx2);
-  }
-  if (__builtin_cpu_supports("avx512f"))
-    benchmark::RegisterBenchmark("peak of one thread, AVX-512", peak_avx512);
   for (const Product& p : kProducts) {
     const std::string name = std::string("gemm ") + p.name + "/";
     const auto add = [&](const char* way_name, Way way, int threads) {

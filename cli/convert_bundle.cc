@@ -11,6 +11,7 @@
 #include "cli/convert.h"
 #include "cli/data_source.h"
 #include "cli/output_file.h"
+#include "cli/tensorflow_files.h"
 #include "runtime/golden.h"
 #include "runtime/prediction_bundle.h"
 #include "serialize/bundle_file.h"
@@ -62,10 +63,7 @@ Result<ImportOptions> import_options(const ConvertOptions& options) {
 
 /// The file's of --labels, else those that nacre writes into a SavedModel; none when there are none.
 Result<std::vector<std::string>> labels_of(const ConvertOptions& options) {
-  if (!options.labels.empty()) return read_labels(options.labels);
-  NACRE_ASSIGN_OR_RETURN(const std::string text, read_labels_asset(options.in));
-  if (text.empty()) return std::vector<std::string>();
-  return parse_labels(text, options.in + "/assets/labels.txt");
+  return options.labels.empty() ? labels_of_saved_model(options.in) : read_labels(options.labels);
 }
 
 /// The last part of the folder's path; of MODELS/faces/1, as servers have it, "faces".

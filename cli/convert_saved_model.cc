@@ -1,11 +1,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <utility>
+
 #include "cli/console.h"
 #include "cli/convert.h"
 #include "cli/export_bundle.h"
 #include "cli/open_model.h"
 #include "cli/output_file.h"
+#include "runtime/golden.h"
 #include "serialize/tensorflow/saved_model_writer.h"
 
 namespace nacre {
@@ -52,9 +55,9 @@ Status report(const std::string& out, const SavedModelOptions& options, const Op
   if (opened.kind == FileKind::kCheckpoint) {
     model += " at step " + with_commas(static_cast<int64_t>(opened.state.step));
   }
-  std::string text = fmt::format(
-      "Wrote {}: {}, {} classes, {} variables, {} warm-up requests.\nSignatures:\n", out, model,
-      signatures.back().outputs.back().shape.back(), bundle.variables.size(), bundle.golden.size());
+  std::string text = fmt::format("Wrote {}: {}, {} classes, {} variables, {} golden vectors.\nSignatures:\n",
+                                 out, model, signatures.back().outputs.back().shape.back(),
+                                 bundle.variables.size(), bundle.golden.size());
   for (const Signature& signature : signatures) text += "  " + described(signature) + "\n";
   if (options.reference && bundle.contract.jpeg_dct == JpegDct::kAccurate) {
     text +=
@@ -83,6 +86,13 @@ Status convert_to_saved_model(const Session& session, const ConvertOptions& opti
   writing.reference = options.compat == "reference";
   writing.float_default = options.default_signature == "float";
   writing.overwrite = options.overwrite;
+  if (writing.reference) {
+    // The answers that go with the graph are to be those of its decoder.
+    const JpegDct own = std::exchange(opened.model.contract.jpeg_dct, JpegDct::kFast);
+    NACRE_RETURN_IF_ERROR(
+        add_golden_vectors(opened.model, session.registry, session.model_options(1, options.threads)));
+    opened.model.contract.jpeg_dct = own;
+  }
   // Shells end a folder's name with a slash; its parents are not itself.
   std::string out = options.out;
   while (out.size() > 1 && out.back() == '/') out.pop_back();

@@ -4,7 +4,9 @@
 #include <system_error>
 
 #include "serialize/file_kind.h"
+#include "serialize/tensorflow/saved_model_import.h"
 #include "serialize/tensorflow/tf_checkpoint.h"
+#include "train/csv.h"
 
 namespace nacre {
 
@@ -19,6 +21,12 @@ Result<std::optional<TensorflowFile>> find_tensorflow_file(const std::string& pa
   NACRE_ASSIGN_OR_RETURN(const std::optional<std::string> prefix, find_tf_checkpoint(path));
   if (!prefix.has_value()) return std::optional<TensorflowFile>();
   return std::optional(TensorflowFile{false, *prefix});
+}
+
+Result<std::vector<std::string>> labels_of_saved_model(const std::string& folder) {
+  NACRE_ASSIGN_OR_RETURN(const std::string text, read_labels_asset(folder));
+  if (text.empty()) return std::vector<std::string>();
+  return parse_labels(text, folder + "/assets/labels.txt");
 }
 
 }  // namespace nacre

@@ -11,10 +11,13 @@
 #include "cli/open_model.h"
 #include "cli/tensorflow_files.h"
 #include "runtime/model.h"
+#include "runtime/prediction_bundle.h"
 #include "serialize/checkpoint_file.h"
 #include "serialize/tensorflow/saved_model_import.h"
 #include "serialize/tensorflow/saved_model_summary.h"
+#include "serialize/tensorflow/saved_model_writer.h"
 #include "serialize/tensorflow/tf_checkpoint.h"
+#include "serialize/tensorflow/warmup_records.h"
 
 namespace nacre {
 namespace {
@@ -43,7 +46,7 @@ Status report(const VerifyOptions& options, const std::string& path, const std::
   const bool own = kind == "bundle" || kind == "checkpoint";
   text += fmt::format("  structure, checksums of {} tensors{}: right\n", tensors,
                       own ? " and SHA-256 of the whole" : "");
-  if (kind == "bundle") {
+  if (kind == "bundle" || kind == "saved_model") {
     text += golden.empty() ? "  no golden vectors to replay\n"
                            : fmt::format("  {} golden vectors replayed: largest difference {:.1e}\n",
                                          golden.size(), worst);
@@ -51,19 +54,38 @@ Status report(const VerifyOptions& options, const std::string& path, const std::
   return print(text + "ok\n");
 }
 
-/// TensorFlow's files: every checksum there is, and of a SavedModel that nacre can read all of its network.
+/// How a bundle answers its golden vectors; errors name `path`.
+Result<std::vector<GoldenReport>> replay(const Session& session, const VerifyOptions& options,
+                                         const std::string& path,
+                                         const std::shared_ptr<const Bundle>& bundle) {
+  const auto model = Model::make(bundle, session.registry, session.model_options(1, options.threads));
+  if (!model.ok()) return model.status().at(path);
+  auto golden = model->replay_golden_vectors();
+  return golden.ok() ? std::move(golden) : golden.status().at(path);
+}
+
+/// Every checksum there is, all of the network, and the answers that nacre recorded when it wrote the folder.
+Status verify_saved_model(const Session& session, const VerifyOptions& options, const std::string& path) {
+  NACRE_ASSIGN_OR_RETURN(const SavedModelSummary summary, summarize_saved_model(path));
+  NACRE_ASSIGN_OR_RETURN(std::vector<GoldenVector> recorded, read_warmup_records(path));
+  ImportOptions importing;
+  if (!recorded.empty()) importing.signature = kEncodedSignature;
+  NACRE_ASSIGN_OR_RETURN(ImportedModel model, import_saved_model(path, importing, session.registry));
+  NACRE_ASSIGN_OR_RETURN(model.contract.labels, labels_of_saved_model(path));
+  auto bundle = make_prediction_bundle("saved_model", model.graph, std::move(model.variables), model.contract,
+                                       session.registry);
+  if (!bundle.ok()) return bundle.status().at(path);
+  bundle->golden = std::move(recorded);
+  const auto shared = std::make_shared<const Bundle>(std::move(*bundle));
+  NACRE_ASSIGN_OR_RETURN(const auto golden, replay(session, options, path, shared));
+  return report(options, path, "saved_model", summary.variables.size(), golden);
+}
+
 Status verify_tensorflow(const Session& session, const VerifyOptions& options, const TensorflowFile& file) {
-  if (!file.saved_model) {
-    NACRE_ASSIGN_OR_RETURN(const auto tensors, summarize_tensor_bundle(file.path));
-    NACRE_RETURN_IF_ERROR(read_tf_checkpoint(file.path, {}).status());
-    return report(options, file.path, "tf_checkpoint", tensors.size(), {});
-  }
-  NACRE_ASSIGN_OR_RETURN(const SavedModelSummary summary, summarize_saved_model(file.path));
-  NACRE_ASSIGN_OR_RETURN(const ImportedModel model, import_saved_model(file.path, {}, session.registry));
-  const InputContract& in = model.contract;
-  const auto plan = Plan::make(model.graph, session.registry, Shape{in.height, in.width, in.channels}, {});
-  if (!plan.ok()) return plan.status().at(file.path);
-  return report(options, file.path, "saved_model", summary.variables.size(), {});
+  if (file.saved_model) return verify_saved_model(session, options, file.path);
+  NACRE_ASSIGN_OR_RETURN(const auto tensors, summarize_tensor_bundle(file.path));
+  NACRE_RETURN_IF_ERROR(read_tf_checkpoint(file.path, {}).status());
+  return report(options, file.path, "tf_checkpoint", tensors.size(), {});
 }
 
 Status run_verify(const Session& session, const VerifyOptions& options) {
@@ -80,18 +102,15 @@ Status run_verify(const Session& session, const VerifyOptions& options) {
   }
   NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, path, opening));
   const auto bundle = std::make_shared<const Bundle>(std::move(opened.model));
-  const auto model = Model::make(bundle, session.registry, session.model_options(1, options.threads));
-  if (!model.ok()) return model.status().at(path);
-  const auto golden = model->replay_golden_vectors();
-  if (!golden.ok()) return golden.status().at(path);
-  return report(options, path, "bundle", bundle->variables.size(), *golden);
+  NACRE_ASSIGN_OR_RETURN(const auto golden, replay(session, options, path, bundle));
+  return report(options, path, "bundle", bundle->variables.size(), golden);
 }
 
 }  // namespace
 
 void add_verify_command(CLI::App& app, Command& chosen) {
   auto options = std::make_shared<VerifyOptions>();
-  CLI::App* command = app.add_subcommand("verify", "check a file, and replay a bundle's golden vectors");
+  CLI::App* command = app.add_subcommand("verify", "check a file, and replay its golden vectors");
   command
       ->add_option("FILE", options->file,
                    "bundle, checkpoint, run folder, SavedModel or TensorFlow checkpoint")

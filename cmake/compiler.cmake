@@ -55,6 +55,19 @@ if(NACRE_BUILD_FUZZERS)
   add_compile_options(-fsanitize=fuzzer-no-link)
 endif()
 
+# Kernels are compiled for each of Highway's instruction sets but this one: CPUs that have it and not SSE4 are too old to
+# carry its code for.
+function(nacre_kernels target)
+  target_compile_definitions(${target} PRIVATE HWY_DISABLED_TARGETS=HWY_SSSE3)
+endfunction()
+
+# For what reads and writes files, where the bytes of the program count more than its speed.
+function(nacre_optimize_for_size target)
+  if(CMAKE_BUILD_TYPE STREQUAL "Release")
+    target_compile_options(${target} PRIVATE -Os)
+  endif()
+endfunction()
+
 function(nacre_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual
                                            -Wcast-qual -Wformat=2 -Wimplicit-fallthrough -Werror)

@@ -27,12 +27,8 @@ uint32_t read_u32(std::span<const std::byte> bytes, size_t i) {
   return at(0) << 24 | at(1) << 16 | at(2) << 8 | at(3);
 }
 
-int samples_per_pixel(int color_type) {
-  constexpr int kHasColor = 2;
-  constexpr int kHasAlpha = 4;
-  if (color_type == PngHeader::kPalette) return 1;
-  return ((color_type & kHasColor) != 0 ? 3 : 1) + ((color_type & kHasAlpha) != 0 ? 1 : 0);
-}
+constexpr int kHasColor = 2;
+constexpr int kHasAlpha = 4;
 
 bool valid_depth(int color_type, int depth) {
   switch (color_type) {
@@ -172,7 +168,11 @@ class Walker {
     }
     if (critical)
       return {StatusCode::kUnsupported, "is a PNG with the unknown critical chunk " + std::string(type)};
-    if (type == "eXIf" && intact && parts_.exif.empty()) parts_.exif = payload;
+    if (!intact) return {};
+    if (type == "eXIf" && parts_.exif.empty()) parts_.exif = payload;
+    if (parts_.palette.empty() && parts_.image_data.empty()) {
+      parts_.colour.take(type, payload, parts_.header.samples_per_pixel(), parts_.header.bit_depth);
+    }
     return {};
   }
 
@@ -228,8 +228,17 @@ class Walker {
 
 }  // namespace
 
+bool PngHeader::is_grey() const {
+  return (color_type & kHasColor) == 0;
+}
+
+int PngHeader::samples_per_pixel() const {
+  if (color_type == kPalette) return 1;
+  return (is_grey() ? 1 : 3) + ((color_type & kHasAlpha) != 0 ? 1 : 0);
+}
+
 int64_t PngHeader::inflated_size() const {
-  const int64_t bits_per_pixel = int64_t{samples_per_pixel(color_type)} * bit_depth;
+  const int64_t bits_per_pixel = int64_t{samples_per_pixel()} * bit_depth;
   const auto pass_size = [&](int64_t columns, int64_t rows) {
     return columns == 0 ? 0 : rows * (1 + (columns * bits_per_pixel + 7) / 8);
   };

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "image/decode.h"
+#include "image/png_colour.h"
 
 namespace nacre {
 
@@ -22,6 +23,9 @@ struct PngHeader {
   int color_type = 0;
   bool interlaced = false;
 
+  [[nodiscard]] bool is_grey() const;
+  [[nodiscard]] int samples_per_pixel() const;
+
   /// Bytes that the compressed stream must inflate to: filter bytes and packed rows of all interlace passes.
   [[nodiscard]] int64_t inflated_size() const;
 };
@@ -29,6 +33,7 @@ struct PngHeader {
 /// The parts of a PNG that matter, all checked; the spans point into the file's bytes.
 struct PngParts {
   PngHeader header;
+  PngColour colour;                                    ///< of what precedes PLTE and IDAT
   std::vector<std::span<const std::byte>> image_data;  ///< payloads of IDAT, in order
   std::span<const std::byte> palette;                  ///< payload of PLTE: three bytes an entry
   std::span<const std::byte> exif;                     ///< payload of eXIf, empty when there is none

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Everything that must hold: installs what it needs, builds, runs all tests in a release build and under the sanitizers,
-# lets PyTorch and TensorFlow judge (scripts/judges.sh), and checks formatting, headers, scripts and clang-tidy. Goes on after
-# a failure; the last line is `N passed, N failed`.
+# Everything that must hold: installs what it needs, builds, runs all tests in a release build and under the sanitizers (of
+# addresses, undefined behaviour and threads), lets PyTorch and TensorFlow judge (scripts/judges.sh), and checks formatting,
+# headers, scripts and clang-tidy. Goes on after a failure; the last line is `N passed, N failed`, and what was left out.
 #
 #   sh scripts/test.sh [--no-sanitizers] [--no-tidy] [--no-judges]    leaves out a part, and says so
 #
@@ -57,12 +57,15 @@ check() {
   fi
 }
 
-# run_tests PRESET: counts each test case as ctest does. A case that is skipped or cannot run has failed.
+# run_tests NAME PRESET [CTEST-OPTION...]: counts each test case as ctest does. A case that is skipped or cannot run has failed.
 run_tests() {
-  log=$logs/tests-$1.log
+  name=tests-$1
+  preset=$2
+  shift 2
+  log=$logs/$name.log
   begun=$(date +%s)
   status=0
-  ctest --preset "$1" -j "$(nproc)" >"$log" 2>&1 || status=$?
+  ctest --preset "$preset" -j "$(nproc)" "$@" >"$log" 2>&1 || status=$?
   all=$(sed -n 's/.*tests failed out of \([0-9][0-9]*\).*/\1/p' "$log" | tail -n 1)
   bad=$(sed -n 's/.* \([0-9][0-9]*\) tests failed out of .*/\1/p' "$log" | tail -n 1)
   skipped=$(grep -cE '^ *[0-9]+/[0-9]+ Test .*\*\*\*(Skipped|Not Run \(Disabled\))' "$log")
@@ -76,17 +79,17 @@ run_tests() {
   passed=$((passed + all - bad))
   failed=$((failed + bad))
   if [ "$bad" -eq 0 ]; then
-    printf 'ok      %-28s %4d s   %d cases\n' "tests-$1" "$(($(date +%s) - begun))" "$all"
+    printf 'ok      %-28s %4d s   %d cases\n' "$name" "$(($(date +%s) - begun))" "$all"
   else
-    failures="$failures tests-$1"
-    printf 'FAILED  %-28s %4d s   %d of %d cases   (%s)\n' "tests-$1" "$(($(date +%s) - begun))" "$bad" "$all" "$log"
+    failures="$failures $name"
+    printf 'FAILED  %-28s %4d s   %d of %d cases   (%s)\n' "$name" "$(($(date +%s) - begun))" "$bad" "$all" "$log"
     grep -E '\*\*\*(Failed|Exception|Timeout|Skipped|Not Run)' "$log" | head -n 60
     grep -E -A 4 ': Failure$|ERROR: |runtime error: ' "$log" | head -n 120
     [ "$all" -gt 1 ] || tail -n 15 "$log"
   fi
 }
 
-# run_judges pytorch|tensorflow: counts each case as pytest does.
+# run_judges pytorch|tensorflow|serving: counts each case as pytest does.
 run_judges() {
   log=$logs/judges-$1.log
   begun=$(date +%s)
@@ -133,21 +136,27 @@ sh scripts/setup.sh --tests || {
 check scripts scripts_are_sound
 check format format_is_kept
 check build-release-tests sh scripts/build.sh release-tests
-run_tests release-tests
+run_tests release release-tests
 check headers sh scripts/build.sh release-tests header_hygiene
 [ "$judges" = no ] || run_judges pytorch
 [ "$judges" = no ] || run_judges tensorflow
+[ "$judges" = no ] || run_judges serving
 [ "$tidy" = no ] || check clang-tidy /usr/bin/python3 scripts/tidy.py
 if [ "$sanitizers" = yes ]; then
   check build-asan-ubsan sh scripts/build.sh asan-ubsan
-  run_tests asan-ubsan
+  run_tests asan-ubsan asan-ubsan
+  # What runs on several threads: the engine and training whole, the layers where they are divided.
+  check build-tsan sh scripts/build.sh tsan engine_tests train_tests layers_tests runtime_tests
+  run_tests tsan tsan -L '^(engine|train)$'
+  run_tests tsan-layers tsan -L '^(layers|runtime)$' -R Threads
 fi
 
+left_out=""
+[ "$judges" = yes ] || left_out="$left_out, PyTorch and TensorFlow as judges"
+[ "$tidy" = yes ] || left_out="$left_out, clang-tidy"
+[ "$sanitizers" = yes ] || left_out="$left_out, the sanitizers"
 echo
-[ "$judges" = yes ] || echo "left out: PyTorch and TensorFlow as judges (--no-judges)"
-[ "$tidy" = yes ] || echo "left out: clang-tidy (--no-tidy)"
-[ "$sanitizers" = yes ] || echo "left out: the build with AddressSanitizer and UndefinedBehaviorSanitizer (--no-sanitizers)"
 [ -z "$failures" ] || echo "failed:$failures"
 echo "test.sh took $(($(date +%s) - started)) s"
-echo "$passed passed, $failed failed"
+echo "$passed passed, $failed failed${left_out:+ (left out: ${left_out#, })}"
 [ "$failed" -eq 0 ]

@@ -12,8 +12,7 @@
 
 namespace nacre {
 
-/// The signature that always takes encoded images, and the name of its input.
-inline constexpr std::string_view kEncodedSignature = "encoded_image";
+/// What signatures that take images call them.
 inline constexpr std::string_view kImageKey = "image";
 /// The file of class names in a SavedModel's folder `assets`, where the bundle has labels.
 inline constexpr std::string_view kLabelsAsset = "labels.txt";

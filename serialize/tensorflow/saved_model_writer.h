@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/bundle.h"
@@ -9,6 +10,9 @@
 #include "serialize/file_system.h"
 
 namespace nacre {
+
+/// The signature of every SavedModel of nacre's that takes encoded images, whatever serving_default takes.
+inline constexpr std::string_view kEncodedSignature = "encoded_image";
 
 struct SavedModelOptions {
   /// In place of the loop over a batch: the graph of the classic TF1 workflow, which decodes the first image
@@ -21,9 +25,10 @@ struct SavedModelOptions {
 };
 
 /// Writes a SavedModel (docs/tensorflow.md) that TensorFlow loads and serves: saved_model.pb with the
-/// network, the input contract and the signatures as a graph; variables/; the labels in assets/; and recorded
-/// requests by which TensorFlow Serving warms up, of the bundle's golden vectors, in assets.extra/. The
-/// folder appears whole or not at all (serialize/atomic_folder.h). The same bundle gives the same bytes.
+/// network, the input contract and the signatures as a graph; variables/; the labels in assets/; and the
+/// bundle's golden vectors in assets.extra/ (warmup_records.h), by which TensorFlow Serving warms up and
+/// nacre verifies: with `reference` they have to be answered as that graph decodes. The folder appears whole
+/// or not at all (serialize/atomic_folder.h). The same bundle gives the same bytes.
 ///
 /// Returns the signatures. Errors are `folder: reason`: kUnsupported for what TensorFlow cannot express (EXIF
 /// turning, names that begin with '_' or '-', no variables), kLimit for a graph of too many nodes, and those

@@ -1,6 +1,7 @@
 #include "serve/grpc/grpc_server.h"
 
 #include <fmt/format.h>
+#include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
@@ -8,6 +9,7 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <limits>
 #include <mutex>
 #include <new>
@@ -28,6 +30,8 @@ namespace tfs = tensorflow::serving;
 
 /// How long the health service may lag behind what ServeCore::ready() says.
 constexpr std::chrono::milliseconds kHealthLag{20};
+
+constexpr auto kSilent = static_cast<gpr_log_severity>(GPR_LOG_SEVERITY_ERROR + 1);
 
 /// Hands calls to the pool, which answers them, and counts them.
 class Dispatcher {
@@ -149,12 +153,14 @@ std::shared_ptr<grpc::ServerCredentials> credentials_of(const GrpcOptions& optio
   return grpc::SslServerCredentials(ssl);
 }
 
-/// What switches a service on for every server that is built after it.
+/// What holds for every server that is built after it.
 void set_up_process() {
   static std::once_flag once;
   std::call_once(once, [] {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    // Any client could fill the log with handshakes that fail.
+    if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_verbosity(kSilent);
   });
 }
 

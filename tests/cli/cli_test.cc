@@ -52,7 +52,7 @@ TEST_F(CommandLine, HelpFitsATerminal) {
     EXPECT_THAT(help, Not(HasSubstr(":INT")));
     EXPECT_THAT(help, Not(HasSubstr("\n\n\n")));
   }
-  EXPECT_THAT(nacre({"predict", "--help"}).out, HasSubstr("\n  IMAGE... (required)         JPEG or PNG"));
+  EXPECT_THAT(nacre({"predict", "--help"}).out, HasSubstr("\n  IMAGE...                    JPEG or PNG"));
 }
 
 TEST_F(CommandLine, WithoutACommandItShowsHelp) {

@@ -90,9 +90,55 @@ TEST_F(ConvertBundleTest, InspectAndVerifyReadSavedModels) {
   EXPECT_THAT(nacre({"inspect", "models/digits/1"}).out, HasSubstr("signature encoded_image"));
   const Outcome verified = nacre({"verify", "models/digits/1"});
   EXPECT_EQ(verified.code, 0) << verified.err;
+  EXPECT_THAT(verified.out, HasSubstr("golden vectors replayed"));
   const Outcome predicted = nacre({"predict", "models/digits/1", "x.png"});
   EXPECT_EQ(predicted.code, 3);
   EXPECT_THAT(predicted.err, HasSubstr("is a SavedModel"));
+}
+
+TEST_F(ConvertBundleTest, VerifyReplaysTheAnswersOfEveryFormOfASavedModel) {
+  for (const std::vector<std::string>& form :
+       {std::vector<std::string>{}, {"--compat", "reference"}, {"--default-signature", "float"}}) {
+    std::vector<std::string> words{"convert", "a.nacre", "--to",       "saved_model",
+                                   "--out",   "form",    "--overwrite"};
+    words.insert(words.end(), form.begin(), form.end());
+    ASSERT_EQ(nacre(words).code, 0);
+    const Outcome outcome = nacre({"verify", "form", "--json"});
+    ASSERT_EQ(outcome.code, 0) << outcome.err;
+    const auto said = nlohmann::json::parse(outcome.out);
+    EXPECT_GT(said.at("golden_vectors"), 2);
+    EXPECT_EQ(said.at("golden_max_difference"), 0);
+  }
+}
+
+TEST_F(ConvertBundleTest, VerifyNoticesWeightsOfAnotherModel) {
+  // Right in themselves, checksums and all.
+  ASSERT_EQ(nacre({"train", "--model", "tiny.json", "--data", "idx", "--out", "other", "--steps", "3",
+                   "--seed", "9"})
+                .code,
+            0);
+  ASSERT_EQ(nacre({"convert", "other", "--to", "saved_model", "--out", "other_model"}).code, 0);
+  for (const std::string file : {"variables.index", "variables.data-00000-of-00001"}) {
+    write("models/digits/1/variables/" + file, read("other_model/variables/" + file));
+  }
+  const Outcome outcome = nacre({"verify", "models/digits/1"});
+  EXPECT_EQ(outcome.code, 4);
+  EXPECT_THAT(outcome.err, HasSubstr("models/digits/1: golden vector \"record 1\""));
+}
+
+TEST_F(ConvertBundleTest, VerifyNoticesDamagedRecords) {
+  const std::string file = "models/digits/1/assets.extra/tf_serving_warmup_requests";
+  const std::string bytes = read(file);
+  for (const size_t at : {size_t{0}, size_t{9}, size_t{40}, bytes.size() - 1}) {
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ 4);
+    write(file, damaged);
+    const Outcome outcome = nacre({"verify", "models/digits/1"});
+    EXPECT_EQ(outcome.code, 4) << at;
+    EXPECT_THAT(outcome.err, HasSubstr("is damaged"));
+  }
+  write(file, bytes.substr(0, bytes.size() - 3));
+  EXPECT_EQ(nacre({"verify", "models/digits/1"}).code, 4);
 }
 
 TEST_F(ConvertBundleTest, InspectDiffAndVerifyReadCheckpoints) {

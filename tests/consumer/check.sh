@@ -25,7 +25,7 @@ library=$(readlink -f "$(find "$prefix" -name libnacre_runtime.so)")
 strip -o "$folder/stripped.so" "$library"
 size=$(wc -c <"$folder/stripped.so")
 echo "stripped: $size bytes"
-[ "$size" -le 2097152 ] || fail "it is larger than 2 MiB"
+[ "$size" -le 2000000 ] || fail "it is larger than 2 MB"
 for tool in readelf nm; do
   command -v "$tool" >/dev/null || fail "$tool is missing (binutils)"
 done

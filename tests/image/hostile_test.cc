@@ -107,16 +107,12 @@ TEST(Hostile, EveryFlippedByteOfAPngIsSurvived) {
 }
 
 // With the checksums made right again, damage goes past them.
-TEST(Hostile, EveryFlippedByteOfPngPayloadsIsSurvived) {
-  const Bytes exif = exif_segment(6, false).payload;
-  std::vector<PngChunk> chunks = split_png(
-      make_png({9, 9, 4, 3, true, std::vector<int>(81, 2), Bytes(48, std::byte{9}), bytes_of({1, 2})}));
-  chunks.insert(chunks.begin() + 1, {"eXIf", Bytes(exif.begin() + 6, exif.end())});
+void expect_flips_of_payloads_survive(std::vector<PngChunk> chunks, int64_t channels) {
   for (PngChunk& chunk : chunks) {
     for (std::byte& byte : chunk.payload) {
       for (const int mask : {0x01, 0x80, 0xFF}) {
         byte ^= static_cast<std::byte>(mask);
-        InputContract contract = contract_for(9, 9, 3);
+        InputContract contract = contract_for(9, 9, channels);
         contract.exif = ExifPolicy::kApply;
         const Result<Image> image = decode_image(join_png(chunks), contract);
         EXPECT_TRUE(image.ok() || !image.status().message().empty());
@@ -124,6 +120,28 @@ TEST(Hostile, EveryFlippedByteOfPngPayloadsIsSurvived) {
       }
     }
   }
+}
+
+TEST(Hostile, EveryFlippedByteOfPngPayloadsIsSurvived) {
+  const Bytes exif = exif_segment(6, false).payload;
+  std::vector<PngChunk> chunks = split_png(
+      make_png({9, 9, 4, 3, true, std::vector<int>(81, 2), Bytes(48, std::byte{9}), bytes_of({1, 2})}));
+  chunks.insert(chunks.begin() + 1, {"eXIf", Bytes(exif.begin() + 6, exif.end())});
+  expect_flips_of_payloads_survive(chunks, 3);
+  expect_flips_of_payloads_survive(chunks, 1);
+}
+
+TEST(Hostile, EveryFlippedByteOfWhatAPngSaysOfItsColoursIsSurvived) {
+  std::vector<PngChunk> chunks =
+      split_png(make_png({2, 1, 16, 6, false, {9, 80, 700, 6000, 1, 2, 3, 4}, {}, {}}));
+  const Bytes points = bytes_of({0, 0, 0x7A, 0x26, 0, 0, 0x80, 0x84, 0, 0, 0xFA, 0,    0, 0, 0x80, 0xE8,
+                                 0, 0, 0x75, 0x30, 0, 0, 0xEA, 0x60, 0, 0, 0x3A, 0x98, 0, 0, 0x17, 0x70});
+  const std::vector<PngChunk> more = {{"cHRM", points},
+                                      {"sBIT", bytes_of({9, 9, 9, 9})},
+                                      {"gAMA", bytes_of({0, 0, 0xB1, 0x8F})},
+                                      {"sRGB", bytes_of({0})}};
+  chunks.insert(chunks.begin() + 1, more.begin(), more.end());
+  expect_flips_of_payloads_survive(chunks, 1);
 }
 
 // Item 8.

@@ -105,9 +105,9 @@ TEST(Png, EveryKindGivesTheExpectedPixels) {
 
 TEST(Png, ColourBecomesGreyByLuma) {
   PngSpec spec{4, 1, 8, 2, false, {255, 0, 0, 0, 255, 0, 0, 0, 255, 90, 90, 90}, {}, {}};
-  expect_pixels(spec, 1, {76, 149, 28, 90});
+  expect_pixels(spec, 1, {76, 149, 29, 90});
   spec = {4, 1, 8, 3, false, {0, 1, 2, 3}, bytes_of({255, 0, 0, 0, 255, 0, 0, 0, 255, 90, 90, 90}), {}};
-  expect_pixels(spec, 1, {76, 149, 28, 90});
+  expect_pixels(spec, 1, {76, 149, 29, 90});
 }
 
 TEST(Png, PaletteOfEveryDepth) {

@@ -47,6 +47,7 @@ const std::map<std::string, Folders>& third_party() {
       {"stb_image", {"image"}},
       {"flatbuffers/", {"serialize"}},
       {"google/protobuf/", {"serialize", "serve"}},
+      {"grpc/", {"serve"}},
       {"grpcpp/", {"serve"}},
       {"schemas/tensorflow/", {"serialize", "serve"}},
       {"schemas/", {"serialize", "serve"}},

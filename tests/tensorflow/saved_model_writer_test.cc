@@ -10,6 +10,7 @@
 #include "schemas/tensorflow/predict.pb.h"
 #include "schemas/tensorflow/saved_model.pb.h"
 #include "serialize/tensorflow/tensor_bundle_writer.h"
+#include "serialize/tensorflow/warmup_records.h"
 #include "tests/serialize/faulty_file_system.h"
 #include "tests/serialize/test_files.h"
 #include "tests/tensorflow/network_fixture.h"
@@ -93,7 +94,7 @@ TEST(SavedModelWriter, TheSameBundleGivesTheSameBytes) {
   }
 }
 
-TEST(SavedModelWriter, GoldenVectorsBecomeWarmUpRequests) {
+TEST(SavedModelWriter, GoldenVectorsBecomeWarmUpRequestsWithAnswers) {
   const TempFolder temp;
   ASSERT_TRUE(write(temp.file("out"), make_bundle()).ok());
   const std::string text = read_text(temp.file("out/assets.extra/tf_serving_warmup_requests"));
@@ -109,6 +110,13 @@ TEST(SavedModelWriter, GoldenVectorsBecomeWarmUpRequests) {
     images.push_back(image.string_val(0));
   }
   EXPECT_THAT(images, ElementsAre("one", "two"));
+  const auto read = read_warmup_records(temp.file("out"));
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  ASSERT_EQ(read->size(), 2U);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ((*read)[i].image, make_bundle().golden[i].image);
+    EXPECT_EQ((*read)[i].prediction, make_bundle().golden[i].prediction);
+  }
 }
 
 TEST(SavedModelWriter, WhatABundleLacksIsLeftOut) {

@@ -1,0 +1,78 @@
+#include "bench/layer_case.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+
+#include "bench/peak.h"
+#include "layers/registry.h"
+#include "tests/layers/layer_runner.h"
+
+namespace nacre {
+namespace {
+
+enum class Pass { kInference, kForward, kBackward };
+
+struct PassName {
+  Pass pass;
+  const char* name;
+};
+
+constexpr std::array kPasses{PassName{Pass::kInference, "inference"}, PassName{Pass::kForward, "forward"},
+                             PassName{Pass::kBackward, "backward"}};
+
+int64_t bytes_of(const std::vector<Tensor>& tensors) {
+  int64_t bytes = 0;
+  for (const Tensor& tensor : tensors) bytes += tensor.size() * static_cast<int64_t>(sizeof(float));
+  return bytes;
+}
+
+void run(benchmark::State& state, const LayerCase& layer, Pass pass, int64_t batch, int threads) {
+  std::vector<const AttrMap*> attributes;
+  for (const AttrMap& each : layer.attributes) attributes.push_back(&each);
+  const std::vector<Shape> inputs{layer.input.with_batch(batch)};
+  OperatorRequest request;
+  request.node_name = "layer";
+  request.attributes = attributes;
+  request.inputs = inputs;
+  request.mode = pass == Pass::kInference ? Mode::kInference : Mode::kTraining;
+  request.threads = threads;
+  const Registry registry = builtin_ops();
+  const auto op = std::ranges::find(registry.all(), layer.op, &OpDef::name)->create(request).value();
+  LayerRunner<float> runner(*op, inputs, batch, threads);
+  runner.fill();
+  runner.poisoning = false;
+  runner.skip_input_gradient = layer.first;
+  runner.context.mode = request.mode;
+  runner.forward(false);
+  for (auto _ : state) pass == Pass::kBackward ? runner.backward(false) : runner.forward(false);
+  if (layer.arithmetic) {
+    // A gradient each with respect to the input and to the variables.
+    const int64_t passes = pass == Pass::kBackward && !layer.first ? 2 : 1;
+    report_flops(state, passes * op->info().flops_per_row * batch, threads);
+  } else {
+    report_bytes(state, bytes_of(runner.inputs) + runner.output.size() * int64_t{sizeof(float)}, threads);
+  }
+}
+
+}  // namespace
+
+void add_layer_cases(const std::vector<LayerCase>& cases, std::span<const int64_t> batches) {
+  for (const LayerCase& layer : cases) {
+    for (const int64_t batch : batches) {
+      for (const PassName& pass : kPasses) {
+        for (const int threads : {1, 2}) {
+          const std::string name =
+              fmt::format("{}/{}/batch:{}/threads:{}", layer.name, pass.name, batch, threads);
+          benchmark::RegisterBenchmark(name.c_str(), [layer, pass, batch, threads](benchmark::State& state) {
+            run(state, layer, pass.pass, batch, threads);
+          })->UseRealTime();
+        }
+      }
+    }
+  }
+}
+
+}  // namespace nacre
