@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "engine/gemm.h"
+#include "engine/shape_text.h"
 #include "layers/eigen_maps.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
@@ -157,9 +158,9 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<DenseAttrs>(*request.attributes[0]));
   const Shape& input = request.inputs[0];
   if (input.rank() != 2) {
-    return Status(
-        StatusCode::kBadData,
-        fmt::format("expected an input [N, features], found {}; put a Flatten before it", input.to_string()));
+    return Status(StatusCode::kBadData,
+                  fmt::format("expected an input [N, features], found {}; put a Flatten before it",
+                              batch_shape(input)));
   }
   NACRE_RETURN_IF_ERROR(check_batch_input(input));
   NACRE_RETURN_IF_ERROR(Shape::make(std::array{input[1], attrs.units}).status().at("kernel"));
@@ -177,13 +178,12 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
 FoldedTensor transposed(const FoldedTensor& matrix) {
   const int64_t rows = matrix.shape[1];
   const int64_t columns = matrix.shape[0];
-  std::vector<float> values(matrix.values().size());
-  for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t c = 0; c < columns; ++c) {
-      values[static_cast<size_t>(r * columns + c)] = matrix.values()[static_cast<size_t>(c * rows + r)];
-    }
-  }
-  FoldedTensor result = make_folded(Shape{rows, columns}, std::move(values));
+  auto values = std::make_shared<Tensor>(Shape{rows, columns});
+  MatrixMap<float>(values->data(), rows, columns) =
+      ConstMatrixMap<float>(matrix.values().data(), columns, rows).transpose();
+  FoldedTensor result;
+  result.shape = values->shape();
+  result.floats = std::move(values);
   result.variable = matrix.variable;
   return result;
 }
@@ -197,6 +197,14 @@ Recognized from_tensorflow(const NodeView& node) {
   NACRE_ASSIGN_OR_RETURN(const bool transpose_a, bool_attribute(node, "transpose_a", false));
   NACRE_ASSIGN_OR_RETURN(const bool transpose_b, bool_attribute(node, "transpose_b", false));
   if (transpose_a) return node_error(node, StatusCode::kUnsupported, "transposes its input");
+  const Shape* input = node.input(0).shape();
+  if (input == nullptr) return std::optional<RecognizedLayer>();
+  // Before anything of the kernel's size is made.
+  const int64_t in = kernel->shape[transpose_b ? 1 : 0];
+  if (input->rank() != 2 || (*input)[1] != in) {
+    return node_error(node, StatusCode::kCorrupt,
+                      fmt::format("expected an input [N, {}], found {}", in, input->to_string()));
+  }
   RecognizedLayer layer = begin_layer(node, 0);
   FoldedTensor& weights = layer.variables["kernel"] = transpose_b ? transposed(*kernel) : *kernel;
   layer.attributes["units"] = weights.shape[1];

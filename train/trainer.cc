@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/shape_text.h"
 #include "train/loader.h"
 #include "train/loss.h"
 
@@ -128,11 +129,7 @@ Status Training::prepare() {
   NACRE_ASSIGN_OR_RETURN(plan_, Plan::make(graph_, registry_, row, plan_options));
   const Shape& output = plan_->output_shape();
   const auto classes = static_cast<int64_t>(data_->labels().size());
-  if (output.rank() != 2 || output[1] != classes) {
-    return {StatusCode::kBadData,
-            fmt::format("the graph's output is {}, but the data has {} classes (expected {})",
-                        output.to_string(), classes, Shape{output[0], classes}.to_string())};
-  }
+  NACRE_RETURN_IF_ERROR(check_output(output, classes));
   // A checkpoint just read refers to its file.
   checkpoint_.variables = checkpoint_.variables.clone();
   NACRE_RETURN_IF_ERROR(optimizer_.add_slots(*plan_, checkpoint_.variables));
@@ -319,6 +316,13 @@ Result<TrainResult> train(const Graph& graph, const Registry& registry,
   Training training(graph, registry, data, validation, options, checkpoint, observers);
   NACRE_RETURN_IF_ERROR(training.prepare());
   return training.run(stop_requested);
+}
+
+Status check_output(const Shape& output, int64_t classes) {
+  if (output.rank() == 2 && output[1] == classes) return {};
+  return {StatusCode::kBadData,
+          fmt::format("the output is {}, but the data has {} {} (expected [N, {}])", batch_shape(output),
+                      classes, classes == 1 ? "class" : "classes", classes)};
 }
 
 }  // namespace nacre

@@ -69,7 +69,7 @@ def test_encoded_images(served, exported, name, version):
 @pytest.mark.parametrize("name", NAMES)
 def test_floats(served, exported, name):
     model = exported(name)
-    expected = model.expected(model.pngs).astype(np.float32)
+    expected = model.expected(model.native_pngs).astype(np.float32)
     content = tf.make_tensor_proto(model.floats)
     assert content.tensor_content
     response = served.predictions.Predict(predict_request(name, content, "float_image"), TIMEOUT)
@@ -194,7 +194,7 @@ def test_rest(served, exported, name):
         np.testing.assert_array_equal(np.float32(reply[key]), expected)
     status, reply = served.rest(route, {"signature_name": "float_image", "instances": model.floats[:2].tolist()})
     assert status == 200, reply
-    np.testing.assert_array_equal(np.float32(reply["predictions"]), model.expected(model.pngs[:2]).astype(np.float32))
+    np.testing.assert_array_equal(np.float32(reply["predictions"]), model.expected(model.native_pngs[:2]).astype(np.float32))
     status, reply = served.rest(f"/v1/models/{name}/versions/1:classify", {"examples": [{"image": encoded[0]}]})
     assert status == 200, reply
     assert [label for label, _ in reply["results"][0]] == model.inside["labels"]

@@ -158,19 +158,58 @@ TEST(SavedModelWriter, WhatIsRefusedLeavesNothing) {
   EXPECT_TRUE(temp.names().empty());
 }
 
-TEST(SavedModelWriter, AFailedCallLeavesNothing) {
+TEST(SavedModelWriter, AFailedCallLeavesNothingOrAllOfIt) {
+  using Fault = FaultyFileSystem::Fault;
   const Bundle bundle = make_bundle();
-  for (size_t n = 0;; ++n) {
-    const TempFolder temp;
-    FaultyFileSystem file_system(FaultyFileSystem::Fault::kOnce, n, ENOSPC);
-    const Status status = write(temp.file("out"), bundle, {}, file_system);
-    if (n >= file_system.calls().size()) break;
-    const std::string where = std::to_string(n) + " " + file_system.calls()[n] + ": " + status.message();
-    if (fs::exists(temp.file("out"))) {
-      EXPECT_EQ(files_of(temp.file("out")).size(), 5U) << where;
-    } else {
-      EXPECT_EQ(status.code(), StatusCode::kIo) << where;
-      EXPECT_TRUE(temp.names().empty()) << where;
+  for (const Fault fault : {Fault::kOnce, Fault::kFromThenOn}) {
+    for (const int error : {ENOSPC, EIO}) {
+      for (size_t n = 0;; ++n) {
+        const TempFolder temp;
+        FaultyFileSystem file_system(fault, n, error);
+        const Status status = write(temp.file("out"), bundle, {}, file_system);
+        if (n >= file_system.calls().size()) break;
+        const std::string where = std::to_string(n) + " " + file_system.calls()[n] + ": " + status.message();
+        if (fs::exists(temp.file("out"))) {
+          EXPECT_EQ(files_of(temp.file("out")).size(), 5U) << where;
+        } else {
+          EXPECT_EQ(status.code(), StatusCode::kIo) << where;
+          // What cannot be removed stays, beside the target.
+          EXPECT_TRUE(fault == Fault::kFromThenOn || temp.names().empty()) << where;
+        }
+      }
+    }
+  }
+}
+
+TEST(SavedModelWriter, AFailedCallLeavesTheOldOneOrTheNewOne) {
+  using Fault = FaultyFileSystem::Fault;
+  const TempFolder before;
+  ASSERT_TRUE(write(before.file("out"), make_bundle()).ok());
+  Bundle bundle = make_bundle();
+  bundle.contract.labels = {"dora", "emil", "fritz"};
+  SavedModelOptions options;
+  options.overwrite = true;
+  for (const Fault fault : {Fault::kOnce, Fault::kFromThenOn}) {
+    for (const int error : {ENOSPC, EIO}) {
+      size_t old_ones = 0;
+      for (size_t n = 0;; ++n) {
+        const TempFolder temp;
+        fs::copy(before.path(), temp.path(), fs::copy_options::recursive);
+        FaultyFileSystem file_system(fault, n, error);
+        const Status status = write(temp.file("out"), bundle, options, file_system);
+        if (n >= file_system.calls().size()) break;
+        const std::string where = std::to_string(n) + " " + file_system.calls()[n] + ": " + status.message();
+        ASSERT_EQ(files_of(temp.file("out")).size(), 5U) << where;
+        const bool is_new = read_text(temp.file("out/assets/labels.txt")) == "dora\nemil\nfritz\n";
+        const bool has_new_graph =
+            read_text(temp.file("out/saved_model.pb")) != read_text(before.file("out/saved_model.pb"));
+        EXPECT_EQ(is_new, has_new_graph) << where;
+        if (!is_new) {
+          EXPECT_EQ(status.code(), StatusCode::kIo) << where;
+          ++old_ones;
+        }
+      }
+      EXPECT_GT(old_ones, 10U);
     }
   }
 }
