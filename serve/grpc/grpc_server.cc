@@ -206,7 +206,9 @@ class GrpcServer::Impl {
               fmt::format("gRPC: {}: cannot listen: the address is not there or in use{}", address,
                           options.ssl.has_value() ? ", or the keys are no PEM texts" : "")};
     }
-    health_ = std::jthread([this](const std::stop_token& stop) { tell_health(stop); });
+    const bool ready = core_.ready();
+    tell_health(ready);
+    health_ = std::jthread([this, ready](const std::stop_token& stop) { watch_health(stop, ready); });
     return {};
   }
 
@@ -222,23 +224,22 @@ class GrpcServer::Impl {
   }
 
  private:
-  void tell_health(const std::stop_token& stop) {
+  /// The whole server last: who has seen it serve may ask for the services.
+  void tell_health(bool ready) {
+    grpc::HealthCheckServiceInterface& service = *server_->GetHealthCheckService();
+    service.SetServingStatus(tfs::PredictionService::service_full_name(), ready);
+    service.SetServingStatus(tfs::ModelService::service_full_name(), ready);
+    service.SetServingStatus(ready);
+  }
+  void watch_health(const std::stop_token& stop, bool told) {
     std::mutex mutex;
     std::condition_variable_any wake;
     std::unique_lock lock(mutex);
-    grpc::HealthCheckServiceInterface& service = *server_->GetHealthCheckService();
-    const auto tell = [&](bool ready) {
-      service.SetServingStatus(ready);
-      service.SetServingStatus(tfs::PredictionService::service_full_name(), ready);
-      service.SetServingStatus(tfs::ModelService::service_full_name(), ready);
-    };
-    bool told = core_.ready();
-    tell(told);
     while (!stop.stop_requested()) {
       wake.wait_for(lock, stop, kHealthLag, [] { return false; });
       if (core_.ready() == told) continue;
       told = !told;
-      tell(told);
+      tell_health(told);
     }
   }
 
