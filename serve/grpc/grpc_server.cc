@@ -1,6 +1,7 @@
 #include "serve/grpc/grpc_server.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
@@ -30,6 +31,11 @@ namespace tfs = tensorflow::serving;
 
 /// How long the health service may lag behind what ServeCore::ready() says.
 constexpr std::chrono::milliseconds kHealthLag{20};
+
+/// Of all requests that are being received; what comes beyond waits, and then is refused.
+constexpr size_t kMaxBufferedBytes = size_t{1} << 30;
+/// Calls in hand of one connection.
+constexpr int kMaxConcurrentStreams = 1024;
 
 constexpr auto kSilent = static_cast<gpr_log_severity>(GPR_LOG_SEVERITY_ERROR + 1);
 
@@ -159,8 +165,9 @@ void set_up_process() {
   std::call_once(once, [] {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-    // Any client could fill the log with handshakes that fail.
+    // Any client could fill the log with handshakes that fail and texts that are no UTF-8.
     if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_verbosity(kSilent);
+    google::protobuf::SetLogHandler(nullptr);
   });
 }
 
@@ -187,6 +194,9 @@ class GrpcServer::Impl {
     builder.SetMaxReceiveMessageSize(
         static_cast<int>(std::min<size_t>(options.max_message_bytes, std::numeric_limits<int>::max())));
     builder.SetMaxSendMessageSize(-1);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConcurrentStreams);
+    builder.SetResourceQuota(
+        grpc::ResourceQuota("nacre").Resize(std::max(kMaxBufferedBytes, 2 * options.max_message_bytes)));
     builder.AddListeningPort(address, credentials_of(options), &port_);
     builder.RegisterService(&prediction_);
     builder.RegisterService(&models_);
@@ -196,7 +206,9 @@ class GrpcServer::Impl {
               fmt::format("gRPC: {}: cannot listen: the address is not there or in use{}", address,
                           options.ssl.has_value() ? ", or the keys are no PEM texts" : "")};
     }
-    health_ = std::jthread([this](const std::stop_token& stop) { tell_health(stop); });
+    const bool ready = core_.ready();
+    tell_health(ready);
+    health_ = std::jthread([this, ready](const std::stop_token& stop) { watch_health(stop, ready); });
     return {};
   }
 
@@ -212,23 +224,22 @@ class GrpcServer::Impl {
   }
 
  private:
-  void tell_health(const std::stop_token& stop) {
+  /// The whole server last: who has seen it serve may ask for the services.
+  void tell_health(bool ready) {
+    grpc::HealthCheckServiceInterface& service = *server_->GetHealthCheckService();
+    service.SetServingStatus(tfs::PredictionService::service_full_name(), ready);
+    service.SetServingStatus(tfs::ModelService::service_full_name(), ready);
+    service.SetServingStatus(ready);
+  }
+  void watch_health(const std::stop_token& stop, bool told) {
     std::mutex mutex;
     std::condition_variable_any wake;
     std::unique_lock lock(mutex);
-    grpc::HealthCheckServiceInterface& service = *server_->GetHealthCheckService();
-    const auto tell = [&](bool ready) {
-      service.SetServingStatus(ready);
-      service.SetServingStatus(tfs::PredictionService::service_full_name(), ready);
-      service.SetServingStatus(tfs::ModelService::service_full_name(), ready);
-    };
-    bool told = core_.ready();
-    tell(told);
     while (!stop.stop_requested()) {
       wake.wait_for(lock, stop, kHealthLag, [] { return false; });
       if (core_.ready() == told) continue;
       told = !told;
-      tell(told);
+      tell_health(told);
     }
   }
 

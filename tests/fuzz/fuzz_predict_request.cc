@@ -1,5 +1,7 @@
 // libFuzzer target: any bytes as a PredictRequest's or a ClassificationRequest's, up to the images and floats
 // in it.
+#include <google/protobuf/stubs/logging.h>
+
 #include <array>
 #include <cstddef>
 #include <cstdint>
@@ -23,6 +25,9 @@ void touch(const std::vector<nacre::EncodedImage>& images) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  // Texts that are no UTF-8 are told on stderr otherwise.
+  static const auto* const told = google::protobuf::SetLogHandler(nullptr);
+  static_cast<void>(told);
   tensorflow::serving::PredictRequest predict;
   if (predict.ParseFromArray(data, static_cast<int>(size))) {
     for (const auto& [name, tensor] : predict.inputs()) {

@@ -61,6 +61,18 @@ grep -q "Servable not found" "$work/err" || fail "predict.py: $(cat "$work/err")
 ! "$build/examples/predict_grpc" "127.0.0.1:$grpc" none "$picture" 2>"$work/err" || fail "predict_grpc"
 grep -q "Servable not found" "$work/err" || fail "predict_grpc: $(cat "$work/err")"
 
+# The documentation's own lines.
+cp "$picture" "$work/face.jpg"
+grep '^curl ' "$project/docs/serving.md" | sed "s/localhost:8501/127.0.0.1:$rest/; s/faces/stripes/" >"$work/lines"
+[ "$(wc -l <"$work/lines")" -ge 3 ] || fail "docs/serving.md has lost its examples"
+while read -r line; do
+  said=$(cd "$work" && sh -c "$line" 2>/dev/null) || fail "$line"
+  case $said in
+    *error_code* | *'"predictions"'* | *'"results"'*) ;;
+    *) fail "$line: $said" ;;
+  esac
+done <"$work/lines"
+
 kill "$server"
 status=0
 wait "$server" || status=$?
