@@ -126,8 +126,9 @@ Status bench_train(const Session& session, const BenchOptions& options) {
   NACRE_ASSIGN_OR_RETURN(Network network, load_network(session, options));
   const InputContract& contract = network.model.contract;
   const Shape row{contract.height, contract.width, contract.channels};
-  auto made = Plan::make(network.training_graph, session.registry, row,
-                         session.plan_options(Mode::kTraining, options.batch_size, options.threads));
+  PlanOptions planning = session.plan_options(Mode::kTraining, options.batch_size, options.threads);
+  planning.stream_gradients = true;
+  auto made = Plan::make(network.training_graph, session.registry, row, planning);
   if (!made.ok()) return made.status().at(options.model);
   const Plan& plan = *made;
   if (plan.output_shape().rank() != 2) {
@@ -158,8 +159,9 @@ Status bench_train(const Session& session, const BenchOptions& options) {
   const auto run = [&]() -> Status {
     const TensorView<const float> logits = executor.forward(input.view(), context);
     static_cast<void>(softmax_cross_entropy(logits, labels, gradient.view()));
-    executor.backward(input.view(), gradient.view(), context);
-    optimizer.apply(executor, ++step, optimizing.learning_rate, options.threads);
+    optimizer.begin_step(++step, optimizing.learning_rate);
+    executor.backward(input.view(), gradient.view(), context, &optimizer);
+    optimizer.apply(executor, step, optimizing.learning_rate, options.threads);
     ++context.epoch;
     return {};
   };
@@ -181,8 +183,10 @@ Status profile_inference(const Session& session, const BenchOptions& options, co
       const Plan plan,
       Plan::make(bundle.graph, session.registry, row,
                  session.plan_options(Mode::kInference, options.batch_size, options.threads)));
+  NACRE_RETURN_IF_ERROR(plan.check_variables(bundle.variables));
+  const PackedVariables packed(plan, bundle.variables, options.threads);
   Executor executor(plan);
-  NACRE_RETURN_IF_ERROR(executor.bind(bundle.variables));
+  NACRE_RETURN_IF_ERROR(executor.bind(bundle.variables, &packed));
   UnitProfile profile(plan);
   executor.observe(&profile);
   const Tensor input = synthetic_input(plan.input_shape());
