@@ -88,6 +88,12 @@ TEST_F(GrpcServerTest, MoreCallsThanMayWaitAreRefusedAtOnce) {
   for (grpc::Status& status : statuses) clients.emplace_back([&] { status = predict(); });
   EXPECT_TRUE(eventually([&] { return core_->slots->waiting() == 1; }));
   std::this_thread::sleep_for(100ms);
+  tfs::GetModelStatusRequest question;
+  question.mutable_model_spec()->set_name("stripes");
+  tfs::GetModelStatusResponse answer;
+  grpc::ClientContext context;
+  EXPECT_EQ(text_of(models_->GetModelStatus(&context, question, &answer)), "OK")
+      << "what waits for nothing passes";
   held.clear();
   for (std::thread& client : clients) client.join();
   size_t good = 0;
