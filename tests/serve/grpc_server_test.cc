@@ -16,6 +16,7 @@ namespace tfs = tensorflow::serving;
 using namespace std::chrono_literals;
 using grpc::health::v1::HealthCheckResponse;
 using testing::HasSubstr;
+using testing::Not;
 
 class GrpcServerTest : public GrpcTest {
  protected:
@@ -190,7 +191,11 @@ TEST_F(GrpcServerTest, CallsAreCounted) {
   ASSERT_EQ(text_of(predict()), "OK");
   grpc::ClientContext context;
   ASSERT_FALSE(predict(context, "no image").ok());
+  tfs::GetModelStatusResponse answer;
+  grpc::ClientContext other;
+  ASSERT_FALSE(models_->GetModelStatus(&other, {}, &answer).ok());
   const std::string page = core_->metrics.prometheus();
+  EXPECT_THAT(page, Not(HasSubstr("model_name=\"\""))) << "only predictions count";
   EXPECT_THAT(page, HasSubstr("request_count{model_name=\"stripes\",status=\"OK\"} 1"));
   EXPECT_THAT(page, HasSubstr("request_count{model_name=\"stripes\",status=\"INVALID_ARGUMENT\"} 1"));
   EXPECT_THAT(page, HasSubstr("API=\"Predict\",entrypoint=\"GRPC\""));
