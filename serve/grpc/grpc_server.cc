@@ -47,24 +47,36 @@ class Dispatcher {
 
   [[nodiscard]] ServeCore& core() const { return core_; }
 
-  /// `answer(context, subject)` fills the response on a thread of the pool.
+  /// `answer(context, subject)` fills the response on a thread of the pool. Calls of `api` are counted, those
+  /// of none are not.
   template <typename Answer>
   grpc::ServerUnaryReactor* dispatch(const grpc::CallbackServerContext& context, std::string_view api,
                                      Answer answer) {
     UnaryCall* const call = UnaryCall::make(context);
     const ServeClock::time_point begun = ServeClock::now();
-    const bool taken = pool_.submit([this, call, api, begun, answer = std::move(answer)] {
-      CallSubject subject;
-      const CallContext useful = call->context();
-      RpcStatus status = useful.check();
-      if (status.ok()) status = guarded(answer, useful, subject);
-      finish(*call, api, begun, subject, status);
-    });
+    const bool taken = pool_.submit(
+        [this, call, api, begun, answer = std::move(answer)] { run(*call, api, begun, answer); });
     if (!taken) finish(*call, api, begun, {}, {RpcCode::kResourceExhausted, "too many calls wait"});
     return call;
   }
 
+  /// The same at once, on gRPC's thread: for calls that wait for nothing, so that they pass those that do.
+  template <typename Answer>
+  grpc::ServerUnaryReactor* dispatch_quick(const grpc::CallbackServerContext& context, const Answer& answer) {
+    UnaryCall* const call = UnaryCall::make(context);
+    run(*call, "", ServeClock::now(), answer);
+    return call;
+  }
+
  private:
+  template <typename Answer>
+  void run(UnaryCall& call, std::string_view api, ServeClock::time_point begun, const Answer& answer) const {
+    CallSubject subject;
+    const CallContext context = call.context();
+    RpcStatus status = context.check();
+    if (status.ok()) status = guarded(answer, context, subject);
+    finish(call, api, begun, subject, status);
+  }
   template <typename Answer>
   static RpcStatus guarded(const Answer& answer, const CallContext& context, CallSubject& subject) {
     try {
@@ -76,7 +88,8 @@ class Dispatcher {
   void finish(UnaryCall& call, std::string_view api, ServeClock::time_point begun, const CallSubject& subject,
               const RpcStatus& status) const {
     const auto latency = std::chrono::duration_cast<std::chrono::microseconds>(ServeClock::now() - begun);
-    core_.metrics.count_call({"GRPC", api}, subject.model, subject.signature, status.code(), latency);
+    if (!api.empty())
+      core_.metrics.count_call({"GRPC", api}, subject.model, subject.signature, status.code(), latency);
     call.Finish(grpc_status_of(status));  // gRPC may end the call's life at once
   }
 
@@ -118,7 +131,7 @@ class PredictionServiceImpl final : public tfs::PredictionService::CallbackServi
   }
   Reactor* GetModelMetadata(Context* context, const tfs::GetModelMetadataRequest* request,
                             tfs::GetModelMetadataResponse* response) override {
-    return calls_.dispatch(*context, "GetModelMetadata", [=, this](const CallContext&, CallSubject&) {
+    return calls_.dispatch_quick(*context, [=, this](const CallContext&, CallSubject&) {
       return answer_metadata(calls_.core(), *request, *response);
     });
   }
@@ -133,16 +146,15 @@ class ModelServiceImpl final : public tfs::ModelService::CallbackService {
 
   Reactor* GetModelStatus(Context* context, const tfs::GetModelStatusRequest* request,
                           tfs::GetModelStatusResponse* response) override {
-    return calls_.dispatch(*context, "GetModelStatus", [=, this](const CallContext&, CallSubject&) {
+    return calls_.dispatch_quick(*context, [=, this](const CallContext&, CallSubject&) {
       return answer_status(calls_.core(), *request, *response);
     });
   }
   Reactor* HandleReloadConfigRequest(Context* context, const tfs::ReloadConfigRequest* request,
                                      tfs::ReloadConfigResponse* response) override {
-    return calls_.dispatch(*context, "HandleReloadConfigRequest",
-                           [=, this](const CallContext&, CallSubject&) {
-                             return answer_reload(calls_.core(), *request, *response);
-                           });
+    return calls_.dispatch(*context, "", [=, this](const CallContext&, CallSubject&) {
+      return answer_reload(calls_.core(), *request, *response);
+    });
   }
 
  private:
