@@ -15,13 +15,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-/// The options that a model file recommends.
-Result<GivenOptions> recipe_options(const ModelDescription& model, const std::string& where) {
-  NACRE_ASSIGN_OR_RETURN(const Json recipe,
-                         parse_strict_json(model.recipe.empty() ? "{}" : model.recipe, where));
-  return given_in_json(recipe, where, /*recipe=*/true);
-}
-
 Status required(const std::string& value, std::string_view name, std::string_view hint) {
   if (!value.empty()) return {};
   return {StatusCode::kUsage,
@@ -29,6 +22,12 @@ Status required(const std::string& value, std::string_view name, std::string_vie
 }
 
 }  // namespace
+
+Result<GivenOptions> recipe_options(const ModelDescription& model, const std::string& where) {
+  NACRE_ASSIGN_OR_RETURN(const Json recipe,
+                         parse_strict_json(model.recipe.empty() ? "{}" : model.recipe, where));
+  return given_in_json(recipe, where, /*recipe=*/true);
+}
 
 Result<TrainConfig> read_train_config(const std::string& path) {
   NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(path, kMaxJsonBytes));

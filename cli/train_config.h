@@ -30,6 +30,9 @@ struct TrainSetup {
   std::vector<std::string> labels;  ///< empty: as the data has them
 };
 
+/// The options that a model's recipe recommends. kBadData begins with `where`.
+Result<GivenOptions> recipe_options(const ModelDescription& model, const std::string& where);
+
 /// Puts together, the later over the earlier: defaults, the model's recipe, `run` (the config.json of the run
 /// to be resumed, if any), the file of --config, and the command line. kUsage when model, data or out are not
 /// said.
