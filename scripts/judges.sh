@@ -23,31 +23,20 @@ nacre=${1:-build/release-tests/nacre}
 [ -x "$nacre" ] || { echo "judges.sh: $nacre is missing; sh scripts/build.sh release-tests builds it" >&2; exit 1; }
 environments=${NACRE_JUDGES:-${XDG_CACHE_HOME:-$HOME/.cache}/nacre/judges}
 
-# prepare FOLDER REQUIREMENTS
-prepare() {
-  ! cmp -s "$2" "$1/requirements.txt" || return 0
-  # Only what is such an environment is made anew, whatever NACRE_JUDGES names.
-  if [ -e "$1" ] && [ ! -e "$1/pyvenv.cfg" ]; then
-    echo "judges.sh: $1 is there and no virtual environment; not touched" >&2
-    return 1
-  fi
-  rm -rf "$1"
-  /usr/bin/python3 -m venv "$1" &&
-    "$1/bin/pip" install --quiet --requirement "$2" &&
-    cp "$2" "$1/requirements.txt"
-}
+. scripts/environment.sh
 
 # judge FOLDER REQUIREMENTS TEST-OR-PYTEST-OPTION...
 judge() {
   environment=$1
-  prepare "$1" "$2" || return 1
+  prepare_environment "$1" "$2" || return 1
   shift 2
   "$environment/bin/python" -B -m pytest -p no:cacheprovider -q -rA --nacre="$nacre" "$@"
 }
 
 status=0
 if [ "$judges" != tensorflow ]; then
-  judge "$environments" tests/judges/requirements-pytorch.txt tests/judges/pytorch_test.py "$@" || status=$?
+  judge "$environments" tests/judges/requirements-pytorch.txt tests/judges/pytorch_test.py tests/judges/peers_test.py \
+    "$@" || status=$?
 fi
 if [ "$judges" != pytorch ]; then
   # What TensorFlow tells of itself hides what matters.
