@@ -48,7 +48,10 @@ def main():
     import page
 
     results_file = PROJECT / "docs" / "benchmarks.json"
-    results = json.loads(results_file.read_text()) if results_file.exists() else {}
+
+    def known():
+        return json.loads(results_file.read_text()) if results_file.exists() else {}
+
     with tempfile.TemporaryDirectory(prefix="nacre-peers-") as folder:
         folder = pathlib.Path(folder)
         checkpoint.generate_reader(folder / "flatbuffers")
@@ -67,11 +70,11 @@ def main():
                 broken.append(name)
                 continue
             about["load_after"] = os.getloadavg()[0]
-            results[name] = {"about": about, "found": found}
-            # After each, so that a long run that is interrupted has not been for nothing.
+            # After each part, so that a long run that is interrupted has not been for nothing.
+            results = known() | {name: {"about": about, "found": found}}
             results_file.write_text(json.dumps(results, indent=1) + "\n")
             page.write(PROJECT / "docs", results)
-    page.write(PROJECT / "docs", results)
+    page.write(PROJECT / "docs", known())
     if broken:
         sys.exit(f"bench-peers.sh: broke off: {', '.join(broken)}")
 

@@ -88,7 +88,8 @@ class Optimizer:
         self._powers = [tf.Variable(1.0), tf.Variable(1.0)]
 
     def apply(self, gradients):
-        rate, decay = tf.constant(self._recipe["learning-rate"]), self._recipe.get("weight-decay", 0)
+        rate = tf.convert_to_tensor(self._recipe["learning-rate"], tf.float32)  # or a variable
+        decay = self._recipe.get("weight-decay", 0)
         adam = self._recipe["optimizer"] == "adam"
         if adam:
             powers = [power.assign(power * beta) for power, beta in zip(self._powers, (0.9, 0.999))]
