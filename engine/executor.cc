@@ -51,6 +51,11 @@ TensorView<float> Executor::at_offset(const Unit& unit, size_t offset, int64_t n
   return {reinterpret_cast<float*>(arena_.data() + offset), unit.operation->info().output.with_batch(n)};
 }
 
+TensorView<const float> Executor::output(size_t unit) {
+  const Unit& planned = plan_->units()[unit];
+  return at_offset(planned, planned.output_offset, plan_->options().batch);
+}
+
 StepContext Executor::within_plan(const StepContext& requested) const {
   StepContext context = requested;
   context.threads = std::min(requested.threads, plan_->options().threads);

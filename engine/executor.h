@@ -52,6 +52,10 @@ class Executor {
   /// is neither trained nor moved, or is streamed. Valid until the next backward.
   [[nodiscard]] TensorView<const float> gradient(size_t i) const { return gradients_[i].view(); }
 
+  /// What Plan::units()[unit] has made of the plan's whole batch, for an observer: valid from its end() of
+  /// the forward pass until the next operator begins, for later ones may use the same memory.
+  [[nodiscard]] TensorView<const float> output(size_t unit);
+
  private:
   [[nodiscard]] TensorView<float> at_offset(const Unit& unit, size_t offset, int64_t n);
   void collect_inputs(const Unit& unit, TensorView<const float> input, int64_t n);
