@@ -15,6 +15,7 @@
 #include "cli/enum_text.h"
 #include "cli/open_model.h"
 #include "engine/isa.h"
+#include "engine/shape_text.h"
 #include "runtime/model.h"
 #include "train/loss.h"
 #include "train/optimizer.h"
@@ -95,10 +96,9 @@ struct Network {
   Graph training_graph;
 };
 
-Result<Network> load_network(const Session& session, const BenchOptions& options) {
-  NACRE_ASSIGN_OR_RETURN(const ModelDescription description, load_model(options.model, session.registry));
+Result<Network> build_network(const Session& session, const ModelDescription& description, int64_t classes) {
   Network network;
-  NACRE_ASSIGN_OR_RETURN(network.training_graph, build_graph(description, options.classes, session.registry));
+  NACRE_ASSIGN_OR_RETURN(network.training_graph, build_graph(description, classes, session.registry));
   NACRE_ASSIGN_OR_RETURN(network.model.graph,
                          redraw_for_prediction(network.training_graph, session.registry));
   network.model.contract = description.input;
@@ -106,6 +106,13 @@ Result<Network> load_network(const Session& session, const BenchOptions& options
   NACRE_ASSIGN_OR_RETURN(const Plan plan, Plan::make(network.model.graph, session.registry, row,
                                                      session.plan_options(Mode::kInference, 1, 1)));
   network.model.variables = plan.initial_variables(kSeed);
+  return network;
+}
+
+Result<Network> load_network(const Session& session, const BenchOptions& options) {
+  NACRE_ASSIGN_OR_RETURN(const ModelDescription description, load_model(options.model, session.registry));
+  Result<Network> network = build_network(session, description, options.classes);
+  if (!network.ok()) return network.status().at(options.model);
   return network;
 }
 
@@ -119,13 +126,14 @@ Status bench_train(const Session& session, const BenchOptions& options) {
   NACRE_ASSIGN_OR_RETURN(Network network, load_network(session, options));
   const InputContract& contract = network.model.contract;
   const Shape row{contract.height, contract.width, contract.channels};
-  auto made = Plan::make(network.training_graph, session.registry, row,
-                         session.plan_options(Mode::kTraining, options.batch_size, options.threads));
+  PlanOptions planning = session.plan_options(Mode::kTraining, options.batch_size, options.threads);
+  planning.stream_gradients = true;
+  auto made = Plan::make(network.training_graph, session.registry, row, planning);
   if (!made.ok()) return made.status().at(options.model);
   const Plan& plan = *made;
   if (plan.output_shape().rank() != 2) {
-    return {StatusCode::kBadData,
-            options.model + ": the output is " + plan.output_shape().to_string() + ", expected [N, classes]"};
+    return {StatusCode::kBadData, options.model + ": the output is " + batch_shape(plan.output_shape()) +
+                                      ", expected [N, classes]"};
   }
   VariableStore variables = plan.initial_variables(kSeed);
   Optimizer optimizer(optimizing);
@@ -151,8 +159,9 @@ Status bench_train(const Session& session, const BenchOptions& options) {
   const auto run = [&]() -> Status {
     const TensorView<const float> logits = executor.forward(input.view(), context);
     static_cast<void>(softmax_cross_entropy(logits, labels, gradient.view()));
-    executor.backward(input.view(), gradient.view(), context);
-    optimizer.apply(executor, ++step, optimizing.learning_rate, options.threads);
+    optimizer.begin_step(++step, optimizing.learning_rate);
+    executor.backward(input.view(), gradient.view(), context, &optimizer);
+    optimizer.apply(executor, step, optimizing.learning_rate, options.threads);
     ++context.epoch;
     return {};
   };
@@ -174,8 +183,10 @@ Status profile_inference(const Session& session, const BenchOptions& options, co
       const Plan plan,
       Plan::make(bundle.graph, session.registry, row,
                  session.plan_options(Mode::kInference, options.batch_size, options.threads)));
+  NACRE_RETURN_IF_ERROR(plan.check_variables(bundle.variables));
+  const PackedVariables packed(plan, bundle.variables, options.threads);
   Executor executor(plan);
-  NACRE_RETURN_IF_ERROR(executor.bind(bundle.variables));
+  NACRE_RETURN_IF_ERROR(executor.bind(bundle.variables, &packed));
   UnitProfile profile(plan);
   executor.observe(&profile);
   const Tensor input = synthetic_input(plan.input_shape());

@@ -5,7 +5,8 @@
 #   sh scripts/judges.sh --environment serving    makes that environment and prints its python
 #
 # An environment is made once, in ~/.cache/nacre/judges (PyTorch's, or $NACRE_JUDGES), ~/.cache/nacre/judges-tensorflow
-# ($NACRE_JUDGES-tensorflow) and ~/.cache/nacre/judges-serving, which adds to TensorFlow's, and again when its requirements change.
+# ($NACRE_JUDGES-tensorflow) and ~/.cache/nacre/judges-serving, which adds to TensorFlow's (Serving's messages read the warm-up
+# records), and again when its requirements change.
 # The judge of serving starts the nacre-serve beside NACRE.
 set -eu
 cd "$(dirname "$0")/.."
@@ -73,8 +74,7 @@ if [ "$judges" = all ] || [ "$judges" = pytorch ]; then
     judge "$environments" tests/judges/pytorch_test.py "$@"; } || status=$?
 fi
 if [ "$judges" = all ] || [ "$judges" = tensorflow ]; then
-  { prepare "$environments-tensorflow" tests/judges/requirements-tensorflow.txt &&
-    judge "$environments-tensorflow" tests/judges/tf_*_test.py "$@"; } || status=$?
+  { prepare_serving && judge "$environments-serving" tests/judges/tf_*_test.py "$@"; } || status=$?
 fi
 if [ "$judges" = all ] || [ "$judges" = serving ]; then
   { prepare_serving && judge "$environments-serving" tests/judges/serving_*_test.py "$@"; } || status=$?

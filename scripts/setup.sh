@@ -11,7 +11,7 @@ build_packages="g++ cmake ninja-build make ccache mold pkg-config git ca-certifi
   libboost-dev libsimdjson-dev libgrpc++-dev protobuf-compiler-grpc libssl-dev
   dataset-fashion-mnist"
 test_packages="libgtest-dev libgmock-dev libbenchmark-dev clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev
-  libomp-14-dev libleveldb-dev libsnappy-dev python3-minimal python3-venv python3-yaml gzip openssl"
+  libomp-14-dev libleveldb-dev libsnappy-dev python3-minimal python3-venv python3-yaml gzip openssl systemd curl"
 
 fail() {
   echo "setup.sh: $*" >&2

@@ -30,15 +30,14 @@ def tensorflow_engine():
 
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
-    model = tf.saved_model.load(SOURCE)  # kept, or its variables would go
-    predict = model.signatures["float_image"]
+    model = tf.saved_model.load(SOURCE)
+    # The signature that decodes inside the graph: quicker than decoding beforehand, image by image.
+    predict = model.signatures["serving_default"]
 
     def run(encoded):
-        images = [tf.io.decode_image(image, channels=3, expand_animations=False) for image in encoded]
-        images = [tf.image.resize(tf.cast(image, tf.float32) / 255, (SIDE, SIDE)) for image in images]
-        return predict(image=tf.stack(images))["prediction"].numpy()
+        return predict(image=tf.constant(encoded))["prediction"].numpy()
 
-    run.model = model
+    run.model = model  # kept, or its variables would go
     return run
 
 

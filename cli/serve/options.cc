@@ -110,6 +110,8 @@ std::chrono::milliseconds milliseconds(double seconds) {
 }  // namespace
 
 void add_serve_options(CLI::App& app, ServeOptions& options) {
+  // As TensorFlow Serving's flags: what comes later wins, so that a container's start can be added to.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   add_model_options(app, options);
   add_compute_options(app, options);
   add_grpc_options(app, options);

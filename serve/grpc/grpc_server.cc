@@ -1,6 +1,7 @@
 #include "serve/grpc/grpc_server.h"
 
 #include <fmt/format.h>
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
@@ -31,6 +32,11 @@ namespace tfs = tensorflow::serving;
 /// How long the health service may lag behind what ServeCore::ready() says.
 constexpr std::chrono::milliseconds kHealthLag{20};
 
+/// Of all requests that are being received; what comes beyond waits, and then is refused.
+constexpr size_t kMaxBufferedBytes = size_t{1} << 30;
+/// Calls in hand of one connection.
+constexpr int kMaxConcurrentStreams = 1024;
+
 constexpr auto kSilent = static_cast<gpr_log_severity>(GPR_LOG_SEVERITY_ERROR + 1);
 
 /// Hands calls to the pool, which answers them, and counts them.
@@ -41,24 +47,36 @@ class Dispatcher {
 
   [[nodiscard]] ServeCore& core() const { return core_; }
 
-  /// `answer(context, subject)` fills the response on a thread of the pool.
+  /// `answer(context, subject)` fills the response on a thread of the pool. Calls of `api` are counted, those
+  /// of none are not.
   template <typename Answer>
   grpc::ServerUnaryReactor* dispatch(const grpc::CallbackServerContext& context, std::string_view api,
                                      Answer answer) {
     UnaryCall* const call = UnaryCall::make(context);
     const ServeClock::time_point begun = ServeClock::now();
-    const bool taken = pool_.submit([this, call, api, begun, answer = std::move(answer)] {
-      CallSubject subject;
-      const CallContext useful = call->context();
-      RpcStatus status = useful.check();
-      if (status.ok()) status = guarded(answer, useful, subject);
-      finish(*call, api, begun, subject, status);
-    });
+    const bool taken = pool_.submit(
+        [this, call, api, begun, answer = std::move(answer)] { run(*call, api, begun, answer); });
     if (!taken) finish(*call, api, begun, {}, {RpcCode::kResourceExhausted, "too many calls wait"});
     return call;
   }
 
+  /// The same at once, on gRPC's thread: for calls that wait for nothing, so that they pass those that do.
+  template <typename Answer>
+  grpc::ServerUnaryReactor* dispatch_quick(const grpc::CallbackServerContext& context, const Answer& answer) {
+    UnaryCall* const call = UnaryCall::make(context);
+    run(*call, "", ServeClock::now(), answer);
+    return call;
+  }
+
  private:
+  template <typename Answer>
+  void run(UnaryCall& call, std::string_view api, ServeClock::time_point begun, const Answer& answer) const {
+    CallSubject subject;
+    const CallContext context = call.context();
+    RpcStatus status = context.check();
+    if (status.ok()) status = guarded(answer, context, subject);
+    finish(call, api, begun, subject, status);
+  }
   template <typename Answer>
   static RpcStatus guarded(const Answer& answer, const CallContext& context, CallSubject& subject) {
     try {
@@ -70,7 +88,8 @@ class Dispatcher {
   void finish(UnaryCall& call, std::string_view api, ServeClock::time_point begun, const CallSubject& subject,
               const RpcStatus& status) const {
     const auto latency = std::chrono::duration_cast<std::chrono::microseconds>(ServeClock::now() - begun);
-    core_.metrics.count_call({"GRPC", api}, subject.model, subject.signature, status.code(), latency);
+    if (!api.empty())
+      core_.metrics.count_call({"GRPC", api}, subject.model, subject.signature, status.code(), latency);
     call.Finish(grpc_status_of(status));  // gRPC may end the call's life at once
   }
 
@@ -112,7 +131,7 @@ class PredictionServiceImpl final : public tfs::PredictionService::CallbackServi
   }
   Reactor* GetModelMetadata(Context* context, const tfs::GetModelMetadataRequest* request,
                             tfs::GetModelMetadataResponse* response) override {
-    return calls_.dispatch(*context, "GetModelMetadata", [=, this](const CallContext&, CallSubject&) {
+    return calls_.dispatch_quick(*context, [=, this](const CallContext&, CallSubject&) {
       return answer_metadata(calls_.core(), *request, *response);
     });
   }
@@ -127,16 +146,15 @@ class ModelServiceImpl final : public tfs::ModelService::CallbackService {
 
   Reactor* GetModelStatus(Context* context, const tfs::GetModelStatusRequest* request,
                           tfs::GetModelStatusResponse* response) override {
-    return calls_.dispatch(*context, "GetModelStatus", [=, this](const CallContext&, CallSubject&) {
+    return calls_.dispatch_quick(*context, [=, this](const CallContext&, CallSubject&) {
       return answer_status(calls_.core(), *request, *response);
     });
   }
   Reactor* HandleReloadConfigRequest(Context* context, const tfs::ReloadConfigRequest* request,
                                      tfs::ReloadConfigResponse* response) override {
-    return calls_.dispatch(*context, "HandleReloadConfigRequest",
-                           [=, this](const CallContext&, CallSubject&) {
-                             return answer_reload(calls_.core(), *request, *response);
-                           });
+    return calls_.dispatch(*context, "", [=, this](const CallContext&, CallSubject&) {
+      return answer_reload(calls_.core(), *request, *response);
+    });
   }
 
  private:
@@ -159,8 +177,9 @@ void set_up_process() {
   std::call_once(once, [] {
     grpc::EnableDefaultHealthCheckService(true);
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
-    // Any client could fill the log with handshakes that fail.
+    // Any client could fill the log with handshakes that fail and texts that are no UTF-8.
     if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_verbosity(kSilent);
+    google::protobuf::SetLogHandler(nullptr);
   });
 }
 
@@ -187,6 +206,9 @@ class GrpcServer::Impl {
     builder.SetMaxReceiveMessageSize(
         static_cast<int>(std::min<size_t>(options.max_message_bytes, std::numeric_limits<int>::max())));
     builder.SetMaxSendMessageSize(-1);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConcurrentStreams);
+    builder.SetResourceQuota(
+        grpc::ResourceQuota("nacre").Resize(std::max(kMaxBufferedBytes, 2 * options.max_message_bytes)));
     builder.AddListeningPort(address, credentials_of(options), &port_);
     builder.RegisterService(&prediction_);
     builder.RegisterService(&models_);
@@ -196,7 +218,9 @@ class GrpcServer::Impl {
               fmt::format("gRPC: {}: cannot listen: the address is not there or in use{}", address,
                           options.ssl.has_value() ? ", or the keys are no PEM texts" : "")};
     }
-    health_ = std::jthread([this](const std::stop_token& stop) { tell_health(stop); });
+    const bool ready = core_.ready();
+    tell_health(ready);
+    health_ = std::jthread([this, ready](const std::stop_token& stop) { watch_health(stop, ready); });
     return {};
   }
 
@@ -212,23 +236,22 @@ class GrpcServer::Impl {
   }
 
  private:
-  void tell_health(const std::stop_token& stop) {
+  /// The whole server last: who has seen it serve may ask for the services.
+  void tell_health(bool ready) {
+    grpc::HealthCheckServiceInterface& service = *server_->GetHealthCheckService();
+    service.SetServingStatus(tfs::PredictionService::service_full_name(), ready);
+    service.SetServingStatus(tfs::ModelService::service_full_name(), ready);
+    service.SetServingStatus(ready);
+  }
+  void watch_health(const std::stop_token& stop, bool told) {
     std::mutex mutex;
     std::condition_variable_any wake;
     std::unique_lock lock(mutex);
-    grpc::HealthCheckServiceInterface& service = *server_->GetHealthCheckService();
-    const auto tell = [&](bool ready) {
-      service.SetServingStatus(ready);
-      service.SetServingStatus(tfs::PredictionService::service_full_name(), ready);
-      service.SetServingStatus(tfs::ModelService::service_full_name(), ready);
-    };
-    bool told = core_.ready();
-    tell(told);
     while (!stop.stop_requested()) {
       wake.wait_for(lock, stop, kHealthLag, [] { return false; });
       if (core_.ready() == told) continue;
       told = !told;
-      tell(told);
+      tell_health(told);
     }
   }
 

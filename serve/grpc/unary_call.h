@@ -8,7 +8,6 @@
 #include <memory>
 #include <stop_token>
 #include <string>
-#include <utility>
 
 #include "serve/call_context.h"
 #include "serve/rpc_status.h"
@@ -19,8 +18,7 @@ namespace nacre {
 inline grpc::Status grpc_status_of(const RpcStatus& status) {
   constexpr size_t kMaxMessage = 1024;
   if (status.ok()) return grpc::Status::OK;
-  std::string message = status.message().substr(0, kMaxMessage);
-  return {static_cast<grpc::StatusCode>(status.code()), std::move(message)};
+  return {static_cast<grpc::StatusCode>(status.code()), status.message().substr(0, kMaxMessage)};
 }
 
 /// One call with one answer, from its arrival until gRPC is done with it; owns itself in between.

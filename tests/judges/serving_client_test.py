@@ -1,6 +1,8 @@
 """TensorFlow Serving's own client, unchanged, and plain HTTP get from nacre-serve what `nacre predict` says, to the bit."""
 
 import base64
+import re
+import sys
 import time
 
 import grpc
@@ -11,6 +13,8 @@ from tensorflow_serving.apis import (classification_pb2, get_model_metadata_pb2,
                                      model_management_pb2, model_service_pb2_grpc, predict_pb2,
                                      prediction_service_pb2_grpc, regression_pb2)
 
+import checkpoint
+import command
 from served import Served
 
 NAMES = ["face96", "fashion28"]
@@ -65,7 +69,7 @@ def test_encoded_images(served, exported, name, version):
 @pytest.mark.parametrize("name", NAMES)
 def test_floats(served, exported, name):
     model = exported(name)
-    expected = model.expected(model.pngs).astype(np.float32)
+    expected = model.expected(model.native_pngs).astype(np.float32)
     content = tf.make_tensor_proto(model.floats)
     assert content.tensor_content
     response = served.predictions.Predict(predict_request(name, content, "float_image"), TIMEOUT)
@@ -166,6 +170,16 @@ def test_errors(served, exported):
     assert "Missing ModelSpec" in fails(predict, predict_pb2.PredictRequest(), codes.INVALID_ARGUMENT)
 
 
+def test_the_documented_client(served, exported, tmp_path):
+    text = (checkpoint.PROJECT / "docs" / "serving.md").read_text()
+    (program,) = re.findall("```python\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "face.jpg").write_bytes(exported("face96").jpegs[0])
+    program = program.replace("localhost:8500", f"127.0.0.1:{served.port}").replace("faces", "face96")
+    program = program.replace("face.jpg", str(tmp_path / "face.jpg"))
+    told = re.findall(r"[0-9.e+-]+", command.run(sys.executable, "-c", program))
+    np.testing.assert_allclose(np.float64(told), exported("face96").expected(exported("face96").jpegs[:1])[0], atol=1e-6)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_rest(served, exported, name):
     model = exported(name)
@@ -180,7 +194,7 @@ def test_rest(served, exported, name):
         np.testing.assert_array_equal(np.float32(reply[key]), expected)
     status, reply = served.rest(route, {"signature_name": "float_image", "instances": model.floats[:2].tolist()})
     assert status == 200, reply
-    np.testing.assert_array_equal(np.float32(reply["predictions"]), model.expected(model.pngs[:2]).astype(np.float32))
+    np.testing.assert_array_equal(np.float32(reply["predictions"]), model.expected(model.native_pngs[:2]).astype(np.float32))
     status, reply = served.rest(f"/v1/models/{name}/versions/1:classify", {"examples": [{"image": encoded[0]}]})
     assert status == 200, reply
     assert [label for label, _ in reply["results"][0]] == model.inside["labels"]

@@ -16,6 +16,7 @@ namespace tfs = tensorflow::serving;
 using namespace std::chrono_literals;
 using grpc::health::v1::HealthCheckResponse;
 using testing::HasSubstr;
+using testing::Not;
 
 class GrpcServerTest : public GrpcTest {
  protected:
@@ -88,6 +89,12 @@ TEST_F(GrpcServerTest, MoreCallsThanMayWaitAreRefusedAtOnce) {
   for (grpc::Status& status : statuses) clients.emplace_back([&] { status = predict(); });
   EXPECT_TRUE(eventually([&] { return core_->slots->waiting() == 1; }));
   std::this_thread::sleep_for(100ms);
+  tfs::GetModelStatusRequest question;
+  question.mutable_model_spec()->set_name("stripes");
+  tfs::GetModelStatusResponse answer;
+  grpc::ClientContext context;
+  EXPECT_EQ(text_of(models_->GetModelStatus(&context, question, &answer)), "OK")
+      << "what waits for nothing passes";
   held.clear();
   for (std::thread& client : clients) client.join();
   size_t good = 0;
@@ -184,7 +191,11 @@ TEST_F(GrpcServerTest, CallsAreCounted) {
   ASSERT_EQ(text_of(predict()), "OK");
   grpc::ClientContext context;
   ASSERT_FALSE(predict(context, "no image").ok());
+  tfs::GetModelStatusResponse answer;
+  grpc::ClientContext other;
+  ASSERT_FALSE(models_->GetModelStatus(&other, {}, &answer).ok());
   const std::string page = core_->metrics.prometheus();
+  EXPECT_THAT(page, Not(HasSubstr("model_name=\"\""))) << "only predictions count";
   EXPECT_THAT(page, HasSubstr("request_count{model_name=\"stripes\",status=\"OK\"} 1"));
   EXPECT_THAT(page, HasSubstr("request_count{model_name=\"stripes\",status=\"INVALID_ARGUMENT\"} 1"));
   EXPECT_THAT(page, HasSubstr("API=\"Predict\",entrypoint=\"GRPC\""));
