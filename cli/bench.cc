@@ -19,6 +19,7 @@
 #include "cli/train_options.h"
 #include "engine/isa.h"
 #include "engine/machine_peak.h"
+#include "engine/shape_text.h"
 #include "runtime/model.h"
 #include "train/loss.h"
 #include "train/optimizer.h"
@@ -107,10 +108,9 @@ struct Network {
   OptimizerOptions recipe;
 };
 
-Result<Network> load_network(const Session& session, const BenchOptions& options) {
-  NACRE_ASSIGN_OR_RETURN(const ModelDescription description, load_model(options.model, session.registry));
+Result<Network> build_network(const Session& session, const ModelDescription& description, int64_t classes) {
   Network network;
-  NACRE_ASSIGN_OR_RETURN(network.training_graph, build_graph(description, options.classes, session.registry));
+  NACRE_ASSIGN_OR_RETURN(network.training_graph, build_graph(description, classes, session.registry));
   NACRE_ASSIGN_OR_RETURN(network.model.graph,
                          redraw_for_prediction(network.training_graph, session.registry));
   network.model.contract = description.input;
@@ -118,10 +118,17 @@ Result<Network> load_network(const Session& session, const BenchOptions& options
   NACRE_ASSIGN_OR_RETURN(const Plan plan, Plan::make(network.model.graph, session.registry, row,
                                                      session.plan_options(Mode::kInference, 1, 1)));
   network.model.variables = plan.initial_variables(kSeed);
-  NACRE_ASSIGN_OR_RETURN(const GivenOptions given, recipe_options(description, options.model + ": recipe"));
+  return network;
+}
+
+Result<Network> load_network(const Session& session, const BenchOptions& options) {
+  NACRE_ASSIGN_OR_RETURN(const ModelDescription description, load_model(options.model, session.registry));
+  Result<Network> network = build_network(session, description, options.classes);
+  if (!network.ok()) return network.status().at(options.model);
+  NACRE_ASSIGN_OR_RETURN(const GivenOptions given, recipe_options(description, options.model));
   NACRE_ASSIGN_OR_RETURN(const TrainSettings settings, read_settings(given));
   NACRE_ASSIGN_OR_RETURN(const TrainOptions training, train_options(settings, false));
-  network.recipe = training.optimizer;
+  network->recipe = training.optimizer;
   return network;
 }
 
@@ -136,13 +143,14 @@ Status bench_train(const Session& session, const BenchOptions& options) {
   if (options.recipe) optimizing = network.recipe;
   const InputContract& contract = network.model.contract;
   const Shape row{contract.height, contract.width, contract.channels};
-  auto made = Plan::make(network.training_graph, session.registry, row,
-                         session.plan_options(Mode::kTraining, options.batch_size, options.threads));
+  PlanOptions planning = session.plan_options(Mode::kTraining, options.batch_size, options.threads);
+  planning.stream_gradients = true;
+  auto made = Plan::make(network.training_graph, session.registry, row, planning);
   if (!made.ok()) return made.status().at(options.model);
   const Plan& plan = *made;
   if (plan.output_shape().rank() != 2) {
-    return {StatusCode::kBadData,
-            options.model + ": the output is " + plan.output_shape().to_string() + ", expected [N, classes]"};
+    return {StatusCode::kBadData, options.model + ": the output is " + batch_shape(plan.output_shape()) +
+                                      ", expected [N, classes]"};
   }
   VariableStore variables = plan.initial_variables(kSeed);
   Optimizer optimizer(optimizing);
@@ -168,8 +176,9 @@ Status bench_train(const Session& session, const BenchOptions& options) {
   const auto run = [&]() -> Status {
     const TensorView<const float> logits = executor.forward(input.view(), context);
     static_cast<void>(softmax_cross_entropy(logits, labels, gradient.view()));
-    executor.backward(input.view(), gradient.view(), context);
-    optimizer.apply(executor, ++step, optimizing.learning_rate, options.threads);
+    optimizer.begin_step(++step, optimizing.learning_rate);
+    executor.backward(input.view(), gradient.view(), context, &optimizer);
+    optimizer.apply(executor, step, optimizing.learning_rate, options.threads);
     ++context.epoch;
     return {};
   };
@@ -194,8 +203,10 @@ Status profile_inference(const Session& session, const BenchOptions& options, co
       const Plan plan,
       Plan::make(bundle.graph, session.registry, row,
                  session.plan_options(Mode::kInference, options.batch_size, options.threads)));
+  NACRE_RETURN_IF_ERROR(plan.check_variables(bundle.variables));
+  const PackedVariables packed(plan, bundle.variables, options.threads);
   Executor executor(plan);
-  NACRE_RETURN_IF_ERROR(executor.bind(bundle.variables));
+  NACRE_RETURN_IF_ERROR(executor.bind(bundle.variables, &packed));
   UnitProfile profile(plan);
   executor.observe(&profile);
   const Tensor input = synthetic_input(plan.input_shape());

@@ -1,14 +1,12 @@
 #include "cli/command.h"
 
-#include <fmt/format.h>
-
-#include <algorithm>
 #include <csignal>
 #include <exception>
 #include <new>
 
 #include "cli/console.h"
 #include "cli/help.h"
+#include "cli/usage_error.h"
 #include "engine/isa.h"
 #include "engine/parallel.h"
 #include "layers/registry.h"
@@ -21,44 +19,6 @@ constexpr int kMaxThreads = 1024;
 int exit_code(const Status& status) {
   if (!status.ok() && !status.message().empty()) print_message(status.message());
   return static_cast<int>(status.code());
-}
-
-/// The sub-command that the command line names, or the program itself.
-const CLI::App& innermost(const CLI::App& app) {
-  const CLI::App* current = &app;
-  while (!current->get_subcommands().empty()) current = current->get_subcommands().front();
-  return *current;
-}
-
-/// "bench infer", or nothing for the program itself.
-std::string path_of(const CLI::App& app) {
-  const CLI::App* current = &innermost(app);
-  if (current == &app) return "";
-  std::string path = current->get_name();
-  while ((current = current->get_parent()) != &app) path = current->get_name() + " " + path;
-  return path;
-}
-
-/// CLI11's messages as one line in the style of ours.
-std::string usage_reason(const CLI::App& app, const CLI::ParseError& error) {
-  std::string text = error.what();
-  for (const std::string_view noise :
-       {"The following argument was not expected: ", "The following arguments were not expected: "}) {
-    if (text.starts_with(noise)) {
-      text = "unknown option or argument: " + text.substr(noise.size());
-      break;
-    }
-  }
-  constexpr std::string_view kTwice = "At Most 1 required but received ";
-  if (const size_t at = text.find(kTwice); at != std::string::npos) {
-    text = text.replace(at, kTwice.size(), "expected once, found ") + " times";
-  }
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  const size_t end = text.find_last_not_of(" .");
-  text.erase(end == std::string::npos ? 0 : end + 1);
-  const std::string path = path_of(app);
-  if (path.empty()) return text + " (see nacre --help)";
-  return fmt::format("{}: {} (see nacre {} --help)", path, text, path);
 }
 
 Status run_session(const Command& chosen) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "engine/file.h"
+#include "image/file_type.h"
 #include "train/class_folders.h"
 #include "train/csv.h"
 
@@ -42,6 +43,20 @@ Status check_not_splits(const std::string& folder, const std::vector<std::string
                                     (path / held_out).string()};
 }
 
+/// Refuses an image, or another file of a known kind, given in place of a list of images.
+Status check_may_be_list(const std::string& path) {
+  constexpr size_t kHead = 512;
+  NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> head, read_file_head(path, kHead));
+  const DetectedType detected = detect_file_type(head);
+  // A list may begin with "BM" as well as a bitmap does.
+  const bool is_binary = std::any_of(head.begin(), head.end(), [](std::byte b) {
+    return b < std::byte{0x20} && b != std::byte{'\t'} && b != std::byte{'\r'} && b != std::byte{'\n'};
+  });
+  if (!is_binary || detected.name.empty()) return {};
+  return {StatusCode::kBadData,
+          path + ": is " + std::string(detected.name) + ", expected a folder or a CSV list"};
+}
+
 /// A list of images that stands for a data set, and how much memory its decoded images may take.
 Result<std::shared_ptr<const Dataset>> open_one(const std::string& path, IdxSplit preferred,
                                                 const DataRequest& request, const InputContract& contract,
@@ -50,6 +65,7 @@ Result<std::shared_ptr<const Dataset>> open_one(const std::string& path, IdxSpli
   options.image_root = request.image_root;
   options.labels = std::move(labels);
   options.skip_bad = request.skip_bad;
+  options.skip_option = "--skip-bad";
   options.cache_bytes = cache_bytes;
   options.threads = request.threads;
   std::error_code error;
@@ -57,7 +73,10 @@ Result<std::shared_ptr<const Dataset>> open_one(const std::string& path, IdxSpli
   if (!fs::exists(status)) {
     return Status(StatusCode::kIo, path + ": " + (error ? error.message() : std::strerror(ENOENT)));
   }
-  if (!fs::is_directory(status)) return Dataset::from_csv(path, contract, options);
+  if (!fs::is_directory(status)) {
+    if (fs::is_regular_file(status)) NACRE_RETURN_IF_ERROR(check_may_be_list(path));
+    return Dataset::from_csv(path, contract, options);
+  }
   const IdxSplit other = preferred == IdxSplit::kTrain ? IdxSplit::kTest : IdxSplit::kTrain;
   if (Dataset::has_idx(path, preferred)) return Dataset::from_idx(path, preferred, contract, options);
   if (preferred == IdxSplit::kTest && Dataset::has_idx(path, other)) {

@@ -25,6 +25,21 @@ struct EvalOptions {
   int threads = 1;
 };
 
+/// "Measured runs/a/checkpoints/best (checkpoint, step 120) on 30 images of photos."
+std::string measured_line(const OpenedModel& opened, const Dataset& data, const std::string& data_path) {
+  const bool is_bundle = opened.kind == FileKind::kBundle;
+  const auto found = opened.model.provenance.find("step");
+  std::string step;
+  if (!is_bundle) {
+    step = std::to_string(opened.state.step);
+  } else if (found != opened.model.provenance.end()) {
+    step = found->second;
+  }
+  return fmt::format("Measured {} ({}{}) on {} of {}.\n", printable(opened.path),
+                     is_bundle ? "bundle" : "checkpoint", step.empty() ? "" : ", step " + printable(step),
+                     counted(data.size(), "image"), printable(data_path));
+}
+
 Status run_eval(const Session& session, const EvalOptions& options) {
   OpenOptions open;
   open.model = options.model;
@@ -52,7 +67,8 @@ Status run_eval(const Session& session, const EvalOptions& options) {
   NACRE_RETURN_IF_ERROR(executor.bind(model.variables).at(opened.path));
   NACRE_ASSIGN_OR_RETURN(const Evaluation evaluation,
                          evaluate(executor, plan, data, options.threads, /*probabilities=*/true));
-  return print(options.json ? eval_json(evaluation, data->labels()) : eval_text(evaluation, data->labels()));
+  if (options.json) return print(eval_json(evaluation, data->labels()));
+  return print(measured_line(opened, *data, options.data) + eval_text(evaluation, data->labels()));
 }
 
 }  // namespace

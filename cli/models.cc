@@ -6,6 +6,7 @@
 
 #include "cli/command.h"
 #include "cli/console.h"
+#include "cli/train_config.h"
 #include "engine/plan.h"
 #include "layers/model_file.h"
 
@@ -24,14 +25,13 @@ struct Size {
   int64_t flops = 0;
 };
 
-Result<Size> size_of(const Session& session, const std::string& name, int64_t classes) {
-  NACRE_ASSIGN_OR_RETURN(const ModelDescription model, load_model(name, session.registry));
+Result<Size> size_of(const Session& session, const ModelDescription& model, int64_t classes) {
   NACRE_ASSIGN_OR_RETURN(const Graph graph, build_graph(model, classes, session.registry));
   const Shape row{model.input.height, model.input.width, model.input.channels};
-  auto plan = Plan::make(graph, session.registry, row, session.plan_options(Mode::kInference, 1, 1));
-  if (!plan.ok()) return plan.status().at(name);
+  NACRE_ASSIGN_OR_RETURN(const Plan plan, Plan::make(graph, session.registry, row,
+                                                     session.plan_options(Mode::kInference, 1, 1)));
   Size size{model.input, 0, 0};
-  for (const NodeSummary& node : plan->nodes()) {
+  for (const NodeSummary& node : plan.nodes()) {
     size.parameters += node.parameters;
     size.flops += node.flops_per_row;
   }
@@ -43,7 +43,8 @@ Status list_models(const Session& session, const ModelsOptions& options) {
   Table table({{"name", kLeft}, {"input", kLeft}, {"parameters", kRight}, {"MFLOP", kRight}});
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   for (const std::string& name : preset_names()) {
-    NACRE_ASSIGN_OR_RETURN(const Size size, size_of(session, name, options.classes));
+    NACRE_ASSIGN_OR_RETURN(const ModelDescription model, load_model(name, session.registry));
+    NACRE_ASSIGN_OR_RETURN(const Size size, size_of(session, model, options.classes));
     const double mflop = static_cast<double>(size.flops) / 1e6;
     table.add_row({name,
                    fmt::format("{} x {} x {}", size.input.height, size.input.width, size.input.channels),
@@ -62,6 +63,10 @@ Status list_models(const Session& session, const ModelsOptions& options) {
 Status run_models(const Session& session, const ModelsOptions& options) {
   if (options.name.empty()) return list_models(session, options);
   NACRE_ASSIGN_OR_RETURN(const ModelDescription model, load_model(options.name, session.registry));
+  // What `train` would refuse is no model file.
+  NACRE_RETURN_IF_ERROR(size_of(session, model, options.classes).status().at(options.name));
+  NACRE_ASSIGN_OR_RETURN(const GivenOptions recipe, recipe_options(model, options.name));
+  NACRE_RETURN_IF_ERROR(read_settings(recipe).status());
   return print(write_model(model));
 }
 

@@ -50,7 +50,7 @@ Result<OpenedModel> open_checkpoint(const Session& session, const std::string& p
   }
   const auto classes = static_cast<int64_t>(contract.labels.size());
   auto graph = build_graph(description, classes, session.registry);
-  if (!graph.ok()) return graph.status().at(path);
+  if (!graph.ok()) return graph.status().at(options.model.empty() ? path : options.model);
   opened.training_graph = std::move(graph).value();
   auto made = make_prediction_bundle(description.name, opened.training_graph, std::move(checkpoint.variables),
                                      std::move(contract), session.registry);

@@ -33,8 +33,7 @@ Status become_server(std::vector<std::string> arguments) {
 }  // namespace
 
 void add_serve_command(CLI::App& app, Command& chosen) {
-  CLI::App* command = app.add_subcommand(
-      "serve", "serve models to TensorFlow Serving's clients; nacre serve --help lists the options");
+  CLI::App* command = app.add_subcommand("serve", "serve models as TensorFlow Serving does");
   command->prefix_command();
   // The server has its own help.
   command->set_help_flag();

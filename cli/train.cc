@@ -182,16 +182,19 @@ Status TrainCommand::open_data() {
 Status TrainCommand::make_start() {
   const InputContract& contract = data_.training->contract();
   const auto classes = static_cast<int64_t>(setup_.labels.size());
-  NACRE_ASSIGN_OR_RETURN(graph_, build_graph(setup_.model, classes, session_.registry));
+  const std::string& origin = setup_.model_origin;
+  Result<Graph> graph = build_graph(setup_.model, classes, session_.registry);
+  if (!graph.ok()) return graph.status().at(origin);
+  graph_ = std::move(graph).value();
   // What cannot be exported is said before hours of training, not after them.
-  NACRE_RETURN_IF_ERROR(
-      redraw_for_prediction(*graph_, session_.registry).status().at("model " + setup_.model.name));
+  NACRE_RETURN_IF_ERROR(redraw_for_prediction(*graph_, session_.registry).status().at(origin));
   const int64_t batch = std::min(options_.batch_size, data_.training->size());
-  NACRE_ASSIGN_OR_RETURN(
-      const Plan plan,
+  const Result<Plan> plan =
       Plan::make(*graph_, session_.registry, Shape{contract.height, contract.width, contract.channels},
-                 session_.plan_options(Mode::kTraining, batch, options_.threads)));
-  const RunStart start{setup_, options_, plan, data_.training};
+                 session_.plan_options(Mode::kTraining, batch, options_.threads));
+  if (!plan.ok()) return plan.status().at(origin);
+  NACRE_RETURN_IF_ERROR(check_output(plan->output_shape(), classes).at(origin));
+  const RunStart start{setup_, options_, *plan, data_.training};
   std::vector<std::string> notes;
   if (resuming_) {
     NACRE_ASSIGN_OR_RETURN(notes, adapt_checkpoint(session_, start, before_, *checkpoint_));

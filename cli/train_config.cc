@@ -7,6 +7,7 @@
 
 #include "cli/command.h"
 #include "cli/data_source.h"
+#include "cli/usage_error.h"
 #include "engine/file.h"
 #include "layers/strict_json.h"
 
@@ -15,10 +16,22 @@ namespace {
 
 using Json = nlohmann::json;
 
-Status required(const std::string& value, std::string_view name, std::string_view hint) {
-  if (!value.empty()) return {};
-  return {StatusCode::kUsage,
-          fmt::format("train: --{} is required: {} (see nacre train --help)", name, hint)};
+/// Names all that is not said of what must be, at once.
+Status check_required(const TrainSettings& settings, bool has_model) {
+  std::vector<std::string> missing;
+  std::string_view hint;
+  const auto require = [&](bool given, std::string_view name, std::string_view what) {
+    if (given) return;
+    missing.push_back(fmt::format("--{}", name));
+    hint = what;
+  };
+  require(has_model || !settings.model.empty(), "model", "a preset (see nacre models) or a model file");
+  require(!settings.data.empty(), "data",
+          "a folder with a sub-folder of images for each class, a CSV list or a folder of IDX files");
+  require(!settings.out.empty(), "out", "the folder to write the run to");
+  if (missing.empty()) return {};
+  return {StatusCode::kUsage, fmt::format("train: {}{} (see nacre train --help)", are_required(missing),
+                                          missing.size() == 1 ? ": " + std::string(hint) : "")};
 }
 
 }  // namespace
@@ -26,7 +39,7 @@ Status required(const std::string& value, std::string_view name, std::string_vie
 Result<GivenOptions> recipe_options(const ModelDescription& model, const std::string& where) {
   NACRE_ASSIGN_OR_RETURN(const Json recipe,
                          parse_strict_json(model.recipe.empty() ? "{}" : model.recipe, where));
-  return given_in_json(recipe, where, /*recipe=*/true);
+  return given_in_json(recipe, where + ": recipe", /*recipe=*/true);
 }
 
 Result<TrainConfig> read_train_config(const std::string& path) {
@@ -78,20 +91,15 @@ Result<TrainSetup> settle_train_setup(const Session& session, const GivenOptions
 
   // Which options go together is settled below, when the recipe is there too.
   NACRE_ASSIGN_OR_RETURN(setup.settings, read_each_setting(given));
-  NACRE_RETURN_IF_ERROR(required(setup.settings.out, "out", "the folder to write the run to"));
-  NACRE_RETURN_IF_ERROR(required(model_json.has_value() ? model_json->first : setup.settings.model, "model",
-                                 "a preset (see nacre models) or a model file"));
-  NACRE_RETURN_IF_ERROR(
-      required(setup.settings.data, "data",
-               "a folder with a sub-folder of images for each class, a CSV list or a folder of IDX files"));
-  std::string where = setup.settings.model;
+  NACRE_RETURN_IF_ERROR(check_required(setup.settings, model_json.has_value()));
+  setup.model_origin = setup.settings.model;
   if (model_json.has_value()) {
-    where = model_json->second;
-    NACRE_ASSIGN_OR_RETURN(setup.model, parse_model(model_json->first, where, session.registry));
+    setup.model_origin = model_json->second;
+    NACRE_ASSIGN_OR_RETURN(setup.model, parse_model(model_json->first, setup.model_origin, session.registry));
   } else {
     NACRE_ASSIGN_OR_RETURN(setup.model, load_model(setup.settings.model, session.registry));
   }
-  NACRE_ASSIGN_OR_RETURN(GivenOptions all, recipe_options(setup.model, where + ": recipe"));
+  NACRE_ASSIGN_OR_RETURN(GivenOptions all, recipe_options(setup.model, setup.model_origin));
   put_on_top(all, given);
   NACRE_ASSIGN_OR_RETURN(setup.settings, read_settings(all));
   // A run's model has the policy in it already: only what is said now takes it back.

@@ -23,15 +23,16 @@ struct TrainConfig {
 /// Reads such a file. kIo when it cannot be read, kBadData `path: reason` for what it should not hold.
 Result<TrainConfig> read_train_config(const std::string& path);
 
+/// The options that a model file recommends; `where` is the file. kBadData for what no recipe may hold.
+Result<GivenOptions> recipe_options(const ModelDescription& model, const std::string& where);
+
 /// All that the command line, the files it names and the model's recipe settle together.
 struct TrainSetup {
   TrainSettings settings;
   ModelDescription model;
+  std::string model_origin;         ///< where it stands, for messages: a preset's name, a file
   std::vector<std::string> labels;  ///< empty: as the data has them
 };
-
-/// The options that a model's recipe recommends. kBadData begins with `where`.
-Result<GivenOptions> recipe_options(const ModelDescription& model, const std::string& where);
 
 /// Puts together, the later over the earlier: defaults, the model's recipe, `run` (the config.json of the run
 /// to be resumed, if any), the file of --config, and the command line. kUsage when model, data or out are not

@@ -118,9 +118,12 @@ struct TrainSettings {
     v.field("nesterov", kWeights, nesterov, "look ahead along the momentum of sgd");
     v.field("weight-decay", kWeights, weight_decay, 0.0, 1e6,
             "pull of kernels towards 0: L2 with sgd and adam, decoupled with adamw");
-    v.field("lr-schedule", kWeights, lr_schedule, "how the learning rate goes over the run");
+    v.field("lr-schedule", kWeights, lr_schedule,
+            "how the learning rate goes over the run: step takes a tenth of it from half and a hundredth "
+            "from three "
+            "quarters on, cosine lets it fall to 0");
     v.field("warmup-steps", kWeights, warmup_steps, 0, kMany,
-            "steps over which the learning rate rises from 0");
+            "steps over which the learning rate rises from 0 before that");
     v.field("label-smoothing", kWeights, label_smoothing, 0.0, 1.0,
             "share of the target that is spread evenly over all classes, such as 0.1");
     v.field("class-weights", kWeights, class_weights, "balanced lets every class count the same in the loss");

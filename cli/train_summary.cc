@@ -114,6 +114,12 @@ std::vector<std::string> describe_data(const TrainSettings& settings, const Trai
     lines.push_back(fmt::format("split class by class, by seed {}: {} images to train on, {} for validation",
                                 settings.seed, with_commas(data.training->size()),
                                 with_commas(data.validation->size())));
+    const std::vector<int64_t> held_out = data.validation->class_counts();
+    std::vector<std::string> without;
+    for (size_t i = 0; i < labels.size(); ++i) {
+      if (counts[i] > 0 && held_out[i] == 0) without.push_back(labels[i]);
+    }
+    if (!without.empty()) lines.push_back("no image for validation: " + listed(without));
   }
   std::vector<std::string> skipped = data.training->skipped();
   if (data.validation != nullptr && !fraction.has_value()) {  // parts of one set have one list

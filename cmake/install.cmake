@@ -56,4 +56,5 @@ foreach(name nacre nacre-runtime)
 endforeach()
 
 install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(DIRECTORY examples/library DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
+install(DIRECTORY examples/library examples/serving DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
+install(FILES packaging/nacre-serve.service DESTINATION ${CMAKE_INSTALL_DOCDIR})

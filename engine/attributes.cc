@@ -123,14 +123,14 @@ void AttrReader::field(std::string_view name, Extent2& value, int64_t min, int64
 }
 
 Status AttrReader::finish() {
-  if (!status_.ok()) return status_;
+  // Unknown ones first: a misspelt name is the reason why the right one is missing.
   for (const auto& [name, value] : attributes_) {
     if (std::ranges::find(known_, name) == known_.end()) {
       return {StatusCode::kBadData,
               fmt::format("unknown attribute {}; known are {}", for_message(name), fmt::join(known_, ", "))};
     }
   }
-  return {};
+  return status_;
 }
 
 void AttrReader::field(std::string_view name, Sides& value, int64_t min, int64_t max,

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <memory>
 
+#include "engine/shape_text.h"
 #include "layers/eigen_maps.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
@@ -46,7 +47,7 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   for (size_t i = 1; i < request.inputs.size(); ++i) {
     if (request.inputs[i] == shape) continue;
     return Status(StatusCode::kBadData, fmt::format("expected inputs of one shape, found {} and {}",
-                                                    shape.to_string(), request.inputs[i].to_string()));
+                                                    batch_shape(shape), batch_shape(request.inputs[i])));
   }
   return std::unique_ptr<Operator>(std::make_unique<Add>(shape, request.inputs.size()));
 }

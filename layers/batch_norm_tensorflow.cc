@@ -133,7 +133,9 @@ std::optional<RecognizedLayer> decomposed(const NodeView& scaled) {
   const NodeView& scale = scaled.input(1 - *x);
   Parts parts;
   if (!read_scale(scale, parts) || !read_shift(*last, scaled, scale, parts)) return std::nullopt;
-  const int64_t channels = parts.variance->shape.num_elements();
+  const Shape* shape = scaled.input(*x).shape();
+  if (shape == nullptr || shape->rank() < 1) return std::nullopt;
+  const int64_t channels = (*shape)[shape->rank() - 1];
   for (std::optional<FoldedTensor>* part : {&parts.gamma, &parts.beta, &parts.mean, &parts.variance}) {
     if (!part->has_value()) continue;
     *part = per_channel(**part, channels);
@@ -145,23 +147,27 @@ std::optional<RecognizedLayer> decomposed(const NodeView& scaled) {
   return layer;
 }
 
-FoldedTensor changed(const FoldedTensor& tensor, float (*change)(float)) {
-  std::vector<float> values(tensor.values().begin(), tensor.values().end());
+/// per_channel, with every element changed: only those of the channels are touched, whatever `tensor` is.
+std::optional<FoldedTensor> changed_per_channel(const FoldedTensor& tensor, int64_t channels,
+                                                float (*change)(float)) {
+  const std::optional<FoldedTensor> chosen = per_channel(tensor, channels);
+  if (!chosen.has_value()) return std::nullopt;
+  std::vector<float> values(chosen->values().begin(), chosen->values().end());
   for (float& value : values) value = change(value);
-  return make_folded(tensor.shape, std::move(values));
+  return make_folded(chosen->shape, std::move(values));
 }
 
 /// What `node` adds to its activation, per channel; nothing for other nodes.
 std::optional<FoldedTensor> added_by(const NodeView& node, int64_t channels) {
   const std::optional<size_t> x = activation_of_two(node);
   if (!x.has_value()) return std::nullopt;
-  const bool minus = node.op() == "Sub" && *x == 0;
-  if (!is_sum(node) && node.op() != "BiasAdd" && !minus) return std::nullopt;
   const FoldedTensor& added = *node.constant(1 - *x);
-  return per_channel(minus ? changed(added, [](float v) { return -v; }) : added, channels);
+  if (node.op() == "Sub" && *x == 0) return changed_per_channel(added, channels, [](float v) { return -v; });
+  if (!is_sum(node) && node.op() != "BiasAdd") return std::nullopt;
+  return per_channel(added, channels);
 }
 
-/// Any x * scale + shift with a scale and a shift for each channel, or one of both.
+/// Any x * scale + shift with a scale and a shift for each channel, or one of both; and shift - x.
 std::optional<RecognizedLayer> affine(const NodeView& node) {
   const std::optional<size_t> x = activation_of_two(node);
   const Shape* shape = x.has_value() ? node.input(*x).shape() : nullptr;
@@ -171,13 +177,17 @@ std::optional<RecognizedLayer> affine(const NodeView& node) {
   Parts parts;
   const FoldedTensor& other = *node.constant(1 - *x);
   if (node.op() == "Mul" || (node.op() == "RealDiv" && *x == 0)) {
-    parts.gamma =
-        per_channel(node.op() == "Mul" ? other : changed(other, [](float v) { return 1.0F / v; }), channels);
+    parts.gamma = node.op() == "Mul" ? per_channel(other, channels)
+                                     : changed_per_channel(other, channels, [](float v) { return 1.0F / v; });
     if (!parts.gamma.has_value()) return std::nullopt;
     if (const NodeView* next = node.only_reader(); next != nullptr) {
       parts.beta = added_by(*next, channels);
       if (parts.beta.has_value()) extend_layer(layer, *next);
     }
+  } else if (node.op() == "Sub" && *x == 1) {
+    parts.beta = per_channel(other, channels);
+    if (!parts.beta.has_value()) return std::nullopt;
+    parts.gamma = filled(Shape{channels}, -1.0F);
   } else {
     parts.beta = added_by(node, channels);
     if (!parts.beta.has_value()) return std::nullopt;

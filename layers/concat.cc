@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "engine/shape_text.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
@@ -81,7 +82,7 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   if (attrs.axis != -1 && attrs.axis != last) {
     return Status(StatusCode::kBadData, fmt::format("attribute \"axis\" is {}, expected the last axis of an "
                                                     "input {}: -1 or {}",
-                                                    attrs.axis, first.to_string(), last));
+                                                    attrs.axis, batch_shape(first), last));
   }
   std::vector<int64_t> dims(first.dims().begin(), first.dims().end());
   for (const Shape& input : request.inputs.subspan(1)) {
@@ -90,7 +91,7 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
     if (!std::ranges::equal(outer, first.dims().first(static_cast<size_t>(last)))) {
       return Status(StatusCode::kBadData,
                     fmt::format("expected inputs that differ in the last extent only, found {} and {}",
-                                first.to_string(), input.to_string()));
+                                batch_shape(first), batch_shape(input)));
     }
     dims.back() += input.dims().back();
   }

@@ -1,6 +1,9 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -21,11 +24,17 @@ class Conv2D final : public ReferenceOperator<Conv2D> {
     info_.variables = conv_variables(attrs, g_);
     info_.flops_per_row = conv_flops(g_);
     info_.shared_bytes = fast_.shared_bytes();
+    info_.packed_bytes = fast_.packed_bytes();
     info_.per_thread_bytes = fast_.per_thread_bytes();
     if (mode == Mode::kTraining) {
       info_.per_thread_bytes =
           std::max(info_.per_thread_bytes, static_cast<size_t>(row_size()) * sizeof(double));
     }
+  }
+
+  void pack(std::span<const TensorView<const float>> variables, int threads,
+            std::byte* packed) const override {
+    fast_.pack(variables[0].data, threads, reinterpret_cast<float*>(packed));
   }
 
   void forward(const ForwardArgs<float>& args) const override {
@@ -126,19 +135,18 @@ const FoldedTensor* kernel_of(const NodeView& node) {
 }
 
 /// Kernels [kh, kw, C, F] put side by side: [kh, kw, C, groups * F].
-FoldedTensor joined(const std::vector<const FoldedTensor*>& kernels) {
-  const Shape& part = kernels.front()->shape;
-  const auto filters = static_cast<size_t>(part[3]);
-  const size_t groups = kernels.size();
-  std::vector<float> values(kernels.front()->values().size() * groups);
-  for (size_t g = 0; g < groups; ++g) {
-    const std::span<const float> from = kernels[g]->values();
-    for (size_t i = 0; i < from.size(); ++i) {
-      values[i / filters * filters * groups + g * filters + i % filters] = from[i];
-    }
+FoldedTensor joined(const std::vector<const FoldedTensor*>& kernels, const Shape& shape) {
+  const int64_t filters = kernels.front()->shape[3];
+  const int64_t rows = kernels.front()->shape.num_elements() / filters;
+  auto values = std::make_shared<Tensor>(shape);
+  for (size_t g = 0; g < kernels.size(); ++g) {
+    const float* from = kernels[g]->values().data();
+    float* to = values->data() + static_cast<int64_t>(g) * filters;
+    for (int64_t row = 0; row < rows; ++row) std::copy_n(from + row * filters, filters, to + row * shape[3]);
   }
-  FoldedTensor result = make_folded(Shape{part[0], part[1], part[2], part[3] * static_cast<int64_t>(groups)},
-                                    std::move(values));
+  FoldedTensor result;
+  result.shape = shape;
+  result.floats = std::move(values);
   result.variable = kernels.front()->variable;
   return result;
 }
@@ -146,6 +154,7 @@ FoldedTensor joined(const std::vector<const FoldedTensor*>& kernels) {
 /// Split of the channels, a Conv2D of each part, and ConcatV2: a convolution in groups.
 Recognized grouped(const NodeView& split) {
   constexpr int64_t kMaxGroups = 1 << 16;
+  constexpr int64_t kMaxJoined = 1 << 26;
   const std::optional<RecognizedLayer> none;
   const size_t groups = split.readers().size();
   if (split.inputs() != 2 || !split.is_activation(1) || groups < 2 || groups > kMaxGroups ||
@@ -177,16 +186,98 @@ Recognized grouped(const NodeView& split) {
     extend_layer(layer, conv);
   }
   extend_layer(layer, *concat);
+  // Before anything is made: a file of a few bytes may read one kernel many times.
+  const Shape& part = kernels.front()->shape;
+  const Shape* input = split.input(1).shape();
+  const auto count = static_cast<int64_t>(groups);
+  if (input == nullptr || input->rank() != 4 || part[3] < 1 || part[2] < 1 ||
+      (*input)[3] / count != part[2]) {
+    return none;
+  }
+  if (part.num_elements() > kMaxJoined / count) {
+    return node_error(split, StatusCode::kLimit, fmt::format("kernels of more than {} elements", kMaxJoined));
+  }
+  const Shape whole{part[0], part[1], part[2], part[3] * count};
   attrs->groups = static_cast<int64_t>(groups);
   attrs->filters *= attrs->groups;
   layer.attributes = write_attributes(*attrs);
-  layer.variables["kernel"] = joined(kernels);
+  layer.variables["kernel"] = joined(kernels, whole);
   NACRE_RETURN_IF_ERROR(take_bias_and_activation(layer, attrs->filters));
+  return std::optional(std::move(layer));
+}
+
+/// The integers of input `i`, `count` of them; empty when they are not told or not as many.
+std::vector<int64_t> integers(const NodeView& node, size_t i, size_t count) {
+  const FoldedTensor* value = i < node.inputs() ? node.constant(i) : nullptr;
+  return value != nullptr && value->ints.size() == count ? value->ints : std::vector<int64_t>();
+}
+
+/// Along one side of the image, as TensorFlow splits it into every `block`-th position: what the convolution
+/// pads by itself, beside what makes the side a multiple of `block` and is cut off again.
+std::optional<std::pair<int64_t, int64_t>> padding_beside_blocks(int64_t extent, int64_t block,
+                                                                 std::span<const int64_t> padded,
+                                                                 std::span<const int64_t> cropped) {
+  constexpr int64_t kMost = 1 << 24;
+  if (block < 1 || block > kMost || padded[0] < 0 || padded[0] > kMost || padded[1] < 0 ||
+      padded[1] > kMost) {
+    return std::nullopt;
+  }
+  if (cropped[0] != 0 || cropped[1] < 0 || cropped[1] > padded[1]) return std::nullopt;
+  if ((extent + padded[0] + padded[1]) % block != 0) return std::nullopt;
+  return std::pair{padded[0], padded[1] - cropped[1]};
+}
+
+/// SpaceToBatchND, Conv2D, BatchToSpaceND: how Keras and tf.nn.convolution write a dilation.
+Recognized dilated(const NodeView& split) {
+  const std::optional<RecognizedLayer> none;
+  const NodeView* conv = split.only_reader();
+  const NodeView* merge = conv == nullptr ? nullptr : conv->only_reader();
+  if (split.inputs() != 3 || !split.is_activation(0) || merge == nullptr || merge->op() != "BatchToSpaceND" ||
+      merge->inputs() != 3 || &merge->input(0) != conv) {
+    return none;
+  }
+  const FoldedTensor* kernel = kernel_of(*conv);
+  const Shape* input = split.input(0).shape();
+  if (kernel == nullptr || input == nullptr || input->rank() != 4) return none;
+  NACRE_ASSIGN_OR_RETURN(ConvAttrs attrs, attributes_of(*conv, kernel->shape));
+  const std::vector<int64_t> blocks = integers(split, 1, 2);
+  const std::vector<int64_t> padded = integers(split, 2, 4);
+  const std::vector<int64_t> cropped = integers(*merge, 2, 4);
+  if (blocks.empty() || padded.empty() || cropped.empty() || integers(*merge, 1, 2) != blocks ||
+      attrs.padding != Padding::kValid || attrs.strides != Extent2{1, 1} ||
+      attrs.dilation_rate != Extent2{1, 1}) {
+    return none;
+  }
+  bool same = true;
+  bool valid = true;
+  for (size_t i = 0; i < 2; ++i) {
+    const auto sides =
+        padding_beside_blocks((*input)[static_cast<int>(i) + 1], blocks[i],
+                              std::span(padded).subspan(2 * i, 2), std::span(cropped).subspan(2 * i, 2));
+    if (!sides.has_value()) return none;
+    const int64_t reach = blocks[i] * (kernel->shape[static_cast<int>(i)] - 1);
+    same = same && sides->first == reach / 2 && sides->second == reach - reach / 2;
+    valid = valid && sides->first == 0 && sides->second == 0;
+  }
+  if (!same && !valid) {
+    return node_error(split, StatusCode::kUnsupported,
+                      "a dilation with padding that is neither SAME nor VALID");
+  }
+  attrs.padding = valid ? Padding::kValid : Padding::kSame;
+  attrs.dilation_rate = {blocks[0], blocks[1]};
+  attrs.groups = kernel->shape[2] > 0 ? (*input)[3] / kernel->shape[2] : 1;
+  RecognizedLayer layer = begin_layer(split, 0);
+  extend_layer(layer, *conv);
+  extend_layer(layer, *merge);
+  layer.attributes = write_attributes(attrs);
+  layer.variables["kernel"] = *kernel;
+  NACRE_RETURN_IF_ERROR(take_bias_and_activation(layer, attrs.filters));
   return std::optional(std::move(layer));
 }
 
 Recognized from_tensorflow(const NodeView& node) {
   if (node.op() == "Split") return grouped(node);
+  if (node.op() == "SpaceToBatchND") return dilated(node);
   const FoldedTensor* kernel = kernel_of(node);
   if (kernel == nullptr) return std::optional<RecognizedLayer>();
   NACRE_ASSIGN_OR_RETURN(ConvAttrs attrs, attributes_of(node, kernel->shape));

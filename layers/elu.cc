@@ -77,20 +77,62 @@ std::optional<RecognizedLayer> bent_by_alpha(const NodeView& relu) {
   return layer;
 }
 
-Recognized from_tensorflow(const NodeView& node) {
-  if (node.op() == "Relu" && node.inputs() == 1) return bent_by_alpha(node);
-  if (node.op() != "Minimum") return recognize_as<"Elu">(node);
-  // The other branch of the same: it may come first.
-  const std::optional<size_t> x = activation_of_two(node);
+/// SelectV2(Greater(x, 0), Elu(x), alpha * Elu(x)), from its Elu on: what Keras makes of another alpha
+/// than 1.
+std::optional<RecognizedLayer> chosen_by_sign(const NodeView& bent) {
+  if (bent.inputs() != 1 || !bent.is_activation(0) || bent.readers().size() != 2 || bent.is_output()) {
+    return std::nullopt;
+  }
+  const bool first = bent.readers()[0]->op() == "Mul";
+  const NodeView& scaled = *bent.readers()[first ? 0 : 1];
+  const NodeView& choice = *bent.readers()[first ? 1 : 0];
+  if (choice.op() != "SelectV2" || choice.inputs() != 3 || scaled.op() != "Mul") return std::nullopt;
+  const NodeView& positive = choice.input(0);
+  const std::optional<size_t> bent_at = activation_of_two(scaled);
+  if (&choice.input(1) != &bent || &choice.input(2) != &scaled || scaled.only_reader() != &choice ||
+      !bent_at.has_value() || positive.op() != "Greater" || positive.inputs() != 2 ||
+      positive.only_reader() != &choice || &positive.input(0) != &bent.input(0) ||
+      scalar_input(positive, 1) != 0.0F) {
+    return std::nullopt;
+  }
+  const std::optional<float> alpha = scalar_input(scaled, 1 - *bent_at);
+  if (!alpha.has_value()) return std::nullopt;
+  RecognizedLayer layer = begin_layer(bent, 0);
+  for (const NodeView* node : {&positive, &scaled, &choice}) extend_layer(layer, *node);
+  layer.attributes["alpha"] = as_decimal(*alpha);
+  return layer;
+}
+
+/// The layer that begins beside `node`, at a reader of its input x that is `op`, when `node` is part of it.
+template <typename Begin>
+std::optional<RecognizedLayer> begun_beside(const NodeView& node, const NodeView& x, std::string_view op,
+                                            const Begin& begin) {
   constexpr size_t kMostReaders = 16;  // a graph of many would take time in the square of them
-  if (!x.has_value() || node.input(*x).readers().size() > kMostReaders)
-    return std::optional<RecognizedLayer>();
-  for (const NodeView* reader : node.input(*x).readers()) {
-    if (reader->op() != "Relu") continue;
-    std::optional<RecognizedLayer> layer = bent_by_alpha(*reader);
+  if (x.readers().size() > kMostReaders) return std::nullopt;
+  for (const NodeView* reader : x.readers()) {
+    if (reader->op() != op) continue;
+    std::optional<RecognizedLayer> layer = begin(*reader);
     if (layer.has_value() && std::ranges::find(layer->covered, &node) != layer->covered.end()) return layer;
   }
-  return std::optional<RecognizedLayer>();
+  return std::nullopt;
+}
+
+Recognized from_tensorflow(const NodeView& node) {
+  if (node.op() == "Relu" && node.inputs() == 1) return bent_by_alpha(node);
+  // Branches of the same: any may come first.
+  if (node.op() == "Greater" && node.inputs() == 2) {
+    return begun_beside(node, node.input(0), "Elu", chosen_by_sign);
+  }
+  if (node.op() == "Minimum") {
+    const std::optional<size_t> x = activation_of_two(node);
+    if (!x.has_value()) return std::optional<RecognizedLayer>();
+    return begun_beside(node, node.input(*x), "Relu", bent_by_alpha);
+  }
+  if (node.op() == "Elu") {
+    std::optional<RecognizedLayer> layer = chosen_by_sign(node);
+    if (layer.has_value()) return layer;
+  }
+  return recognize_as<"Elu">(node);
 }
 
 }  // namespace

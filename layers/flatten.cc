@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -67,6 +69,10 @@ Recognized from_tensorflow(const NodeView& node) {
     return node_error(node, StatusCode::kUnsupported, "a shape that cannot be told beforehand");
   }
   const std::vector<int64_t>& extents = to->ints;
+  if (extents.size() > static_cast<size_t>(Shape::kMaxRank)) {
+    return node_error(node, StatusCode::kUnsupported,
+                      fmt::format("a shape of more than {} extents", Shape::kMaxRank));
+  }
   if (std::ranges::any_of(extents, [](int64_t extent) { return extent < -1 || extent == 0; })) {
     return node_error(node, StatusCode::kCorrupt, "a shape with an extent that is not positive");
   }

@@ -4,11 +4,13 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
+#include <span>
 #include <utility>
 
 #include "engine/file.h"
@@ -46,7 +48,7 @@ Status bad(std::string_view place, std::string_view reason) {
   return {StatusCode::kBadData, fmt::format("{}: {}", place, reason)};
 }
 
-/// The members of a JSON object, read by name; finish() complains of those that nothing has read.
+/// The members of a JSON object, read by name.
 class ObjectReader {
  public:
   /// `place` is "" for the whole file.
@@ -61,8 +63,18 @@ class ObjectReader {
     return place_.empty() ? std::string(key) : fmt::format("{}.{}", place_, key);
   }
 
+  /// Complains of members that are not among `known`. Asked first: a key that is misspelt is the reason why
+  /// the right one is missing.
+  [[nodiscard]] Status check_keys(std::span<const std::string_view> known) const {
+    for (const auto& [key, value] : object_->items()) {
+      if (std::ranges::find(known, key) == known.end()) {
+        return bad(place_of(key_text(key)), fmt::format("unknown key; known are {}", fmt::join(known, ", ")));
+      }
+    }
+    return {};
+  }
+
   const Json* find(std::string_view key) {
-    known_.emplace_back(key);
     const auto found = object_->find(std::string(key));
     return found == object_->end() ? nullptr : &*found;
   }
@@ -101,22 +113,11 @@ class ObjectReader {
     return bad(place_of(key), fmt::format("is {}; known are {}", shown(*value), fmt::join(known, ", ")));
   }
 
-  [[nodiscard]] Status finish() const {
-    for (const auto& [key, value] : object_->items()) {
-      if (std::ranges::find(known_, key) == known_.end()) {
-        return bad(place_of(key_text(key)),
-                   fmt::format("unknown key; known are {}", fmt::join(known_, ", ")));
-      }
-    }
-    return {};
-  }
-
  private:
   ObjectReader(const Json& object, std::string place) : object_(&object), place_(std::move(place)) {}
 
   const Json* object_;
   std::string place_;
-  std::vector<std::string> known_;
 };
 
 Result<std::string> read_name(const Json& value, const std::string& place) {
@@ -130,6 +131,9 @@ Result<std::string> read_name(const Json& value, const std::string& place) {
 
 Result<InputContract> read_input(const Json& value) {
   NACRE_ASSIGN_OR_RETURN(ObjectReader object, ObjectReader::open(value, "input"));
+  constexpr std::array<std::string_view, 7> kKeys{"height", "width",  "channels", "jpeg_dct",
+                                                  "exif",   "resize", "scale"};
+  NACRE_RETURN_IF_ERROR(object.check_keys(kKeys));
   InputContract input;
   NACRE_RETURN_IF_ERROR(object.integer("height", 1, kMaxSide, input.height));
   NACRE_RETURN_IF_ERROR(object.integer("width", 1, kMaxSide, input.width));
@@ -146,7 +150,6 @@ Result<InputContract> read_input(const Json& value) {
                  fmt::format("is {}, expected a number above 0, at most {}", shown(*scale), kMaxScale));
     }
   }
-  NACRE_RETURN_IF_ERROR(object.finish());
   return input;
 }
 
@@ -185,6 +188,22 @@ AttrMap with_classes(AttrMap attributes, int64_t classes) {
   return attributes;
 }
 
+/// Refuses attributes that the op does not know, and text other than "classes" in place of a number.
+Status check_attributes(const ObjectReader& layer, const OpDef& def, const AttrMap& attributes) {
+  std::vector<std::string_view> known{"op", "name", "inputs"};
+  for (const AttrDoc& doc : def.attributes) known.push_back(doc.name);
+  NACRE_RETURN_IF_ERROR(layer.check_keys(known));
+  for (const AttrDoc& doc : def.attributes) {
+    const auto found = attributes.find(doc.name);
+    if (found == attributes.end() || !doc.type.starts_with("integer,")) continue;
+    const auto* text = std::get_if<std::string>(&found->second);
+    if (text == nullptr || *text == kClasses) continue;
+    return bad(layer.place_of(doc.name),
+               fmt::format("is {}, expected an {}, or {:?}", for_message(found->second), doc.type, kClasses));
+  }
+  return {};
+}
+
 /// Reads "op", "inputs" and the attributes. Name, default inputs and activation are settled later.
 Result<LayerNodes> read_layer(const Json& value, const std::string& place, const Registry& registry) {
   NACRE_ASSIGN_OR_RETURN(ObjectReader object, ObjectReader::open(value, place));
@@ -216,6 +235,7 @@ Result<LayerNodes> read_layer(const Json& value, const std::string& place, const
     NACRE_ASSIGN_OR_RETURN(AttrValue read, read_attribute(attribute, object.place_of(key_text(key))));
     node.attributes.emplace(key, std::move(read));
   }
+  NACRE_RETURN_IF_ERROR(check_attributes(object, *def, node.attributes));
   const std::string op_place = place + " (" + node.op + ")";
   auto activation = take_activation_layer(*def, node.attributes, registry);
   if (!activation.ok()) return activation.status().at(op_place);
@@ -293,6 +313,8 @@ Result<std::string> read_recipe(const Json& value) {
 
 Result<ModelDescription> read_model(const Json& root, const Registry& registry) {
   NACRE_ASSIGN_OR_RETURN(ObjectReader object, ObjectReader::open(root, ""));
+  constexpr std::array<std::string_view, 4> kKeys{"name", "input", "layers", "recipe"};
+  NACRE_RETURN_IF_ERROR(object.check_keys(kKeys));
   ModelDescription model;
   NACRE_ASSIGN_OR_RETURN(const Json* name, object.require("name"));
   NACRE_ASSIGN_OR_RETURN(model.name, read_name(*name, "name"));
@@ -300,7 +322,6 @@ Result<ModelDescription> read_model(const Json& root, const Registry& registry) 
   NACRE_ASSIGN_OR_RETURN(model.input, read_input(*input));
   NACRE_ASSIGN_OR_RETURN(const Json* layers, object.require("layers"));
   const Json* recipe = object.find("recipe");
-  NACRE_RETURN_IF_ERROR(object.finish());
   NACRE_ASSIGN_OR_RETURN(model.nodes, read_layers(*layers, registry));
   model.recipe = "{}";
   if (recipe != nullptr) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "engine/shape_text.h"
 namespace nacre {
 
 std::span<const EnumName<Activation>> enum_names(Activation) {
@@ -39,13 +40,13 @@ Status check_batch_input(const Shape& shape) {
   const auto dims = shape.dims();
   if (!dims.empty() && std::ranges::all_of(dims, [](int64_t dim) { return dim >= 1; })) return {};
   return {StatusCode::kBadData,
-          fmt::format("expected an input [N, ...] with no empty extent, found {}", shape.to_string())};
+          fmt::format("expected an input [N, ...] with no empty extent, found {}", batch_shape(shape))};
 }
 
 Status check_image_input(const Shape& shape) {
   if (shape.rank() != 4) {
     return {StatusCode::kBadData, fmt::format("expected an input [N, H, W, C], found one of rank {}: {}",
-                                              shape.rank(), shape.to_string())};
+                                              shape.rank(), batch_shape(shape))};
   }
   return check_batch_input(shape);
 }
@@ -53,7 +54,7 @@ Status check_image_input(const Shape& shape) {
 Status check_channels_input(const Shape& shape) {
   if (shape.rank() < 2) {
     return {StatusCode::kBadData,
-            fmt::format("expected an input [N, ..., channels], found {}", shape.to_string())};
+            fmt::format("expected an input [N, ..., channels], found {}", batch_shape(shape))};
   }
   return check_batch_input(shape);
 }

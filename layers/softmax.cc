@@ -3,6 +3,7 @@
 #include <cmath>
 #include <memory>
 
+#include "engine/shape_text.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
@@ -69,7 +70,7 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   if (shape.rank() != 2) {
     return Status(
         StatusCode::kBadData,
-        fmt::format("expected an input [N, classes], found {}; put a Flatten before it", shape.to_string()));
+        fmt::format("expected an input [N, classes], found {}; put a Flatten before it", batch_shape(shape)));
   }
   NACRE_RETURN_IF_ERROR(check_batch_input(shape));
   return std::unique_ptr<Operator>(std::make_unique<Softmax>(shape));

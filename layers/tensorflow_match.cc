@@ -148,8 +148,9 @@ Status take_bias_and_activation(RecognizedLayer& layer, int64_t outputs) {
     const std::optional<size_t> sums = activation_of_two(*next);
     if (sums.has_value()) {
       const FoldedTensor& added = *next->constant(1 - *sums);
-      const std::optional<FoldedTensor> bias = per_channel(added, outputs);
-      if (bias.has_value() && static_cast<int64_t>(added.values().size()) == outputs) {
+      const bool each = static_cast<int64_t>(added.values().size()) == outputs;
+      const std::optional<FoldedTensor> bias = each ? per_channel(added, outputs) : std::nullopt;
+      if (bias.has_value()) {
         if (next->op() == "BiasAdd") NACRE_RETURN_IF_ERROR(check_layout(*next));
         layer.variables["bias"] = *bias;
         layer.attributes["use_bias"] = true;

@@ -24,7 +24,7 @@ step "Installing what the build needs"
 sh scripts/setup.sh
 
 step "Building $nacre"
-sh scripts/build.sh release
+sh scripts/build.sh release nacre idx_to_images
 
 if [ -e "$run" ]; then
   echo "$run is there from an earlier quickstart: removing it"

@@ -89,7 +89,7 @@ run_tests() {
   fi
 }
 
-# run_judges pytorch|tensorflow: counts each case as pytest does.
+# run_judges pytorch|tensorflow|serving: counts each case as pytest does.
 run_judges() {
   log=$logs/judges-$1.log
   begun=$(date +%s)
@@ -103,7 +103,7 @@ run_judges() {
   failed=$((failed + bad))
   if [ "$bad" -eq 0 ]; then
     printf 'ok      %-28s %4d s   %d cases\n' "judges-$1" "$(($(date +%s) - begun))" "$good"
-    grep -E '^[a-z0-9_]+:? .*(PyTorch|TensorFlow)' "$log" || true
+    grep -E '^[a-z0-9_]+: .*(nacre|PyTorch|TensorFlow)' "$log" || true
   else
     failures="$failures judges-$1"
     printf 'FAILED  %-28s %4d s   (%s)\n' "judges-$1" "$(($(date +%s) - begun))" "$log"
@@ -140,6 +140,7 @@ run_tests release release-tests
 check headers sh scripts/build.sh release-tests header_hygiene
 [ "$judges" = no ] || run_judges pytorch
 [ "$judges" = no ] || run_judges tensorflow
+[ "$judges" = no ] || run_judges serving
 [ "$tidy" = no ] || check clang-tidy /usr/bin/python3 scripts/tidy.py
 if [ "$sanitizers" = yes ]; then
   check build-asan-ubsan sh scripts/build.sh asan-ubsan

@@ -13,10 +13,14 @@ namespace nacre {
 /// Which of a model's versions are served.
 struct LatestVersions {
   uint32_t count = 1;  ///< the highest that can be loaded, at least 1
+  [[nodiscard]] bool operator==(const LatestVersions&) const = default;
 };
-struct AllVersions {};
+struct AllVersions {
+  [[nodiscard]] bool operator==(const AllVersions&) const = default;
+};
 struct SpecificVersions {
   std::vector<int64_t> versions;
+  [[nodiscard]] bool operator==(const SpecificVersions&) const = default;
 };
 using VersionPolicy = std::variant<LatestVersions, AllVersions, SpecificVersions>;
 
@@ -26,6 +30,8 @@ struct ModelConfig {
   std::string base_path;  ///< a folder of version folders
   VersionPolicy policy = LatestVersions{};
   std::map<std::string, int64_t> labels;
+
+  [[nodiscard]] bool operator==(const ModelConfig&) const = default;
 };
 
 /// kInvalidArgument unless every model has a name of its own without '/' and ':' and a base path, and its

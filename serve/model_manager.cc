@@ -326,17 +326,19 @@ void ModelManager::unload(const std::string& name, int64_t number) {
 /// Notes which versions have been freed, gives their memory back, and forgets the oldest of them.
 void ModelManager::forget_ended() {
   bool freed = false;
-  const std::unique_lock lock(mutex_);
-  for (auto& [name, entry] : entries_) {
-    size_t ended = 0;
-    for (auto item = entry.versions.begin(); item != entry.versions.end();) {
-      Version& version = item->second;
-      if (version.state != VersionState::kEnd && version.state_now() == VersionState::kEnd) {
-        version.state = VersionState::kEnd;
-        freed = true;
+  {
+    const std::unique_lock lock(mutex_);
+    for (auto& [name, entry] : entries_) {
+      size_t ended = 0;
+      for (auto item = entry.versions.begin(); item != entry.versions.end();) {
+        Version& version = item->second;
+        if (version.state == VersionState::kUnloading && version.draining.expired()) {
+          version.state = VersionState::kEnd;
+          freed = true;
+        }
+        const bool gone = version.state == VersionState::kEnd && version.status.ok();
+        item = gone && ++ended > kMaxEndedVersions ? entry.versions.erase(item) : std::next(item);
       }
-      const bool gone = version.state == VersionState::kEnd && version.status.ok();
-      item = gone && ++ended > kMaxEndedVersions ? entry.versions.erase(item) : std::next(item);
     }
   }
   if (freed) malloc_trim(0);

@@ -158,9 +158,11 @@ Result<ClassFolders> list_class_folders(const std::string& folder, const std::ve
     const size_t before = lister.images.size();
     NACRE_RETURN_IF_ERROR(lister.add_class(top, static_cast<int32_t>(label - result.labels.begin())));
     if (lister.images.size() == before && labels.empty()) {
+      NACRE_RETURN_IF_ERROR(bad_rows.check());
       return bad(top, "holds no images, expected those of a class");
     }
   }
+  NACRE_RETURN_IF_ERROR(bad_rows.check());
   result.images = std::move(lister.images);
   if (result.images.empty()) return bad(folder, "holds no images in folders of classes");
   return result;

@@ -223,13 +223,25 @@ Status check_class_name(std::string_view name) {
 Status BadRows::add(int64_t line, const Status& error) {
   // A disk that fails says nothing of the file: leaving it out would train on other data than asked for.
   if (error.code() == StatusCode::kIo) return error;
-  if (static_cast<int64_t>(listed_.size()) < allowed_) {
+  if (count_++ < allowed_) {
     listed_.emplace(line, error.message());
-    return {};
+  } else if (first_refused_.ok()) {
+    first_refused_ = error;
   }
-  if (allowed_ == 0) return error;
-  return {error.code(),
-          error.message() + " (after " + std::to_string(allowed_) + " bad ones that were skipped)"};
+  return {};
+}
+
+Status BadRows::check() const {
+  if (first_refused_.ok()) return {};
+  std::string found = std::to_string(count_) + " bad " + what_ + (count_ == 1 ? "" : "s") + " found";
+  const std::string allowed = std::to_string(allowed_);
+  if (allowed_ == 0 && !option_.empty()) {
+    found += "; " + option_ + " N leaves such " + what_ + "s out";
+  } else if (allowed_ > 0) {
+    found += option_.empty() ? ", " + allowed + " may be left out"
+                             : "; " + option_ + " " + allowed + " leaves out " + allowed;
+  }
+  return {first_refused_.code(), first_refused_.message() + " (" + found + ")"};
 }
 
 std::vector<std::string> BadRows::messages() const {
@@ -254,6 +266,7 @@ Result<CsvList> parse_csv(std::string_view text, const std::string& name,
     if (!status.ok())
       NACRE_RETURN_IF_ERROR(bad_rows.add(line_number, status.at(name + ":" + std::to_string(line_number))));
   }
+  NACRE_RETURN_IF_ERROR(bad_rows.check());
   return std::move(builder).finish();
 }
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "engine/status.h"
@@ -16,19 +17,28 @@ inline constexpr int32_t kMaxClasses = 65536;
 /// kBadData unless `name` can be a class name: UTF-8 without control characters, not empty.
 Status check_class_name(std::string_view name);
 
-/// Bad rows of a list, or bad files of a folder, that are left out, up to a number.
+/// Bad rows of a list, or bad files of a folder, that are left out, up to a number. All are counted, so that
+/// the error about one too many can say how many there are.
 class BadRows {
  public:
-  explicit BadRows(int64_t allowed) : allowed_(allowed) {}
-  /// Success when one more bad one is allowed: it is listed; otherwise gives the error back, saying how many
-  /// went before. An error of the operating system (kIo) is never one of them.
+  /// `what` is what one is called, a line or a file. `option` is the caller's name for `allowed`, such as
+  /// "--skip-bad", which errors suggest; empty: they do not.
+  explicit BadRows(int64_t allowed, std::string what = "line", std::string option = "")
+      : allowed_(allowed), what_(std::move(what)), option_(std::move(option)) {}
+  /// Lists or counts a bad one. An error of the operating system (kIo) is never one of them but given back.
   Status add(int64_t line, const Status& error);
+  /// The error of the first that is more than allowed, with the number of all that were added.
+  [[nodiscard]] Status check() const;
   /// The messages of all that were left out, in the order of the lines.
   [[nodiscard]] std::vector<std::string> messages() const;
 
  private:
   int64_t allowed_;
+  std::string what_;
+  std::string option_;
   std::multimap<int64_t, std::string> listed_;
+  int64_t count_ = 0;
+  Status first_refused_;
 };
 
 struct CsvRow {

@@ -89,6 +89,7 @@ Result<std::shared_ptr<const Dataset>> Dataset::finish_files(std::unique_ptr<Sta
                                                              std::vector<ListedImage> images,
                                                              BadRows& bad_rows, const std::string& what) {
   if (state->options.skip_bad > 0) NACRE_RETURN_IF_ERROR(state->drop_undecodable(images, bad_rows));
+  NACRE_RETURN_IF_ERROR(bad_rows.check());
   if (images.empty()) return bad("no good image is left").at(what);
   state->skipped = bad_rows.messages();
   state->take(std::move(images));
@@ -99,7 +100,7 @@ Result<std::shared_ptr<const Dataset>> Dataset::from_csv(const std::string& path
                                                          const InputContract& contract,
                                                          const DatasetOptions& options) {
   NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(path, kMaxListBytes));
-  BadRows bad_rows(options.skip_bad);
+  BadRows bad_rows(options.skip_bad, "line", options.skip_option);
   NACRE_ASSIGN_OR_RETURN(CsvList list, parse_csv(as_text(bytes), path, options.labels, bad_rows));
 
   auto state = std::make_unique<State>();
@@ -123,7 +124,7 @@ Result<std::shared_ptr<const Dataset>> Dataset::from_csv(const std::string& path
 Result<std::shared_ptr<const Dataset>> Dataset::from_folder(const std::string& folder,
                                                             const InputContract& contract,
                                                             const DatasetOptions& options) {
-  BadRows bad_rows(options.skip_bad);
+  BadRows bad_rows(options.skip_bad, "file", options.skip_option);
   NACRE_ASSIGN_OR_RETURN(ClassFolders folders, list_class_folders(folder, options.labels, bad_rows));
   auto state = std::make_unique<State>();
   state->contract = contract;

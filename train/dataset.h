@@ -45,6 +45,9 @@ struct DatasetOptions {
   /// an error. When it is not 0, every image is decoded once while opening, so that an image which does not
   /// decode counts as a bad row too.
   int64_t skip_bad = 0;
+  /// The caller's name for skip_bad, such as "--skip-bad", for errors about bad files to suggest; empty: none
+  /// does.
+  std::string skip_option;
   /// Bytes of decoded images kept in memory.
   size_t cache_bytes = size_t{1} << 30;
   /// Threads that decode while opening with skip_bad.

@@ -1,3 +1,5 @@
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -66,8 +68,8 @@ Result<DatasetParts> Dataset::split(const std::shared_ptr<const Dataset>& whole,
     }
   }
   if (validation.empty()) {
-    return Status(StatusCode::kBadData, "a share of " + std::to_string(fraction) +
-                                            " of every class leaves no image for validation");
+    return Status(StatusCode::kBadData,
+                  fmt::format("a share of {} of every class leaves no image for validation", fraction));
   }
   std::sort(training.begin(), training.end());
   std::sort(validation.begin(), validation.end());

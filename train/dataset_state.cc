@@ -52,6 +52,12 @@ bool Dataset::State::has_contract_size(const Image& image) const {
   return image.height == contract.height && image.width == contract.width;
 }
 
+Status Dataset::State::with_hint(const Status& error) const {
+  // With skip_bad every image was decoded when the list was opened.
+  if (error.ok() || options.skip_bad > 0 || options.skip_option.empty()) return error;
+  return {error.code(), error.message() + " (" + options.skip_option + " N leaves such files out)"};
+}
+
 Result<Image> Dataset::State::decode_file(const ListedFile& listed) const {
   NACRE_ASSIGN_OR_RETURN(const ListedFile now, look_up(listed.path, "was deleted after the list was opened"));
   if (now != listed) return bad("was changed after the list was opened").at(listed.path);
@@ -61,7 +67,7 @@ Result<Image> Dataset::State::decode_file(const ListedFile& listed) const {
     return bad("was changed after the list was opened").at(listed.path);
   }
   Result<Image> image = decode_image(bytes, contract, options.limits);
-  if (!image.ok()) return image.status().at(listed.path);
+  if (!image.ok()) return with_hint(image.status().at(listed.path));
   return image;
 }
 
@@ -81,7 +87,7 @@ Status Dataset::State::read(int64_t i, float* out) const {
     return {};
   }
   NACRE_ASSIGN_OR_RETURN(Image image, decode_file(files[static_cast<size_t>(i)]));
-  NACRE_RETURN_IF_ERROR(convert(image, name(i), out));
+  NACRE_RETURN_IF_ERROR(with_hint(convert(image, name(i), out)));
   if (!has_contract_size(image)) {
     keep_input(i, out);
   } else if (cache->reserve(image.pixels.size())) {

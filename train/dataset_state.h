@@ -53,6 +53,8 @@ struct Dataset::State {
 
  private:
   [[nodiscard]] bool has_contract_size(const Image& image) const;
+  /// An error about a file, with the option that leaves such files out when it was not given.
+  [[nodiscard]] Status with_hint(const Status& error) const;
   [[nodiscard]] Result<Image> decode_file(const ListedFile& listed) const;
   [[nodiscard]] Status convert(const Image& image, const std::string& name, float* out) const;
   void keep_input(int64_t i, const float* out) const;

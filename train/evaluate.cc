@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/shape_text.h"
 #include "train/loader.h"
 #include "train/loss.h"
 
@@ -20,7 +21,7 @@ Result<Evaluation> evaluate(Executor& executor, const Plan& plan, const std::sha
   }
   if (plan.output_shape().rank() != 2) {
     return Status(StatusCode::kBadData, fmt::format("the model's output is {}, expected [N, {}]",
-                                                    plan.output_shape().to_string(), classes));
+                                                    batch_shape(plan.output_shape()), classes));
   }
   if (plan.input_shape().elements_per_row() != data->image_floats()) {
     return Status(StatusCode::kBadData,

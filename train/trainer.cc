@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/shape_text.h"
 #include "train/loader.h"
 #include "train/loss.h"
 
@@ -123,16 +124,13 @@ Status Training::prepare() {
   plan_options.mode = Mode::kTraining;
   plan_options.threads = options_.threads;
   plan_options.reference = options_.reference;
+  plan_options.stream_gradients = optimizer_.can_stream();
   const InputContract& contract = data_->contract();
   const Shape row{contract.height, contract.width, contract.channels};
   NACRE_ASSIGN_OR_RETURN(plan_, Plan::make(graph_, registry_, row, plan_options));
   const Shape& output = plan_->output_shape();
   const auto classes = static_cast<int64_t>(data_->labels().size());
-  if (output.rank() != 2 || output[1] != classes) {
-    return {StatusCode::kBadData,
-            fmt::format("the graph's output is {}, but the data has {} classes (expected {})",
-                        output.to_string(), classes, Shape{output[0], classes}.to_string())};
-  }
+  NACRE_RETURN_IF_ERROR(check_output(output, classes));
   // A checkpoint just read refers to its file.
   checkpoint_.variables = checkpoint_.variables.clone();
   NACRE_RETURN_IF_ERROR(optimizer_.add_slots(*plan_, checkpoint_.variables));
@@ -155,6 +153,7 @@ Status Training::prepare() {
                   validation_->labels().size(), validation_->image_floats(), classes, data_->image_floats())};
     }
     plan_options.mode = Mode::kInference;
+    plan_options.stream_gradients = false;
     plan_options.batch = std::min(options_.batch_size, validation_->size());
     NACRE_ASSIGN_OR_RETURN(validation_plan_, Plan::make(graph_, registry_, row, plan_options));
     validation_executor_.emplace(*validation_plan_);
@@ -179,8 +178,9 @@ Status Training::step(const Batch& batch, StepReport& report) {
     return {StatusCode::kDiverged, fmt::format("step {}: the loss is {}; the batch was {}", report.step,
                                                loss.loss, image_names(*data_, batch.samples))};
   }
-  executor_->backward(images, grad, context);
   report.learning_rate = learning_rate_at(options_.optimizer, report.step, total_);
+  optimizer_.begin_step(report.step, report.learning_rate);
+  executor_->backward(images, grad, context, &optimizer_);
   optimizer_.apply(*executor_, report.step, report.learning_rate, options_.threads);
 
   report.loss = loss.loss;
@@ -319,6 +319,13 @@ Result<TrainResult> train(const Graph& graph, const Registry& registry,
   Training training(graph, registry, data, validation, options, checkpoint, observers);
   NACRE_RETURN_IF_ERROR(training.prepare());
   return training.run(stop_requested);
+}
+
+Status check_output(const Shape& output, int64_t classes) {
+  if (output.rank() == 2 && output[1] == classes) return {};
+  return {StatusCode::kBadData,
+          fmt::format("the output is {}, but the data has {} {} (expected [N, {}])", batch_shape(output),
+                      classes, classes == 1 ? "class" : "classes", classes)};
 }
 
 }  // namespace nacre

@@ -93,6 +93,9 @@ Result<TrainResult> train(const Graph& graph, const Registry& registry,
                           Checkpoint& checkpoint, std::span<TrainObserver* const> observers,
                           const std::function<bool()>& stop_requested);
 
+/// kBadData unless a graph's output fits the data: [N, classes].
+Status check_output(const Shape& output, int64_t classes);
+
 /// Steps that the options ask for with `size` images: the end of the run.
 int64_t total_steps(const TrainOptions& options, int64_t size);
 

@@ -1,45 +1,202 @@
 #include "cli/serve/options.h"
 
 #include <algorithm>
+#include <chrono>
+
+#include "engine/parallel.h"
+#include "serve/config_file.h"
 
 namespace nacre {
+namespace {
 
-void add_serve_options(CLI::App& app, ServeOptions& options) {
+constexpr double kMaxSeconds = 86400;
+/// Threads that REST requests wait in, for each that may compute: a batch is made of requests that wait.
+constexpr int kRestThreadsPerSlot = 4;
+constexpr int kLeastRestThreads = 16;
+
+void add_model_options(CLI::App& app, ServeOptions& options) {
   app.add_option("--model_name", options.model_name, "name of the model at --model_base_path")
       ->type_name("NAME")
       ->envname("MODEL_NAME");
   app.add_option("--model_base_path", options.model_base_path, "folder of numeric version folders")
       ->type_name("DIR")
       ->envname("MODEL_BASE_PATH");
+  app.add_option("--model_config_file", options.model_config_file,
+                 "several models, in place of these two: model_config_list { config { ... } }")
+      ->type_name("FILE");
+  app.add_option("--model_config_file_poll_wait_seconds", options.model_config_file_poll_wait_seconds,
+                 "between two looks at that file; 0: only at the start")
+      ->check(CLI::Range(0.0, kMaxSeconds))
+      ->type_name("SECONDS");
   app.add_option("--file_system_poll_wait_seconds", options.file_system_poll_wait_seconds,
                  "between two looks for new versions; 0: only at the start")
-      ->check(CLI::Range(0.0, 86400.0))
+      ->check(CLI::Range(0.0, kMaxSeconds))
       ->type_name("SECONDS");
-  app.add_flag("--enable_model_warmup,!--no_enable_model_warmup", options.enable_model_warmup,
-               "run the network before a version goes live (on by default)");
+  app.add_flag("--enable_model_warmup", options.enable_model_warmup,
+               "run the network before a version goes live (default: true)");
+}
+
+void add_compute_options(CLI::App& app, ServeOptions& options) {
+  app.add_flag("--enable_batching", options.enable_batching, "put requests that come together into batches");
+  app.add_option("--batching_parameters_file", options.batching_parameters_file,
+                 "max_batch_size { value: 32 } and so on")
+      ->type_name("FILE");
   app.add_option("--threads", options.threads,
-                 "requests that compute at the same time (default: the CPUs allowed)")
+                 "requests that compute at the same time (default: the CPUs allowed to this process)")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
   app.add_option("--tensorflow_intra_op_parallelism", options.tensorflow_intra_op_parallelism,
-                 "threads that one request computes with")
+                 "threads that one request computes with (default: 1)")
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
   app.add_option("--max_waiting_requests", options.max_waiting_requests,
-                 "requests that may wait for their turn; more are told to come back later")
+                 "requests that may wait for their turn (default: 1024); more are refused")
       ->check(CLI::Range(0, 1 << 20))
       ->type_name("N");
+  app.add_option("--drain_seconds", options.drain_seconds,
+                 "that requests in hand have to end after SIGTERM (default: 30)")
+      ->check(CLI::Range(0.0, kMaxSeconds))
+      ->type_name("SECONDS");
+}
+
+void add_grpc_options(CLI::App& app, ServeOptions& options) {
+  app.add_option("--address", options.address, "IP address to listen to (default: 0.0.0.0, all)")
+      ->type_name("IP");
+  app.add_option("--max_request_megabytes", options.max_request_megabytes, "largest request (default: 64)")
+      ->check(CLI::Range(1, 2047))
+      ->type_name("MB");
+  app.add_option("--port", options.port, "port of gRPC (default: 8500); 0: none")
+      ->check(CLI::Range(0, 65535))
+      ->type_name("PORT");
+  app.add_option("--grpc_max_threads", options.grpc_max_threads,
+                 "gRPC calls that are answered, or wait for a CPU, at the same time (default: 64)")
+      ->check(CLI::Range(1, 4096))
+      ->type_name("N");
+  app.add_option("--ssl_config_file", options.ssl_config_file,
+                 "an SSLConfig in protobuf's text form: gRPC is encrypted")
+      ->type_name("FILE");
+}
+
+void add_rest_options(CLI::App& app, ServeOptions& options) {
+  app.add_option("--rest_api_port", options.rest_api_port, "port of REST (default: 8501); 0: none")
+      ->check(CLI::Range(0, 65535))
+      ->type_name("PORT");
+  app.add_option("--rest_api_num_threads", options.rest_api_num_threads,
+                 "REST requests that are answered at the same time, waiting ones included")
+      ->check(CLI::Range(1, 4096))
+      ->type_name("N");
+  app.add_option("--rest_api_timeout_in_ms", options.rest_api_timeout_in_ms,
+                 "until a REST request is answered (default: 30000)")
+      ->check(CLI::Range(1, 86'400'000))
+      ->type_name("MS");
+  app.add_flag("--rest_api_enable_cors_support", options.rest_api_enable_cors_support,
+               "pages of any origin may call");
+  app.add_option("--rest_api_max_connections", options.rest_api_max_connections,
+                 "that are open at the same time (default: 8192)")
+      ->check(CLI::Range(1, 1 << 20))
+      ->type_name("N");
+  app.add_option("--monitoring_config_file", options.monitoring_config_file,
+                 "prometheus_config { enable: true path: \"...\" }; without it the page is on")
+      ->type_name("FILE");
+  app.add_option("--access_log", options.access_log, "a line for every REST request, on standard output")
+      ->check(CLI::IsMember({"none", "text", "json"}))
+      ->type_name("none|text|json");
+}
+
+std::chrono::milliseconds milliseconds(double seconds) {
+  return std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+}
+
+}  // namespace
+
+void add_serve_options(CLI::App& app, ServeOptions& options) {
+  // As TensorFlow Serving's flags: what comes later wins, so that a container's start can be added to.
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  add_model_options(app, options);
+  add_compute_options(app, options);
+  add_grpc_options(app, options);
+  add_rest_options(app, options);
 }
 
 std::vector<std::string> normalized_arguments(int argc, const char* const* argv) {
   std::vector<std::string> arguments(argv + std::min(argc, 1), argv + argc);
   for (std::string& argument : arguments) {
     if (!argument.starts_with("--")) continue;
-    const auto end =
-        argument.begin() + static_cast<std::ptrdiff_t>(std::min(argument.find('='), argument.size()));
-    std::replace(argument.begin() + 2, end, '-', '_');
+    const size_t end = std::min(argument.find('='), argument.size());
+    std::replace(argument.begin() + 2, argument.begin() + static_cast<std::ptrdiff_t>(end), '-', '_');
   }
   return arguments;
+}
+
+Result<ServeCore::Options> core_options(const ServeOptions& options) {
+  ServeCore::Options core;
+  core.slots = static_cast<size_t>(options.threads > 0 ? options.threads : available_threads());
+  core.max_waiting = static_cast<size_t>(options.max_waiting_requests);
+  core.models.poll = milliseconds(options.file_system_poll_wait_seconds);
+  core.models.servable.threads = options.tensorflow_intra_op_parallelism;
+  core.models.servable.warm_up = options.enable_model_warmup;
+  if (options.enable_batching) {
+    core.models.servable.batching.emplace();
+    if (!options.batching_parameters_file.empty()) {
+      NACRE_ASSIGN_OR_RETURN(core.models.servable.batching,
+                             read_batching_options(options.batching_parameters_file));
+    }
+  } else if (!options.batching_parameters_file.empty()) {
+    return Status(StatusCode::kUsage, "--batching_parameters_file has no meaning without --enable_batching");
+  }
+  return core;
+}
+
+Result<RestOptions> rest_options(const ServeOptions& options) {
+  RestOptions rest;
+  rest.http.address = options.address;
+  rest.http.port = static_cast<uint16_t>(options.rest_api_port);
+  const int slots = options.threads > 0 ? options.threads : available_threads();
+  rest.http.threads = static_cast<size_t>(options.rest_api_num_threads > 0
+                                              ? options.rest_api_num_threads
+                                              : std::max(kRestThreadsPerSlot * slots, kLeastRestThreads));
+  rest.http.max_waiting = static_cast<size_t>(options.max_waiting_requests);
+  rest.http.limits.max_body_bytes = static_cast<size_t>(options.max_request_megabytes) << 20;
+  rest.http.limits.max_connections = static_cast<size_t>(options.rest_api_max_connections);
+  rest.http.limits.work = std::chrono::milliseconds(options.rest_api_timeout_in_ms);
+  rest.cors = options.rest_api_enable_cors_support;
+  if (!options.monitoring_config_file.empty()) {
+    NACRE_ASSIGN_OR_RETURN(rest.metrics_path, read_prometheus_path(options.monitoring_config_file));
+  }
+  if (options.access_log == "text") rest.access = AccessLog::kText;
+  if (options.access_log == "json") rest.access = AccessLog::kJson;
+  return rest;
+}
+
+Result<GrpcOptions> grpc_options(const ServeOptions& options) {
+  GrpcOptions grpc;
+  grpc.address = options.address;
+  grpc.port = options.port;
+  grpc.threads = static_cast<size_t>(options.grpc_max_threads);
+  grpc.max_waiting = static_cast<size_t>(options.max_waiting_requests);
+  grpc.max_message_bytes = static_cast<size_t>(options.max_request_megabytes) << 20;
+  if (!options.ssl_config_file.empty()) {
+    NACRE_ASSIGN_OR_RETURN(grpc.ssl, read_ssl_config(options.ssl_config_file));
+  }
+  return grpc;
+}
+
+Result<std::vector<ModelConfig>> configured_models(const ServeOptions& options) {
+  if (!options.model_config_file.empty()) {
+    if (!options.model_base_path.empty()) {
+      return Status(StatusCode::kUsage, "--model_base_path and --model_config_file: expected one of them");
+    }
+    return read_model_configs(options.model_config_file);
+  }
+  if (options.model_base_path.empty()) {
+    return Status(StatusCode::kUsage,
+                  "expected --model_base_path or --model_config_file (see nacre-serve --help)");
+  }
+  std::vector<ModelConfig> models = {{options.model_name, options.model_base_path, {}, {}}};
+  if (const RpcStatus checked = check_model_configs(models); !checked.ok()) {
+    return Status(StatusCode::kUsage, checked.message());
+  }
+  return models;
 }
 
 }  // namespace nacre

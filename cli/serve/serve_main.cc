@@ -1,61 +1,137 @@
 #include "cli/serve/serve_main.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <malloc.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
-#include <cstdio>
 #include <exception>
 #include <new>
+#include <thread>
 
 #include "cli/console.h"
 #include "cli/help.h"
 #include "cli/serve/options.h"
 #include "engine/isa.h"
-#include "engine/parallel.h"
-#include "serve/serve_core.h"
+#include "serve/config_file.h"
 
 namespace nacre {
 namespace {
 
 int exit_code(const Status& status) {
-  if (!status.ok()) print_message(status.message());
+  if (!status.ok() && !status.message().empty()) print_message(status.message());
   return static_cast<int>(status.code());
 }
 
-ServeCore::Options core_options(const ServeOptions& options) {
-  ServeCore::Options core;
-  core.slots = static_cast<size_t>(options.threads > 0 ? options.threads : available_threads());
-  core.max_waiting = static_cast<size_t>(options.max_waiting_requests);
-  core.models.poll =
-      std::chrono::milliseconds(static_cast<int64_t>(options.file_system_poll_wait_seconds * 1000));
-  core.models.servable.threads = options.tensorflow_intra_op_parallelism;
-  core.models.servable.warm_up = options.enable_model_warmup;
-  return core;
+/// As many files and connections as the system allows: the default is meant for programs that use select().
+void raise_file_limit() {
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+}
+
+/// Weights get pages of their own and give them back when their version is freed. Left alone, malloc takes
+/// ever larger blocks from its heaps after the first is freed, which then never shrink: memory grew with
+/// every swap.
+void keep_large_blocks_apart() {
+  constexpr int kLargeBlock = 1 << 20;
+  mallopt(M_MMAP_THRESHOLD, kLargeBlock);
+}
+
+/// Waits for SIGTERM or SIGINT, which are blocked, at most for `seconds`; 0: for ever. True when one came.
+bool wait_for_signal(const sigset_t& signals, double seconds) {
+  while (true) {
+    siginfo_t info{};
+    timespec time{};
+    time.tv_sec = static_cast<time_t>(seconds);
+    time.tv_nsec = static_cast<long>((seconds - static_cast<double>(time.tv_sec)) * 1e9);
+    const int received = seconds > 0 ? sigtimedwait(&signals, &info, &time) : sigwaitinfo(&signals, &info);
+    if (received > 0) return true;
+    if (seconds > 0 && errno == EAGAIN) return false;
+  }
+}
+
+/// Serves what the configuration file says by now; a file that cannot be read changes nothing.
+void reload_config(ServeCore& core, const ServeOptions& options, std::vector<ModelConfig>& current) {
+  auto models = read_model_configs(options.model_config_file);
+  if (!models.ok()) return core.log(models.status().message());
+  if (*models == current) return;
+  current = *models;
+  if (const RpcStatus reloaded = core.models.reload(*std::move(models)); !reloaded.ok()) {
+    core.log(options.model_config_file + ": " + reloaded.message());
+  }
 }
 
 Status serve(const ServeOptions& options) {
   NACRE_ASSIGN_OR_RETURN(const Isa isa, isa_from_environment());
   use_isa(isa);
-  if (options.model_base_path.empty()) {
-    return {StatusCode::kUsage, "expected --model_base_path (see nacre-serve --help)"};
-  }
+  NACRE_ASSIGN_OR_RETURN(const ServeCore::Options core_given, core_options(options));
+  NACRE_ASSIGN_OR_RETURN(RestOptions rest_given, rest_options(options));
+  NACRE_ASSIGN_OR_RETURN(const GrpcOptions grpc_given, grpc_options(options));
+  NACRE_ASSIGN_OR_RETURN(std::vector<ModelConfig> models, configured_models(options));
+  raise_file_limit();
+  keep_large_blocks_apart();
   // Blocked in all threads, which are started from here on: this one waits for them.
-  sigset_t stop;
-  sigemptyset(&stop);
-  sigaddset(&stop, SIGTERM);
-  sigaddset(&stop, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &stop, nullptr);
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  ServeCore core(core_options(options), [](std::string_view line) { print_message(line); });
-  const RpcStatus configured = core.models.reload({{options.model_name, options.model_base_path, {}, {}}});
-  if (!configured.ok()) return {StatusCode::kUsage, configured.message()};
-  int received = 0;
-  while (sigwait(&stop, &received) != 0) {
+  ServeCore core(core_given, [](std::string_view line) { print_message(line); });
+  rest_given.access_lines = [](std::string_view line) {
+    static_cast<void>(print(fmt::format("{}\n", line)));
+  };
+  std::unique_ptr<RestServer> rest;
+  if (options.rest_api_port != 0) {
+    // Before the models: health and status answer from the start.
+    NACRE_ASSIGN_OR_RETURN(rest, RestServer::start(rest_given, core));
+    core.log(fmt::format("REST at {}:{}", options.address, rest->port()));
   }
+  std::unique_ptr<GrpcServer> grpc;
+  if (options.port != 0) {
+    NACRE_ASSIGN_OR_RETURN(grpc, GrpcServer::start(grpc_given, core));
+    core.log(fmt::format("gRPC at {}:{}", options.address, grpc->port()));
+  }
+  if (const RpcStatus loaded = core.models.reload(models); !loaded.ok()) core.log(loaded.message());
+  core.log(core.ready() ? "ready" : "not ready: no version of some model is available");
+
+  const double poll = options.model_config_file.empty() ? 0 : options.model_config_file_poll_wait_seconds;
+  while (!wait_for_signal(signals, poll)) reload_config(core, options, models);
+
   core.draining = true;
   core.log("stopping: finishing what is in hand");
+  // A second signal ends it at once.
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  const auto time = std::chrono::duration<double>(options.drain_seconds);
+  const auto deadline = ServeClock::now() + std::chrono::duration_cast<ServeClock::duration>(time);
+  std::jthread other;
+  if (rest != nullptr) other = std::jthread([&] { rest->drain(deadline); });
+  if (grpc != nullptr) grpc->drain(deadline);
   return {};
+}
+
+Status run(int argc, const char* const* argv) {
+  CLI::App app("nacre-serve serves image classifiers to TensorFlow Serving's clients.", "nacre-serve");
+  app.set_version_flag("--version", "nacre-serve " NACRE_VERSION, "print the version");
+  app.set_help_flag("--help,-h", "print this help");
+  app.formatter(std::make_shared<HelpFormatter>());
+  ServeOptions options;
+  add_serve_options(app, options);
+  try {
+    std::vector<std::string> arguments = normalized_arguments(argc, argv);
+    std::ranges::reverse(arguments);  // as CLI11 wants them
+    app.parse(std::move(arguments));
+  } catch (const CLI::CallForVersion&) {
+    return print("nacre-serve " NACRE_VERSION "\n");
+  } catch (const CLI::Success&) {
+    return print(app.help());
+  } catch (const CLI::ParseError& error) {
+    return {StatusCode::kUsage, fmt::format("{} (see nacre-serve --help)", error.what())};
+  }
+  return serve(options);
 }
 
 }  // namespace
@@ -63,24 +139,7 @@ Status serve(const ServeOptions& options) {
 int run_server(int argc, const char* const* argv) {
   try {
     std::signal(SIGPIPE, SIG_IGN);
-    CLI::App app("nacre-serve serves image classifiers to TensorFlow Serving's clients.", "nacre-serve");
-    app.set_version_flag("--version", "nacre-serve " NACRE_VERSION, "print the version");
-    app.set_help_flag("--help,-h", "print this help");
-    app.formatter(std::make_shared<HelpFormatter>());
-    ServeOptions options;
-    add_serve_options(app, options);
-    try {
-      std::vector<std::string> arguments = normalized_arguments(argc, argv);
-      std::ranges::reverse(arguments);  // as CLI11 wants them
-      app.parse(std::move(arguments));
-    } catch (const CLI::CallForVersion&) {
-      return exit_code(print("nacre-serve " NACRE_VERSION "\n"));
-    } catch (const CLI::Success&) {
-      return exit_code(print(app.help()));
-    } catch (const CLI::ParseError& error) {
-      return exit_code({StatusCode::kUsage, fmt::format("{} (see nacre-serve --help)", error.what())});
-    }
-    return exit_code(serve(options));
+    return exit_code(run(argc, argv));
   } catch (const std::bad_alloc&) {
     print_message("out of memory");
     return static_cast<int>(StatusCode::kLimit);

@@ -37,7 +37,7 @@ Status ConstantFolder::fold(FlatNode& node) {
     if (value == node.def->attr().end() || !value->second.has_tensor()) {
       return corrupt(node.described() + ": has no value");
     }
-    auto read = read_tensor_value(value->second.tensor(), kMaxElements - elements_);
+    auto read = read_tensor_value(value->second.tensor(), kMaxElements - elements_, kMaxComputed);
     if (!read.ok()) return read.status().at(node.described());
     elements_ += static_cast<int64_t>(read->values().size() + read->ints.size());
     keep_one(*std::move(read));
@@ -67,7 +67,7 @@ Status ConstantFolder::fold(FlatNode& node) {
     in.push_back(value);
   }
   if (in.empty()) return {};
-  auto values = fold_op(node, in, kMaxElements);
+  auto values = fold_op(node, in, kMaxComputed);
   if (!values.ok()) return values.status().at(node.described());
   for (const FoldedTensor& value : *values) {
     // Elements that a variable has already, in another shape, cost nothing.

@@ -18,6 +18,9 @@ class ConstantFolder {
  public:
   /// The most elements of one constant, and of all values but variables.
   static constexpr int64_t kMaxElements = int64_t{1} << 26;
+  /// The most of one that is computed, or said by fewer numbers than it has elements: few bytes of a file
+  /// must not cost much time.
+  static constexpr int64_t kMaxComputed = int64_t{1} << 22;
 
   explicit ConstantFolder(VariableReader read_variable) : read_variable_(std::move(read_variable)) {}
 

@@ -24,6 +24,10 @@ Status corrupt(const std::string& reason) {
   return {StatusCode::kCorrupt, reason};
 }
 
+Status too_large(int64_t max_elements) {
+  return {StatusCode::kLimit, fmt::format("computes a constant of more than {} elements", max_elements)};
+}
+
 std::vector<FoldedTensor> one(FoldedTensor value) {
   std::vector<FoldedTensor> values;
   values.push_back(std::move(value));
@@ -126,9 +130,11 @@ Folded pack(const FlatNode& node, Values in) {
 }
 
 Folded concat(const FlatNode& /*node*/, Values in) {
+  constexpr size_t kMaxExtents = 1 << 10;  // what is put together are shapes
   FoldedTensor result;
   for (size_t i = 0; i + 1 < in.size(); ++i) {
     if (is_float(*in[i]) || in[i]->shape.rank() != 1) return untold();
+    if (in[i]->ints.size() > kMaxExtents - result.ints.size()) return too_large(kMaxExtents);
     result.ints.insert(result.ints.end(), in[i]->ints.begin(), in[i]->ints.end());
   }
   result.shape = Shape{static_cast<int64_t>(result.ints.size())};
@@ -246,8 +252,9 @@ const std::map<std::string, Binary, std::less<>>& binary_ops() {
   return ops;
 }
 
-Folded apply(Unary function, Values in) {
+Folded apply(Unary function, Values in, int64_t max_elements) {
   if (!is_float(*in[0])) return untold();
+  if (in[0]->shape.num_elements() > max_elements) return too_large(max_elements);
   FoldedTensor result;
   result.shape = in[0]->shape;
   auto floats = std::make_shared<Tensor>(result.shape);
@@ -270,19 +277,43 @@ std::optional<Shape> broadcast(const Shape& a, const Shape& b) {
   return shape.ok() ? std::optional(*shape) : std::nullopt;
 }
 
-/// The element of `from` that stands at `index` of the shape `to`, which `from` is repeated to.
-int64_t repeated_index(const Shape& from, const Shape& to, int64_t index) {
-  int64_t result = 0;
+/// How far the elements of `from` are apart along each extent of `to`, which `from` is repeated to: 0 where
+/// it is repeated.
+std::array<int64_t, Shape::kMaxRank> steps_along(const Shape& from, const Shape& to) {
+  std::array<int64_t, Shape::kMaxRank> steps{};
   int64_t step = 1;
-  for (int i = to.rank() - 1; i >= 0; --i) {
-    const int64_t at = index % to[i];
-    index /= to[i];
-    const int own = i - (to.rank() - from.rank());
-    if (own < 0) continue;
-    if (from[own] != 1) result += at * step;
+  for (int own = from.rank() - 1; own >= 0; --own) {
+    if (from[own] != 1) steps[static_cast<size_t>(own + to.rank() - from.rank())] = step;
     step *= from[own];
   }
-  return result;
+  return steps;
+}
+
+/// to[i] = function(a[...], b[...]) over `shape`, which both are repeated to; counts like an odometer.
+void apply_repeated(Binary function, const FoldedTensor& left, const FoldedTensor& right, const Shape& shape,
+                    float* to) {
+  const auto left_steps = steps_along(left.shape, shape);
+  const auto right_steps = steps_along(right.shape, shape);
+  const float* a = left.values().data();
+  const float* b = right.values().data();
+  const int last = shape.rank() - 1;
+  const int64_t inner = last < 0 ? 1 : shape[last];
+  const int64_t a_step = last < 0 ? 0 : left_steps[static_cast<size_t>(last)];
+  const int64_t b_step = last < 0 ? 0 : right_steps[static_cast<size_t>(last)];
+  std::array<int64_t, Shape::kMaxRank> at{};
+  const int64_t rows = shape.num_elements() / inner;
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t i = 0; i < inner; ++i) *to++ = function(a[i * a_step], b[i * b_step]);
+    for (int axis = last - 1; axis >= 0; --axis) {
+      const auto k = static_cast<size_t>(axis);
+      a += left_steps[k];
+      b += right_steps[k];
+      if (++at[k] < shape[axis]) break;
+      a -= left_steps[k] * shape[axis];
+      b -= right_steps[k] * shape[axis];
+      at[k] = 0;
+    }
+  }
 }
 
 Folded apply(Binary function, Values in, int64_t max_elements) {
@@ -293,15 +324,10 @@ Folded apply(Binary function, Values in, int64_t max_elements) {
     return corrupt(fmt::format("shapes {} and {} do not fit together", in[0]->shape.to_string(),
                                in[1]->shape.to_string()));
   }
-  const int64_t count = shape->num_elements();
-  if (count > max_elements) return Status(StatusCode::kLimit, "computes too large a constant");
+  if (shape->num_elements() > max_elements) return too_large(max_elements);
   result.shape = *shape;
   auto floats = std::make_shared<Tensor>(result.shape);
-  for (int64_t i = 0; i < count; ++i) {
-    floats->data()[i] =
-        function(in[0]->values()[static_cast<size_t>(repeated_index(in[0]->shape, *shape, i))],
-                 in[1]->values()[static_cast<size_t>(repeated_index(in[1]->shape, *shape, i))]);
-  }
+  if (shape->num_elements() > 0) apply_repeated(function, *in[0], *in[1], *shape, floats->data());
   result.floats = std::move(floats);
   return one(std::move(result));
 }
@@ -335,7 +361,7 @@ Result<std::vector<FoldedTensor>> fold_op(const FlatNode& node, std::span<const 
     return in.size() >= rule->second.inputs ? rule->second.fold(node, in) : corrupt("has too few inputs");
   }
   if (const auto op = unary_ops().find(node.op()); op != unary_ops().end() && in.size() == 1) {
-    return apply(op->second, in);
+    return apply(op->second, in, max_elements);
   }
   if (const auto op = binary_ops().find(node.op()); op != binary_ops().end() && in.size() == 2) {
     return apply(op->second, in, max_elements);

@@ -79,8 +79,8 @@ class FlatGraph {
   static constexpr size_t kMaxSteps = size_t{1} << 22;
 
   /// `meta` must outlive the graph. Errors name the node: kCorrupt for what is no graph (an unknown or
-  /// duplicate name, a cycle, a function that calls itself, calls that are nested too deeply), kUnsupported
-  /// for a signature with several inputs or outputs, and for loops of another kind; kLimit.
+  /// duplicate name, a cycle, a function that calls itself, calls that are nested too deeply or multiply),
+  /// kUnsupported for a signature with several inputs or outputs, and for loops of another kind; kLimit.
   static Result<std::unique_ptr<FlatGraph>> make(const tensorflow::MetaGraphDef& meta,
                                                  const std::string& signature);
 

@@ -38,7 +38,7 @@ Status corrupt(const std::string& reason) {
 }
 
 Status too_long() {
-  return {StatusCode::kLimit,
+  return {StatusCode::kCorrupt,
           fmt::format("its functions and chains of nodes take more than {} steps", FlatGraph::kMaxSteps)};
 }
 
@@ -115,7 +115,7 @@ Result<int> GraphFrames::enter(int frame, const tensorflow::NodeDef& node, const
     return corrupt(fmt::format("calls of functions are nested more than {} deep", FlatGraph::kMaxCallDepth));
   }
   if (frames_.size() >= FlatGraph::kMaxFrames) {
-    return Status(StatusCode::kLimit, fmt::format("more than {} calls of functions", FlatGraph::kMaxFrames));
+    return corrupt(fmt::format("more than {} calls of functions", FlatGraph::kMaxFrames));
   }
   frames_.push_back(entered);
   const auto index = static_cast<int>(frames_.size()) - 1;

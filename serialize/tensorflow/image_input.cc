@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <string>
 #include <utility>
@@ -42,6 +43,9 @@ std::vector<int64_t> integers(const FlatNode& node, size_t i) {
   return value == nullptr ? std::vector<int64_t>() : value->ints;
 }
 
+// What makes an input smaller than this takes levels of 0 to 255.
+constexpr double kSmallestOfUnits = 0.1;
+
 class Reader {
  public:
   explicit Reader(const FlatGraph& graph) : graph_(graph) {}
@@ -63,7 +67,7 @@ class Reader {
       if (!taken) break;
       input_.head = next;
     }
-    if (outer_ != 1) return at(*input_.head, "expected a batch of images");
+    NACRE_RETURN_IF_ERROR(find_batch());
     settle_scale();
     return std::move(input_);
   }
@@ -134,20 +138,101 @@ class Reader {
     return {};
   }
 
+  /// On from the head to where one image becomes a batch, over what is a layer of the network.
+  Status find_batch() {
+    const FlatNode* node = input_.head;
+    while (outer_ != 1) {
+      const FlatNode* next = node->is_output() ? nullptr : only_reader(*node);
+      if (next == nullptr) return at(*node, "expected one reader, up to where images are a batch");
+      if (next->op() == kMapOp || next->op() == "ExpandDims" || next->op() == "Pack" ||
+          next->op() == "StridedSlice") {
+        NACRE_ASSIGN_OR_RETURN(const bool taken, take(*next));
+        if (!taken) return no_batch(*next);
+        input_.batching.push_back(next);
+      } else if (!affine_step(*next).has_value()) {
+        return no_batch(*next);
+      }
+      node = next;
+    }
+    return {};
+  }
+
+  static Status no_batch(const FlatNode& node) {
+    return at(node, "is none of the steps from a decoder to a batch of images that nacre knows");
+  }
+
+  /// y = x * factor + shift: of several channels, the smallest |factor| and the largest |shift|.
+  struct Affine {
+    double factor = 1;
+    double shift = 0;
+  };
+
+  /// Nothing for other nodes, and for constants that are none of a factor for each channel.
+  static std::optional<Affine> affine_step(const FlatNode& node) {
+    constexpr size_t kMostChannels = 3;
+    const auto range_of = [&](size_t i) -> std::optional<std::pair<double, double>> {
+      const FoldedTensor* value = i < node.inputs() && !node.is_activation(i) ? node.constant(i) : nullptr;
+      if (value == nullptr || value->values().empty() || value->values().size() > kMostChannels) return {};
+      std::pair<double, double> range{HUGE_VAL, 0};
+      for (const float v : value->values()) {
+        range.first = std::min(range.first, std::abs(static_cast<double>(v)));
+        range.second = std::max(range.second, std::abs(static_cast<double>(v)));
+      }
+      return range;
+    };
+    const std::string_view op = node.op();
+    if (op.starts_with("FusedBatchNorm")) {
+      const auto mean = range_of(3);
+      return mean.has_value() ? std::optional(Affine{1, mean->second}) : std::nullopt;
+    }
+    if (node.inputs() != 2) return std::nullopt;
+    const size_t x = node.is_activation(0) ? 0 : 1;
+    const auto other = range_of(1 - x);
+    if (!other.has_value()) return std::nullopt;
+    if (op == "AddV2" || op == "Add" || op == "Sub" || op == "BiasAdd") return Affine{1, other->second};
+    if (op == "Mul") return Affine{other->first, 0};
+    if (op == "RealDiv" && x == 0) return Affine{1 / other->second, 0};
+    return std::nullopt;
+  }
+
+  /// True when the network, from `node` on, begins with what only levels of 0 to 255 need: it makes them much
+  /// smaller, or takes away a mean that numbers of 0 to 1 cannot have.
+  static bool takes_levels(const FlatNode* node, double factor) {
+    constexpr double kLargestMeanOfUnits = 2;
+    for (; node != nullptr; node = node->is_output() ? nullptr : only_reader(*node)) {
+      if (node->op() == "Pad" || node->op() == "PadV2") continue;
+      const std::optional<Affine> step = affine_step(*node);
+      if (!step.has_value()) return false;
+      if (step->shift > kLargestMeanOfUnits * factor) return true;
+      factor *= step->factor;
+      if (factor < kSmallestOfUnits) return true;
+    }
+    return false;
+  }
+
   /// Of numbers, nothing says of which range they are, unless the graph makes them smaller itself: then they
   /// are levels of 0 to 255. Others are taken for numbers of 0 to 1.
   void settle_scale() {
-    constexpr double kSmallestOfUnits = 0.1;
     InputContract& contract = input_.contract;
-    input_.scale_told = input_.decodes || levels_ || (scale_.has_value() && *scale_ < kSmallestOfUnits);
-    if (input_.scale_told) {
-      contract.scale = static_cast<float>(scale_.value_or(1.0));
-    } else if (scale_.has_value()) {
-      contract.scale *= static_cast<float>(*scale_);
+    input_.graph_scale = scale_.value_or(1.0);
+    bool told = input_.decodes || levels_ || input_.graph_scale < kSmallestOfUnits;
+    const std::vector<const NodeView*>& readers = input_.head->readers();
+    for (const NodeView* reader : readers) {
+      const auto& node = static_cast<const FlatNode&>(*reader);
+      if (told || !takes_levels(&node, input_.graph_scale)) continue;
+      if (readers.size() == 1) {
+        told = true;
+      } else {
+        input_.doubtful = node.described();
+      }
+    }
+    input_.scale_told = told;
+    if (told) {
+      contract.scale = static_cast<float>(input_.graph_scale);
+    } else {
+      contract.scale *= static_cast<float>(input_.graph_scale);
     }
   }
-
-  void scale_by(double factor) { scale_ = scale_.has_value() ? *scale_ * factor : factor; }
 
   /// True when `node` is a step of what an InputContract says.
   Result<bool> take(const FlatNode& node) {
@@ -170,6 +255,7 @@ class Reader {
     }
     if (op == "Pack" && node.inputs() == 1)
       return axis_first(node, {attribute_or<int64_t>(node, "axis", 0)}, 1);
+    if (op == "StridedSlice") return sliced(node);
     if (op == kMapOp) return outside(node);
     if (op == "Reshape" && outer_ == 0) return reshape(node);
     return false;
@@ -180,7 +266,11 @@ class Reader {
     const std::optional<float> factor = node.inputs() == 2 ? scalar(node, 1 - x) : std::nullopt;
     if (!factor.has_value() || (x == 1 && node.op() != "Mul")) return false;
     const double by = static_cast<double>(*factor);
-    scale_by(node.op() == "Mul" ? by : 1.0 / by);
+    const double scale = scale_.value_or(1.0) * (node.op() == "Mul" ? by : 1.0 / by);
+    // Others than a contract may have are layers.
+    const auto rounded = static_cast<float>(scale);
+    if (!(rounded > 0.0F) || !std::isfinite(rounded)) return false;
+    scale_ = scale;
     return true;
   }
 
@@ -191,9 +281,7 @@ class Reader {
     }
     const std::vector<int64_t> size = integers(node, 1);
     if (size.size() != 2 || size[0] < 1 || size[1] < 1) return at(node, "a size that is not told beforehand");
-    if (input_.contract.resize == ResizePolicy::kBilinear && input_.contract.height != 0) {
-      return at(node, "images that are resized, of an input of fixed size");
-    }
+    if (input_.contract.height != 0) return at(node, "resizes images that have a fixed size before");
     input_.contract.resize = ResizePolicy::kBilinear;
     input_.contract.height = size[0];
     input_.contract.width = size[1];
@@ -207,6 +295,24 @@ class Reader {
     }
     outer_ += change;
     return true;
+  }
+
+  /// image[None], and images[0] of the one that image[None] was.
+  Result<bool> sliced(const FlatNode& node) {
+    const auto mask = [&](std::string_view name) { return attribute_or<int64_t>(node, name, 0); };
+    const std::vector<int64_t> begin = integers(node, 1);
+    const std::vector<int64_t> steps = integers(node, 3);
+    if (begin.empty() || begin.size() > 4 || std::ranges::any_of(steps, [](int64_t s) { return s != 1; })) {
+      return false;
+    }
+    const int64_t behind = (int64_t{1} << begin.size()) - 2;  // a bit for each but the first
+    const int64_t whole = (mask("begin_mask") & mask("end_mask")) | mask("ellipsis_mask");
+    if ((whole & behind) != behind || (mask("ellipsis_mask") & 1) != 0) return false;
+    const int64_t added = mask("new_axis_mask");
+    const int64_t taken = mask("shrink_axis_mask");
+    if (added == 1 && taken == 0) return axis_first(node, {0}, 1);
+    if (taken == 1 && added == 0 && begin[0] == 0 && input_.decodes) return axis_first(node, {0}, -1);
+    return false;
   }
 
   Result<bool> outside(const FlatNode& node) {

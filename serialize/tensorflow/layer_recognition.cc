@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/shape_text.h"
 #include "serialize/tensorflow/layer_names.h"
 
 namespace nacre {
@@ -26,19 +27,46 @@ FlatNode& flat(const NodeView& node) {
 struct Match {
   const OpDef* op = nullptr;
   RecognizedLayer layer;
+  std::vector<int> producers;  ///< of the layer's inputs
 };
+
+/// [1, 1, 1, C]
+bool is_one_position(const Shape& shape) {
+  return shape.rank() == 4 && shape[1] == 1 && shape[2] == 1;
+}
+
+/// True for inputs that TensorFlow's op takes, though nacre's layer does not.
+bool fits_in_tensorflow(const OpDef& op, const std::vector<Shape>& inputs) {
+  if (op.name == "Softmax") return true;
+  if (op.name != "Add") return false;
+  // Repeated along extents of 1.
+  for (const Shape& a : inputs) {
+    for (int i = 0; i < std::min(a.rank(), inputs[0].rank()); ++i) {
+      const int64_t left = a[a.rank() - 1 - i];
+      const int64_t right = inputs[0][inputs[0].rank() - 1 - i];
+      if (left != right && left != 1 && right != 1) return false;
+    }
+  }
+  return true;
+}
 
 class Recognizer {
  public:
   Recognizer(FlatGraph& graph, ConstantFolder& folder, const Registry& registry)
       : graph_(graph), folder_(folder), registry_(registry) {}
 
-  Result<RecognizedNetwork> run(FlatNode& head, const Shape& input) {
-    head.settled_shape = input;
+  Result<RecognizedNetwork> run(const ImageInput& input, const Shape& shape) {
+    FlatNode& head = *input.head;
+    head.settled_shape = shape;
     producers_[&head] = kHead;
     const std::set<const FlatNode*> before = ancestors_of(head);
+    const std::set<const FlatNode*> batching(input.batching.begin(), input.batching.end());
     for (FlatNode* node : graph_.nodes) {
       if (!node->depends_on_input || before.contains(node) || covered_.contains(node)) continue;
+      if (batching.contains(node)) {
+        pass_on(*node, *node->sources[0].node);
+        continue;
+      }
       NACRE_RETURN_IF_ERROR(folder_.fold(*node));
       if (!node->values.empty()) {
         node->depends_on_input = false;  // as far as values go: the extents of a shape
@@ -50,6 +78,7 @@ class Recognizer {
     const auto last = producers_.find(graph_.output);
     if (last == producers_.end()) return unrecognized(before);
     if (last->second == kHead) return at(*graph_.output, StatusCode::kUnsupported, "there is no network");
+    NACRE_RETURN_IF_ERROR(finish(last->second));
     return build();
   }
 
@@ -74,6 +103,7 @@ class Recognizer {
   Result<std::optional<Match>> recognize(const FlatNode& node) {
     std::optional<Match> best;
     Status refused;
+    if (!reads_a_layer(node)) return best;
     for (const OpDef& op : registry_.all()) {
       if (op.from_tensorflow == nullptr) continue;
       auto found = op.from_tensorflow(node);
@@ -84,10 +114,17 @@ class Recognizer {
       if (!found->has_value()) continue;
       RecognizedLayer layer = **std::move(found);
       if (best.has_value() && layer.covered.size() <= best->layer.covered.size()) continue;
-      if (reads_layers(layer)) best = Match{&op, std::move(layer)};
+      if (reads_layers(layer)) best = Match{&op, std::move(layer), {}};
     }
     if (!best.has_value() && !refused.ok()) return refused;
     return best;
+  }
+
+  /// Layers begin at nodes that do, and at no others.
+  bool reads_a_layer(const FlatNode& node) const {
+    return std::ranges::any_of(node.sources, [&](const FlatNode::Source& source) {
+      return source.port == 0 && producers_.contains(source.node);
+    });
   }
 
   /// True when all that the layer reads is the first output of a layer.
@@ -102,16 +139,54 @@ class Recognizer {
     return true;
   }
 
+  /// `node` is what `of` is, if that is a layer.
+  void pass_on(FlatNode& node, const FlatNode& of) {
+    const auto known = producers_.find(&of);
+    if (known == producers_.end()) return;
+    covered_.insert(&node);
+    node.settled_shape = of.settled_shape;
+    producers_[&node] = known->second;
+  }
+
+  /// A Flatten of what `producer` gives, for the output of `node`; its index.
+  Result<int> add_flatten(const NodeView& node, int producer) {
+    const OpDef* op = registry_.find("Flatten");
+    if (op == nullptr) return at(node, StatusCode::kInternal, "there is no Flatten");
+    Match flatten{op, {}, {producer}};
+    flatten.layer.output = &node;
+    matches_.push_back(std::move(flatten));
+    return static_cast<int>(matches_.size()) - 1;
+  }
+
+  /// Makes the output, of `producer`, a row for each image.
+  Status finish(int producer) {
+    FlatNode& output = *graph_.output;
+    const Shape& shape = *output.settled_shape;
+    if (is_one_position(shape)) {
+      NACRE_ASSIGN_OR_RETURN(producers_[&output], add_flatten(output, producer));
+    } else if (shape.rank() != 2) {
+      return at(output, StatusCode::kUnsupported,
+                fmt::format("expected an output [N, classes], found {}", batch_shape(shape)));
+    }
+    if (shape[shape.rank() - 1] >= 2) return {};
+    return at(output, StatusCode::kUnsupported, "ends in one number, expected scores of two classes or more");
+  }
+
   Status add(Match match) {
     RecognizedLayer& layer = match.layer;
     FlatNode& output = flat(*layer.output);
     for (const NodeView* node : layer.covered) covered_.insert(&flat(*node));
     std::vector<Shape> shapes;
     for (const NodeView* input : layer.inputs) shapes.push_back(*input->shape());
+    NACRE_RETURN_IF_ERROR(count_elements(output, layer));
     if (layer.identity) {
-      producers_[&output] = producers_[&flat(*layer.inputs[0])];
-      output.settled_shape = shapes[0];
+      pass_on(output, flat(*layer.inputs[0]));
       return {};
+    }
+    for (const NodeView* input : layer.inputs) match.producers.push_back(producers_[&flat(*input)]);
+    if (match.op->name == "Softmax" && is_one_position(shapes[0])) {
+      NACRE_ASSIGN_OR_RETURN(match.producers[0], add_flatten(output, match.producers[0]));
+      shapes[0] = Shape{1, shapes[0][3]};
     }
     const AttrMap* attributes = &layer.attributes;
     OperatorRequest request;
@@ -119,10 +194,12 @@ class Recognizer {
     request.attributes = std::span(&attributes, 1);
     request.inputs = shapes;
     const auto made = match.op->create(request);
-    if (!made.ok()) return at(output, StatusCode::kCorrupt, made.status().message());
+    if (!made.ok()) {
+      const bool lacking = fits_in_tensorflow(*match.op, shapes);
+      return at(output, lacking ? StatusCode::kUnsupported : StatusCode::kCorrupt, made.status().message());
+    }
     const OperatorInfo& info = (*made)->info();
     NACRE_RETURN_IF_ERROR(check_variables(output, info, layer));
-    NACRE_RETURN_IF_ERROR(count_elements(output, layer));
     if (layer.expected_row != 0 && info.output.elements_per_row() != layer.expected_row) {
       return at(output, StatusCode::kCorrupt,
                 fmt::format("expected {} elements of each image, found {}", layer.expected_row,
@@ -138,7 +215,8 @@ class Recognizer {
   Status count_elements(const FlatNode& node, const RecognizedLayer& layer) {
     for (const auto& [name, value] : layer.variables) {
       elements_ += value.shape.num_elements();
-      if (value.variable.empty()) computed_ += value.shape.num_elements();
+      // What nobody else holds was made for this layer.
+      if (value.variable.empty() || value.floats.use_count() == 1) computed_ += value.shape.num_elements();
     }
     if (elements_ <= kMaxElements && computed_ <= ConstantFolder::kMaxElements) return {};
     return at(
@@ -162,13 +240,24 @@ class Recognizer {
     return {};
   }
 
+  static bool draws(const FlatNode& node) { return node.op().find("Random") != std::string_view::npos; }
+
+  static Status drawn(const FlatNode& node) {
+    return at(
+        node, StatusCode::kUnsupported,
+        "draws random numbers, so that no two calls of the graph answer alike; Keras's model.export keeps "
+        "layers such as RandomFlip: export the model without them");
+  }
+
   /// The first node that stands in the way, or what it reads and cannot be told.
   Status unrecognized(const std::set<const FlatNode*>& before) const {
     for (const FlatNode* node : graph_.nodes) {
       if (!node->depends_on_input || before.contains(node) || covered_.contains(node)) continue;
+      if (draws(*node)) return drawn(*node);
       for (size_t i = 0; i < node->inputs(); ++i) {
         const FlatNode* input = &node->input(i);
         while (!input->depends_on_input && input->values.empty()) {
+          if (draws(*input)) return drawn(*input);
           const auto untold = std::ranges::find_if(input->sources, [](const FlatNode::Source& source) {
             return !source.node->depends_on_input && source.node->values.empty();
           });
@@ -227,8 +316,7 @@ class Recognizer {
       auto attributes = match.op->normalize(match.layer.attributes);
       if (!attributes.ok()) return attributes.status().at(node.name);
       node.attributes = *std::move(attributes);
-      for (const NodeView* input : match.layer.inputs) {
-        const int producer = producers_[&flat(*input)];
+      for (const int producer : match.producers) {
         node.inputs.push_back(producer == kHead ? std::string(kInputName)
                                                 : given[static_cast<size_t>(producer)]);
       }
@@ -254,9 +342,9 @@ class Recognizer {
 
 }  // namespace
 
-Result<RecognizedNetwork> recognize_layers(FlatGraph& graph, FlatNode& head, const Shape& input,
+Result<RecognizedNetwork> recognize_layers(FlatGraph& graph, const ImageInput& input, const Shape& shape,
                                            ConstantFolder& folder, const Registry& registry) {
-  return Recognizer(graph, folder, registry).run(head, input);
+  return Recognizer(graph, folder, registry).run(input, shape);
 }
 
 }  // namespace nacre

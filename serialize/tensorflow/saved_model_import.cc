@@ -2,11 +2,15 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "engine/file.h"
 #include "serialize/tensorflow/constant_folding.h"
@@ -17,6 +21,7 @@
 #include "serialize/tensorflow/tensor_bundle_format.h"
 #include "serialize/tensorflow/tensor_bundle_reader.h"
 #include "serialize/tensorflow/variable_keys.h"
+#include "serialize/tensorflow/within_folder.h"
 
 namespace nacre {
 namespace {
@@ -34,7 +39,7 @@ class Variables {
     std::error_code error;
     // A graph of constants needs none.
     if (!fs::exists(bundle_index_path(variables.prefix_), error)) return variables;
-    NACRE_ASSIGN_OR_RETURN(TensorBundle bundle, TensorBundle::open(variables.prefix_));
+    NACRE_ASSIGN_OR_RETURN(TensorBundle bundle, TensorBundle::open({variables.prefix_, folder}));
     variables.bundle_ = std::make_unique<TensorBundle>(std::move(bundle));
     std::string objects;
     if (variables.bundle_->tensors().contains(kObjectGraphKey)) {
@@ -77,30 +82,65 @@ class Variables {
   std::map<std::string, std::string, std::less<>> keys_;
 };
 
-/// The size of the images, from the graph or from the options.
+/// The size of the images, from the graph or from the options; 0 when neither tells.
 Status settle_size(InputContract& contract, const ImportOptions& options) {
-  if (options.height != 0) {
-    const bool other = (contract.height != 0 && contract.height != options.height) ||
-                       (contract.width != 0 && contract.width != options.width);
-    if (other) {
-      return {StatusCode::kBadData,
-              fmt::format("expected images of {} x {} as --input-size says, the graph says {} x {}",
-                          options.height, options.width, contract.height, contract.width)};
-    }
-    contract.height = options.height;
-    contract.width = options.width;
+  if (options.height == 0) return {};
+  const bool other = (contract.height != 0 && contract.height != options.height) ||
+                     (contract.width != 0 && contract.width != options.width);
+  if (other) {
+    return {StatusCode::kBadData,
+            fmt::format("expected images of {} x {} as --input-size says, the graph says {} x {}",
+                        options.height, options.width, contract.height, contract.width)};
   }
-  if (contract.height != 0 && contract.width != 0) return {};
-  return {StatusCode::kBadData,
-          "the graph does not tell the size of its images; convert takes --input-size HxW"};
+  contract.height = options.height;
+  contract.width = options.width;
+  return {};
 }
 
-/// Softmax of what is no score would give other answers than the graph's.
+Status settle_scale(ImportedModel& model, const ImageInput& input, const ImportOptions& options) {
+  model.scale_told = input.scale_told;
+  if (options.scale != 0) {
+    if (input.decodes) {
+      return {StatusCode::kUsage, "--scale is for signatures of numbers; this one decodes images itself"};
+    }
+    model.contract.scale = static_cast<float>(options.scale * input.graph_scale);
+    model.scale_told = true;
+  } else if (!input.doubtful.empty()) {
+    return {StatusCode::kBadData, fmt::format("{}: takes levels of 0 to 255, but other nodes read the same "
+                                              "input as it is; convert takes --scale FACTOR",
+                                              input.doubtful)};
+  }
+  return {};
+}
+
+/// The softmax that a bundle ends in would give other answers than a graph's that ends in something else than
+/// scores: what turns them into others may have steps behind it that add no weights.
 Status check_output(const Graph& graph) {
-  const Node& last = graph.output();
-  if (last.op != "Sigmoid" && last.op != "Tanh") return {};
-  return {StatusCode::kUnsupported,
-          fmt::format("ends in {}: expected a classifier, which ends in scores or a softmax", last.op)};
+  static constexpr std::array<std::string_view, 8> kWithoutWeights{
+      "BatchNorm", "Flatten", "Add", "Concat", "ReLU", "ReLU6", "LeakyReLU", "ELU"};
+  const std::vector<Node>& nodes = graph.nodes();
+  if (graph.output().op == "Softmax") return {};
+  std::map<std::string_view, const Node*> by_name;
+  for (const Node& node : nodes) by_name[node.name] = &node;
+  std::vector<const Node*> next{&graph.output()};
+  std::set<const Node*> seen;
+  while (!next.empty()) {
+    const Node& node = *next.back();
+    next.pop_back();
+    if (!seen.insert(&node).second) continue;
+    if (node.op == "Softmax" || node.op == "Sigmoid" || node.op == "Tanh") {
+      const bool last = &node == &graph.output();
+      return {
+          StatusCode::kUnsupported,
+          fmt::format("ends in {}{}: expected a classifier, which ends in scores or a softmax", node.op,
+                      last ? "" : fmt::format(" \"{}\" with a {} behind it", node.name, graph.output().op))};
+    }
+    if (std::ranges::find(kWithoutWeights, node.op) == kWithoutWeights.end()) continue;
+    for (const std::string& input : node.inputs) {
+      if (const auto found = by_name.find(input); found != by_name.end()) next.push_back(found->second);
+    }
+  }
+  return {};
 }
 
 Status check_assets(const tensorflow::MetaGraphDef& meta) {
@@ -114,36 +154,57 @@ Status check_assets(const tensorflow::MetaGraphDef& meta) {
   return {};
 }
 
+/// As if images had this size, where the graph tells none; 0: not known.
 Result<ImportedModel> import_graph(const tensorflow::MetaGraphDef& meta, const Variables& variables,
-                                   const ImportOptions& options, const Registry& registry) {
+                                   const ImportOptions& options, const Registry& registry, int64_t side) {
   ImportedModel model;
-  NACRE_RETURN_IF_ERROR(check_assets(meta));
   NACRE_ASSIGN_OR_RETURN(model.signature, pick_signature(meta, options.signature));
   NACRE_ASSIGN_OR_RETURN(const std::unique_ptr<FlatGraph> graph, FlatGraph::make(meta, model.signature));
   ConstantFolder folder([&](const FlatNode& node) { return variables.read(node); });
   for (FlatNode* node : graph->nodes) {
     if (!node->depends_on_input) NACRE_RETURN_IF_ERROR(folder.fold(*node));
   }
-  NACRE_ASSIGN_OR_RETURN(ImageInput input, recognize_image_input(*graph));
+  NACRE_ASSIGN_OR_RETURN(const ImageInput input, recognize_image_input(*graph));
   model.contract = input.contract;
-  model.scale_told = input.scale_told;
-  if (options.scale != 0) {
-    if (input.decodes) {
-      return Status(StatusCode::kUsage,
-                    "--scale is for signatures of numbers; this one decodes images itself");
-    }
-    model.contract.scale = static_cast<float>(options.scale);
-    model.scale_told = true;
-  }
+  NACRE_RETURN_IF_ERROR(settle_scale(model, input, options));
   NACRE_RETURN_IF_ERROR(settle_size(model.contract, options));
-  const std::array<int64_t, 4> dims{1, model.contract.height, model.contract.width, model.contract.channels};
+  InputContract& contract = model.contract;
+  if (contract.height == 0 || contract.width == 0) {
+    if (side == 0) return model;
+    contract.height = contract.height == 0 ? side : contract.height;
+    contract.width = contract.width == 0 ? side : contract.width;
+  }
+  const std::array<int64_t, 4> dims{1, contract.height, contract.width, contract.channels};
   NACRE_ASSIGN_OR_RETURN(const Shape shape, Shape::make(dims));
-  NACRE_ASSIGN_OR_RETURN(RecognizedNetwork network,
-                         recognize_layers(*graph, *input.head, shape, folder, registry));
+  NACRE_ASSIGN_OR_RETURN(RecognizedNetwork network, recognize_layers(*graph, input, shape, folder, registry));
   NACRE_ASSIGN_OR_RETURN(model.graph, Graph::make(std::move(network.nodes)));
   NACRE_RETURN_IF_ERROR(check_output(model.graph));
   model.variables = std::move(network.variables);
   return model;
+}
+
+/// Why a graph that does not tell the size of its images cannot be read: there is a node that nacre lacks,
+/// which nobody should be asked for a size for; else, that it does not tell. What is refused alike for images
+/// of two sizes is so for all.
+Status size_not_told(const tensorflow::MetaGraphDef& meta, const Variables& variables,
+                     const ImportOptions& options, const Registry& registry) {
+  constexpr int64_t kOneSide = 224;
+  constexpr int64_t kOtherSide = 96;
+  const Status one = import_graph(meta, variables, options, registry, kOneSide).status();
+  if (one.code() == StatusCode::kUnsupported) {
+    const Status other = import_graph(meta, variables, options, registry, kOtherSide).status();
+    if (other.message() == one.message()) return one;
+  }
+  return {StatusCode::kBadData,
+          "the graph does not tell the size of its images; convert takes --input-size HxW"};
+}
+
+Result<ImportedModel> import_meta_graph(const tensorflow::MetaGraphDef& meta, const Variables& variables,
+                                        const ImportOptions& options, const Registry& registry) {
+  NACRE_RETURN_IF_ERROR(check_assets(meta));
+  NACRE_ASSIGN_OR_RETURN(ImportedModel model, import_graph(meta, variables, options, registry, 0));
+  if (model.contract.height != 0 && model.contract.width != 0) return model;
+  return size_not_told(meta, variables, options, registry);
 }
 
 }  // namespace
@@ -152,7 +213,7 @@ Result<ImportedModel> import_saved_model(const std::string& folder, const Import
                                          const Registry& registry) {
   NACRE_ASSIGN_OR_RETURN(const tensorflow::MetaGraphDef meta, read_saved_model(folder));
   NACRE_ASSIGN_OR_RETURN(const Variables variables, Variables::open(folder, meta));
-  auto model = import_graph(meta, variables, options, registry);
+  auto model = import_meta_graph(meta, variables, options, registry);
   return model.ok() ? std::move(model) : Result<ImportedModel>(model.status().at(saved_model_path(folder)));
 }
 
@@ -161,9 +222,7 @@ Result<std::string> read_labels_asset(const std::string& folder) {
   const fs::path path = assets / "labels.txt";
   std::error_code error;
   if (!fs::exists(fs::symlink_status(path, error))) return std::string();
-  if (fs::is_symlink(path, error)) {
-    return Status(StatusCode::kCorrupt, path.string() + ": expected a file, found a link");
-  }
+  NACRE_RETURN_IF_ERROR(check_within_folder(path.string(), folder));
   NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(path.string(), kMaxLabelsBytes));
   return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }

@@ -71,13 +71,17 @@ Result<Shape> read_shape(const tensorflow::TensorShapeProto& shape) {
   return made.ok() ? made : Result<Shape>(corrupt("shape: " + made.status().message()));
 }
 
-Result<FoldedTensor> read_tensor_value(const tensorflow::TensorProto& tensor, int64_t max_elements) {
+Result<FoldedTensor> read_tensor_value(const tensorflow::TensorProto& tensor, int64_t max_elements,
+                                       int64_t max_repeated) {
   FoldedTensor value;
   NACRE_ASSIGN_OR_RETURN(value.shape, read_shape(tensor.tensor_shape()));
   const int64_t elements = value.shape.num_elements();
-  if (elements > max_elements) {
+  // An element takes a byte at least, unless one number stands for many.
+  const bool repeated = elements > static_cast<int64_t>(tensor.ByteSizeLong());
+  const int64_t limit = repeated ? std::min(max_elements, max_repeated) : max_elements;
+  if (elements > limit) {
     return Status(StatusCode::kLimit,
-                  fmt::format("{} elements of constants, at most {} are read", elements, max_elements));
+                  fmt::format("{} elements of constants, at most {} are read", elements, limit));
   }
   const auto count = static_cast<size_t>(elements);
   switch (tensor.dtype()) {

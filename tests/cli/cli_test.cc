@@ -52,7 +52,7 @@ TEST_F(CommandLine, HelpFitsATerminal) {
     EXPECT_THAT(help, Not(HasSubstr(":INT")));
     EXPECT_THAT(help, Not(HasSubstr("\n\n\n")));
   }
-  EXPECT_THAT(nacre({"predict", "--help"}).out, HasSubstr("\n  IMAGE... (required)         JPEG or PNG"));
+  EXPECT_THAT(nacre({"predict", "--help"}).out, HasSubstr("\n  IMAGE...                    JPEG or PNG"));
 }
 
 TEST_F(CommandLine, WithoutACommandItShowsHelp) {
@@ -77,6 +77,40 @@ TEST_F(CommandLine, WrongUsageIsOneLineAndExits2) {
   const Outcome outcome = nacre({"inspect", "x", "--frob\nnicate"});
   expect_error(outcome, 2);
   EXPECT_THAT(outcome.err, HasSubstr("inspect"));
+}
+
+TEST_F(CommandLine, WrongUsageSaysWhatIsWrong) {
+  const auto expect = [&](const std::vector<std::string>& arguments, const std::string& reason) {
+    const Outcome outcome = nacre(arguments);
+    expect_error(outcome, 2);
+    EXPECT_EQ(outcome.err, "nacre: " + reason + "\n");
+  };
+  const std::string commands =
+      "known are train, eval, export, convert, predict, inspect, verify, diff, models, bench, serve";
+  expect({"frobnicate", "--data", "photos"},
+         "unknown command frobnicate; " + commands + " (see nacre --help)");
+  expect({"trian", "--data", "photos"},
+         "unknown command trian (did you mean train?); " + commands + " (see nacre --help)");
+  expect({"bench", "lode"},
+         "bench: unknown command lode (did you mean load?); known are train, infer, load "
+         "(see nacre bench --help)");
+  expect({"bench"}, "bench: expected a command: train, infer, load (see nacre bench --help)");
+  expect({"--frob"}, "unknown option --frob (see nacre --help)");
+  expect({"train", "--step", "3"},
+         "train: unknown option --step; did you mean --steps? (see nacre train --help)");
+  expect({"train", "--batchsize=3", "--frob"},
+         "train: unknown option --batchsize; did you mean --batch-size? (see nacre train --help)");
+  expect({"eval", "run", "--dta", "photos"},
+         "eval: unknown option --dta; did you mean --data? (see nacre eval --help)");
+  expect({"models", "a", "b", "c"}, "models: unexpected argument b (see nacre models --help)");
+  expect({"train", "--out", "run", "--skip-bad"},
+         "train: --skip-bad: needs a value N (see nacre train --help)");
+  expect({"eval"}, "eval: FILE and --data are required (see nacre eval --help)");
+  expect({"eval", "run"}, "eval: --data is required (see nacre eval --help)");
+  expect({"train"}, "train: --model, --data and --out are required (see nacre train --help)");
+  expect({"train", "--model", "face96"}, "train: --data and --out are required (see nacre train --help)");
+  expect({"train", "--model", "face96", "--data", "photos"},
+         "train: --out is required: the folder to write the run to (see nacre train --help)");
 }
 
 TEST_F(CommandLine, FilesThatAreNoModelsAreRefused) {

@@ -69,7 +69,15 @@ TEST_F(EvalTest, BundleCheckpointAndRunAgree) {
   EXPECT_EQ(nacre({"eval", "run/checkpoints/best", "--data", "idx", "--json", "--threads", "3"}).out,
             bundle.out);
   EXPECT_EQ(nacre({"eval", "run", "--data", "idx", "--json", "--batch-size", "7"}).code, 0);
-  EXPECT_THAT(nacre({"eval", "run", "--data", "idx"}).out, HasSubstr("of 30 images"));
+  // For reading, it says first what was measured.
+  const std::string of_run = nacre({"eval", "run", "--data", "idx"}).out;
+  const auto state = nlohmann::json::parse(nacre({"inspect", "run", "--json"}).out).at("state");
+  const std::string step = state.at("step").dump();
+  EXPECT_THAT(of_run, testing::StartsWith("Measured run/checkpoints/best (checkpoint, step " + step +
+                                          ") on 30 images of idx.\nAccuracy "));
+  EXPECT_THAT(of_run, HasSubstr("of 30 images"));
+  EXPECT_THAT(nacre({"eval", "model.nacre", "--data", "idx"}).out,
+              testing::StartsWith("Measured model.nacre (bundle, step " + step + ") on 30 images of idx.\n"));
 }
 
 TEST_F(EvalTest, CsvOfImagesWithTheModelsClasses) {

@@ -50,6 +50,13 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
+void expect_one_line(const Outcome& outcome, int code, const std::string& reason, int notes) {
+  EXPECT_EQ(outcome.code, code) << outcome.err;
+  EXPECT_THAT(outcome.err, testing::HasSubstr(reason));
+  EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), notes + 1) << outcome.err;
+  EXPECT_LT(outcome.err.size(), 3000U);
+}
+
 Process::Process(const std::vector<std::string>& arguments, const std::string& folder,
                  const std::string& input) {
   static int count = 0;

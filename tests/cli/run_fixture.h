@@ -20,6 +20,10 @@ struct Outcome {
 
 std::vector<std::string> lines_of(const std::string& text);
 
+/// An error of exit code `code`: one line, not too long, with `reason` in it. `notes`: lines on the data that
+/// come before.
+void expect_one_line(const Outcome& outcome, int code, const std::string& reason, int notes = 0);
+
 /// A started program.
 class Process {
  public:

@@ -183,7 +183,10 @@ TEST_F(TrainFolderTest, BadFilesAreNamedOrSkippedAndCounted) {
   write("my photos/dark/notes.txt", "not a photo\n");
   const Outcome refused = photos("run", {});
   EXPECT_EQ(refused.code, 3);
-  EXPECT_THAT(refused.err, HasSubstr("my photos/dark/notes.txt: is a text file, not a JPEG or PNG"));
+  EXPECT_EQ(
+      refused.err,
+      "nacre: my photos/dark/notes.txt: is a text file, not a JPEG or PNG (1 bad file found; --skip-bad "
+      "N leaves such files out)\n");
   const Outcome skipped = photos("run", {"--skip-bad", "1"});
   EXPECT_EQ(skipped.code, 0) << skipped.err;
   EXPECT_THAT(skipped.err, HasSubstr("left out: my photos/dark/notes.txt: "));
@@ -192,6 +195,41 @@ TEST_F(TrainFolderTest, BadFilesAreNamedOrSkippedAndCounted) {
   EXPECT_EQ(split.code, 0) << split.err;
   EXPECT_THAT(split.err, HasSubstr("left out: my photos/dark/notes.txt: "));
   EXPECT_THAT(split.err, HasSubstr("1 left out in all"));
+}
+
+TEST_F(TrainFolderTest, ACutImageIsFoundInTrainingAndTheOptionSuggested) {
+  const std::string whole = read("my photos/dark/0.jpg");
+  write("my photos/dark/0.jpg", whole.substr(0, whole.size() - 40));
+  const Outcome outcome = photos("run", {});
+  EXPECT_EQ(outcome.code, 3);
+  EXPECT_THAT(lines_of(outcome.err).back(),
+              AllOf(testing::StartsWith("nacre: my photos/dark/0.jpg: "),
+                    testing::EndsWith(" (--skip-bad N leaves such files out)")));
+}
+
+TEST_F(TrainFolderTest, AFileInPlaceOfDataIsCalledByItsName) {
+  for (const auto& [file, what] :
+       {std::pair{"my photos/dark/0.jpg", "a JPEG"}, {"my photos/light/0.png", "a PNG"}}) {
+    const Outcome outcome = nacre({"train", "--model", "colour.json", "--data", file, "--out", "run"});
+    EXPECT_EQ(outcome.code, 3);
+    EXPECT_EQ(outcome.err, fmt::format("nacre: {}: is {}, expected a folder or a CSV list\n", file, what));
+  }
+  // A list's first name may begin as other files do.
+  fs::copy_file(path("my photos/dark/0.jpg"), path("BMW.jpg"));
+  write("list.csv", "BMW.jpg,car,0\n");
+  EXPECT_EQ(
+      nacre({"train", "--model", "colour.json", "--data", "list.csv", "--out", "run", "--steps", "1"}).code,
+      0);
+}
+
+TEST_F(TrainFolderTest, AClassWithoutValidationIsTold) {
+  photo("my photos/single/1.png", 9, 9, 100);
+  const Outcome outcome = photos("run", {"--validation", "0.2"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("nacre: no image for validation: single\n"));
+  const Outcome none = photos("none", {"--validation", "0.001"});
+  EXPECT_EQ(none.code, 3);
+  EXPECT_EQ(none.err, "nacre: my photos: a share of 0.001 of every class leaves no image for validation\n");
 }
 
 TEST_F(TrainFolderTest, LabelsSettleTheOrderAndRefuseOthers) {

@@ -26,10 +26,12 @@ strip -o "$folder/stripped.so" "$library"
 size=$(wc -c <"$folder/stripped.so")
 echo "stripped: $size bytes"
 [ "$size" -le 2000000 ] || fail "it is larger than 2 MB"
-for tool in readelf nm; do
+for tool in readelf nm strings; do
   command -v "$tool" >/dev/null || fail "$tool is missing (binutils)"
 done
 ! readelf -d "$library" | grep -iE 'NEEDED.*(protobuf|absl|grpc|python)' || fail "it needs one of these"
+# Nor is protobuf linked into it.
+! strings "$library" | grep -i protobuf || fail "it holds protobuf"
 nm -DC --defined-only "$library" | grep -v ' nacre::Model::' && fail "it shows more than the class Model"
 
 echo "== the headers"

@@ -159,8 +159,11 @@ TEST(Attributes, AnUnknownOneIsNamedAndTheKnownAreListed) {
 TEST(Attributes, TheFirstErrorIsTold) {
   AttrMap map = with("rate", 3.0);
   map.insert_or_assign("padding", AttrValue(std::string("none")));
-  map.insert_or_assign("zzz", AttrValue(true));
   EXPECT_NE(error_of(map).find("\"rate\""), std::string::npos);
+  // But for a name that is not known: misspelt, it is the reason why the right one is missing.
+  map.erase("filters");
+  map.insert_or_assign("filtres", AttrValue(true));
+  EXPECT_NE(error_of(map).find("unknown attribute \"filtres\""), std::string::npos);
 }
 
 TEST(Attributes, HostileValuesDoNotMakeLongMessages) {

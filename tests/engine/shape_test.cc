@@ -1,5 +1,7 @@
 #include "engine/shape.h"
 
+#include "engine/shape_text.h"
+
 namespace nacre {
 namespace {
 
@@ -11,6 +13,12 @@ TEST(Shape, AScalarHasOneElement) {
   EXPECT_EQ(Shape().rank(), 0);
   EXPECT_EQ(Shape().num_elements(), 1);
   EXPECT_EQ(Shape().to_string(), "[]");
+}
+
+TEST(Shape, AMessageNamesTheBatchByALetter) {
+  EXPECT_EQ(batch_shape(Shape{100, 8, 8, 3}), "[N, 8, 8, 3]");
+  EXPECT_EQ(batch_shape(Shape{100}), "[N]");
+  EXPECT_EQ(batch_shape(Shape()), "[]");
 }
 
 TEST(Shape, MakeKeepsExtents) {

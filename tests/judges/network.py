@@ -128,8 +128,18 @@ class Network:
         assert layer["rate"] == 0, "its draws cannot be repeated here"
         return inputs[0]
 
+    def _zeropad2d(self, layer, inputs):
+        top, bottom, left, right = layer["padding"]
+        return F.pad(inputs[0], (left, right, top, bottom))
+
     def _relu(self, layer, inputs):
         return torch.relu(inputs[0])
+
+    def _elu(self, layer, inputs):
+        return F.elu(inputs[0], layer.get("alpha", 1.0))
+
+    def _leakyrelu(self, layer, inputs):
+        return F.leaky_relu(inputs[0], layer.get("negative_slope", 0.3))
 
     def _relu6(self, layer, inputs):
         return F.relu6(inputs[0])

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 
 import data
+import png_files
 
-SAMPLINGS = {"444": 0x11, "422": 0x21, "440": 0x12, "420": 0x22, "grey": 0x11}
+SAMPLINGS = {"444": 0x11, "422": 0x21, "440": 0x12, "420": 0x22, "411": 0x41, "grey": 0x11}
 
 
 def photos(count, size):
@@ -37,6 +38,29 @@ def png(pixels):
     return _encode(".png", pixels if order is None else cv2.cvtColor(pixels, order), [])
 
 
+def pngs(photos):
+    """Seven RGB pictures as PNGs of seven kinds."""
+    with_alpha = np.concatenate([photos[3], photos[3][..., :1]], axis=-1)
+    deep = photos[4].astype(np.uint16) * 256 + 255 - photos[4]
+    indices = photos[6].astype(int) // 52  # 5 levels of each colour
+    levels = np.stack(np.meshgrid(*[np.arange(5)] * 3, indexing="ij"), axis=-1).reshape(-1, 3) * 60
+    return [
+        png(cv2.cvtColor(photos[0], cv2.COLOR_RGB2GRAY)),
+        png(photos[1]),
+        png_files.png(photos[2], 8, png_files.RGB, before=[png_files.gamma(60000)], interlaced=True),
+        png(with_alpha),
+        png(deep),
+        png(deep_grey(photos[5])),
+        png_files.png((indices * [25, 5, 1]).sum(axis=-1, keepdims=True), 8, png_files.PALETTE, palette=levels),
+    ]
+
+
+def deep_grey(photo):
+    """uint16 [height, width]"""
+    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.uint16)
+    return grey * 256 + 255 - grey
+
+
 def _encode(suffix, picture, options):
     done, encoded = cv2.imencode(suffix, picture, options)
     assert done
@@ -61,9 +85,10 @@ def jpegs_of_all_kinds():
     qualities = [50, 75, 90, 95, 100]
     source = photos(10, 96)
     files = {}
-    for sampling, progressive in itertools.product(SAMPLINGS, (False, True)):
-        shift = len(files) // 5
+    for shift, (sampling, progressive) in enumerate(itertools.product(SAMPLINGS, (False, True))):
         for i, (height, width) in enumerate(sizes):
+            if i == shift % 5 and sampling != "420":
+                continue  # each size is left out in turn
             quality = qualities[(i + shift) % 5]
             pixels = resized(source[(i + shift) % 10], height, width)
             encoded = jpeg(pixels, quality, sampling, progressive, restart_interval=2 if i == 3 else 0)

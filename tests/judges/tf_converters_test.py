@@ -21,7 +21,7 @@ def test_tflite(exported, name):
     interpreter = tf.lite.Interpreter(model_content=converter.convert())
     predict = interpreter.get_signature_runner("float_image")
     for count in (1, 7):
-        assert_close(predict(image=model.floats[:count])["prediction"], model.expected(model.pngs[:count]))
+        assert_close(predict(image=model.floats[:count])["prediction"], model.expected(model.native_pngs[:count]))
 
 
 @pytest.mark.parametrize("name", JUDGED)
@@ -33,7 +33,7 @@ def test_tf2onnx(exported, name, tmp_path):
     (source,), (target,) = session.get_inputs(), session.get_outputs()
     for count in (1, 7):
         (predictions,) = session.run([target.name], {source.name: model.floats[:count]})
-        assert_close(predictions, model.expected(model.pngs[:count]))
+        assert_close(predictions, model.expected(model.native_pngs[:count]))
 
 
 @pytest.mark.parametrize("name", JUDGED)
@@ -43,9 +43,10 @@ def test_openvino(exported, name):
     folder = model.convert("saved_model_float", "--default-signature", "float")
     compiled = openvino.compile_model(openvino.convert_model(folder), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     for count in (1, 7):
-        assert_close(compiled(model.floats[:count])[0], model.expected(model.pngs[:count]))
+        assert_close(compiled(model.floats[:count])[0], model.expected(model.native_pngs[:count]))
     loaded = tf.saved_model.load(str(folder))
     predictions = loaded.signatures["serving_default"](image=tf.constant(model.floats))["prediction"].numpy()
-    assert_close(predictions, model.expected(model.pngs))
-    predictions = loaded.signatures["encoded_image"](image=tf.constant(model.jpegs))["prediction"].numpy()
-    assert_close(predictions, model.expected(model.jpegs))
+    assert_close(predictions, model.expected(model.native_pngs))
+    for images in model.encoded_batches():
+        predictions = loaded.signatures["encoded_image"](image=tf.constant(images))["prediction"].numpy()
+        assert_close(predictions, model.expected(images))

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import pictures
+import png_files
 
 METHODS = {"accurate": "INTEGER_ACCURATE", "fast": "INTEGER_FAST"}
 
@@ -55,11 +56,25 @@ def test_the_methods_differ(nacre, jpegs, tmp_path):
     assert sum((accurate[name] != fast[name]).any() for name in jpegs) >= 40
 
 
-def test_pngs(nacre, tmp_path):
+@pytest.fixture(scope="module")
+def pngs():
+    """Of every kind without filters, and photos as OpenCV filters them."""
     photo = pictures.resized(pictures.photos(1, 96)[0], 41, 67)
     alpha = np.arange(photo[..., :1].size, dtype=np.uint8).reshape(photo[..., :1].shape)
     kinds = {"grey": photo[..., 0], "rgb": photo, "rgba": np.concatenate([photo, alpha], axis=-1)}
     kinds |= {f"{name}16": pixels.astype(np.uint16) * 256 + 255 - pixels for name, pixels in kinds.items()}
-    files = {f"{name}.png": pictures.png(pixels) for name, pixels in kinds.items()}
-    images = decoded_by_nacre(nacre, "accurate", 3, files, tmp_path)
-    assert_equal(images, {name: tf.io.decode_png(encoded, channels=3).numpy() for name, encoded in files.items()})
+    return png_files.pngs_of_all_kinds() | {f"photo-{name}.png": pictures.png(pixels) for name, pixels in kinds.items()}
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pngs(nacre, pngs, channels, tmp_path):
+    """By the op that SavedModels decode with; it takes PNGs too."""
+    images = decoded_by_nacre(nacre, "accurate", channels, pngs, tmp_path)
+    assert_equal(images, {name: tf.io.decode_jpeg(encoded, channels=channels).numpy() for name, encoded in pngs.items()})
+
+
+def test_gamma_matters(nacre, pngs, tmp_path):
+    """Else the test above could not tell whether it was heeded: where colours become grey, and there alone."""
+    for channels, differ in ((1, True), (3, False)):
+        images = decoded_by_nacre(nacre, "accurate", channels, pngs, tmp_path)
+        assert (images["rgb8-plain.png"] != images["rgb8-gamma220000.png"]).any() == differ

@@ -29,6 +29,10 @@ def test_one_image_by_the_collections(exported, name):
         predictions = [session.run(outputs["prediction"], {inputs["image"]: [image]}) for image in images]
         assert {prediction.shape for prediction in predictions} == {(1, 10)}
         assert_close(np.concatenate(predictions), model.expected(images))
+        for first, second in ((0, 1), (1, -1), (-1, 1)):  # a JPEG before a JPEG, before a PNG and after it: the first counts
+            pair = [images[first], images[second]]
+            np.testing.assert_array_equal(session.run(outputs["prediction"], {inputs["image"]: pair}), predictions[first])
+            assert np.abs(predictions[first] - predictions[second]).max() > 1e-3, "these images tell nothing"
 
 
 @pytest.mark.parametrize("name", JUDGED)
@@ -39,4 +43,4 @@ def test_signatures(exported, name):
     predictions = signatures["serving_default"](image=tf.constant(model.jpegs[:1]))["prediction"].numpy()
     assert_close(predictions, model.expected(model.jpegs[:1]))
     predictions = signatures["float_image"](image=tf.constant(model.floats))["prediction"].numpy()
-    assert_close(predictions, model.expected(model.pngs))
+    assert_close(predictions, model.expected(model.native_pngs))

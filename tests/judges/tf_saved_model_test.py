@@ -3,36 +3,46 @@
 import json
 import pathlib
 import re
-import sys
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 
 import checkpoint
 import command
-import serving
-from exported import assert_close
+from exported import LABELS, assert_close
 
 v1 = tf.compat.v1
 JUDGED = ["face96", "fashion28", "residual32"]  # by all consumers
 OTHERS = ["every_layer", "fashion28_accurate", "lenet5", "mobilenet96", "vgg32"]
+CONTRACTS = ["face96 fast", "fashion28 exact", "lenet5 scaled"]
 
 
-@pytest.mark.parametrize("name", [*JUDGED, *OTHERS, "face96 fast"])
+@pytest.mark.parametrize("name", [*JUDGED, *OTHERS, *CONTRACTS])
 def test_load(exported, name):
     model = exported(name)
     loaded = tf.saved_model.load(model.saved_model)
     assert set(loaded.signatures) == {"serving_default", "encoded_image", "float_image", "classify"}
     for key in ("serving_default", "encoded_image"):
         predict = loaded.signatures[key]
-        for images in (model.jpegs, model.pngs, model.jpegs[:1], model.pngs[:1], model.jpegs[:3] + model.pngs[3:]):
+        for images in model.encoded_batches():
             assert_close(predict(image=tf.constant(images))["prediction"].numpy(), model.expected(images))
     predict = loaded.signatures["float_image"]
     for count in (1, 7):
         predictions = predict(image=tf.constant(model.floats[:count]))["prediction"].numpy()
-        assert_close(predictions, model.expected(model.pngs[:count]))
+        assert_close(predictions, model.expected(model.native_pngs[:count]))
+
+
+def test_other_sizes_are_refused(exported, tmp_path):
+    """By a contract without resizing, in the graph as by nacre."""
+    model, other = exported("fashion28 exact"), exported("fashion28").jpegs[:1]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="28"):
+        tf.saved_model.load(model.saved_model).signatures["encoded_image"](image=tf.constant(other))
+    (tmp_path / "other.jpg").write_bytes(other[0])
+    refused = command.refused(model.nacre, "predict", model.bundle, tmp_path / "other.jpg")
+    assert refused.returncode == 3 and "exactly 28 x 28" in refused.stderr
 
 
 def test_every_layer_has_all_ops():
@@ -72,11 +82,10 @@ def test_variables(exported, name):
 def test_classify(exported, name):
     model = exported(name)
     classify = tf.saved_model.load(model.saved_model).signatures["classify"]
-    for images in (model.jpegs, model.pngs[:1]):
+    for images in model.encoded_batches():
         answer = classify(inputs=tf.constant([example(image) for image in images]))
         assert_close(answer["scores"].numpy(), model.expected(images))
-        labels = [label.encode() for label in model.inside["labels"]]
-        assert answer["classes"].numpy().tolist() == [labels] * len(images)
+        assert answer["classes"].numpy().tolist() == [[label.encode() for label in LABELS]] * len(images)
 
 
 def example(image):
@@ -89,12 +98,12 @@ def test_tf1_loader(exported, name):
     model = exported(name)
     with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
         meta = v1.saved_model.load(session, [tf.saved_model.SERVING], model.saved_model)
-        for key, value in (("serving_default", model.jpegs), ("serving_default", model.pngs[:1]),
-                           ("encoded_image", model.pngs), ("float_image", model.floats)):
+        batches = [(key, images) for key in ("serving_default", "encoded_image") for images in model.encoded_batches()]
+        for key, value in [*batches, ("float_image", model.floats)]:
             signature = meta.signature_def[key]
             assert signature.method_name == "tensorflow/serving/predict"
             predictions = session.run(signature.outputs["prediction"].name, {signature.inputs["image"].name: value})
-            assert_close(predictions, model.expected(model.pngs if value is model.floats else value))
+            assert_close(predictions, model.expected(model.native_pngs if value is model.floats else value))
         assert meta.signature_def["classify"].method_name == "tensorflow/serving/classify"
         inside = {variable["name"] for variable in model.inside["variables"]}
         assert {variable.op.name for variable in v1.global_variables()} == inside
@@ -117,48 +126,67 @@ def test_saved_model_cli(exported, name, tmp_path):
     for words in ("'serve'", "signature_def['serving_default']", "signature_def['classify']", "DT_STRING",
                   f"(-1, {model.height}, {model.width}, {model.channels})", "(-1, 10)"):
         assert words in shown
-    for key, inputs, images in (("serving_default", np.array(model.jpegs, dtype="S"), model.jpegs),
-                                ("float_image", model.floats, model.pngs)):
-        np.save(tmp_path / f"{key}.npy", inputs)
+    for run, key, images in (("mixed", "serving_default", model.jpegs[:4] + model.pngs[3:]),
+                             ("png", "serving_default", model.pngs[:1]), ("floats", "float_image", model.native_pngs)):
+        np.save(tmp_path / f"{run}.npy", model.floats if run == "floats" else np.array(images, dtype="S"))
         cli("run", "--dir", model.saved_model, "--tag_set", "serve", "--signature_def", key,
-            "--inputs", f"image={tmp_path}/{key}.npy", "--outdir", tmp_path / key)
-        assert_close(np.load(tmp_path / key / "prediction.npy"), model.expected(images))
+            "--inputs", f"image={tmp_path}/{run}.npy", "--outdir", tmp_path / run)
+        assert_close(np.load(tmp_path / run / "prediction.npy"), model.expected(images))
 
 
 def cli(*arguments):
-    return command.run(pathlib.Path(sys.executable).with_name("saved_model_cli"), *arguments)
+    environment = pathlib.Path(tf.__file__).parents[4]  # which need not be the interpreter's
+    return command.run(environment / "bin" / "saved_model_cli", *arguments)
 
 
 @pytest.mark.parametrize("name", JUDGED)
 def test_keras_layer(exported, name):
     model = exported(name)
     layer = keras.layers.TFSMLayer(model.saved_model, call_endpoint="serving_default")
-    assert_close(layer(tf.constant(model.jpegs))["prediction"].numpy(), model.expected(model.jpegs))
+    for images in model.encoded_batches():
+        assert_close(layer(tf.constant(images))["prediction"].numpy(), model.expected(images))
     layer = keras.layers.TFSMLayer(model.saved_model, call_endpoint="float_image")
     network = keras.Sequential([keras.Input((model.height, model.width, model.channels)), layer])
-    assert_close(network.predict(model.floats, verbose=0)["prediction"], model.expected(model.pngs))
+    assert_close(network.predict(model.floats, verbose=0)["prediction"], model.expected(model.native_pngs))
 
 
 @pytest.mark.parametrize("name", JUDGED)
 def test_labels_are_an_asset(exported, name):
     model = exported(name)
-    text = pathlib.Path(model.saved_model, "assets", "labels.txt").read_text()
-    assert text.splitlines() == model.inside["labels"]
+    text = pathlib.Path(model.saved_model, "assets", "labels.txt").read_text(encoding="utf-8")
+    assert text.splitlines() == LABELS
 
 
+FORMS = {
+    "saved_model": [],
+    "saved_model_float": ["--default-signature", "float"],
+    "reference": ["--compat", "reference"],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", JUDGED)
-def test_warm_up_requests(exported, name):
-    """TensorFlow Serving replays them before a version goes live."""
-    model = exported(name)
-    path = pathlib.Path(model.saved_model, "assets.extra", "tf_serving_warmup_requests")
-    signatures = tf.saved_model.load(model.saved_model).signatures
-    requests = [serving.parse("PredictionLog", record.numpy()).predict_log.request
-                for record in tf.data.TFRecordDataset(str(path))]
-    assert len(requests) == model.inside["golden_vectors"] > 1
-    answers = []
-    for request in requests:
-        assert request.inputs.keys() == {"image"}
-        images = tf.constant(tf.make_ndarray(request.inputs["image"]))
-        answers.append(signatures[request.model_spec.signature_name](image=images)["prediction"].numpy())
-    images = [image for request in requests for image in tf.make_ndarray(request.inputs["image"])]
-    assert_close(np.concatenate(answers), model.expected(images))
+def test_warm_up_records(exported, name, form):
+    """TensorFlow Serving replays the requests before a version goes live; the answers are there for `nacre verify`.
+
+    The messages are TensorFlow Serving's own. The reference form decodes fast whatever the contract says.
+    """
+    model = exported(f"{name} fast" if form == "reference" else name)
+    folder = model.convert(form, *FORMS[form])
+    signatures = tf.saved_model.load(str(folder)).signatures
+    path = folder / "assets.extra" / "tf_serving_warmup_requests"
+    logs = [prediction_log_pb2.PredictionLog.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(path))]
+    assert len(logs) == model.inside["golden_vectors"] > 1
+    images, answers, recorded = [], [], []
+    for log in logs:
+        assert log.WhichOneof("log_type") == "predict_log"
+        request, response = log.predict_log.request, log.predict_log.response
+        assert (set(request.inputs), set(response.outputs)) == ({"image"}, {"prediction"})
+        image = tf.make_ndarray(request.inputs["image"])
+        assert image.shape == (1,)
+        images.append(image[0])
+        answers.append(signatures[request.model_spec.signature_name](image=tf.constant(image))["prediction"].numpy())
+        recorded.append(tf.make_ndarray(response.outputs["prediction"]))
+    answers, recorded = np.concatenate(answers), np.concatenate(recorded)
+    assert_close(answers, recorded)
+    assert_close(answers, model.expected(images))

@@ -182,6 +182,15 @@ TEST_F(ModelFile, RefusalsNameThePlaceAndWhatIsKnown) {
               AllOf(HasSubstr("layers[1]"), HasSubstr("units")));
   EXPECT_THAT(refusal(parse_layers(R"({"op": "Flatten"}, {"op": "Dense", "units": 2, "unit": 2})")),
               AllOf(HasSubstr("layers[1]"), HasSubstr("unit"), HasSubstr("known are")));
+  EXPECT_THAT(refusal(parse_layers(R"({"op": "Conv2D", "filtres": 4, "kernel_size": 3})")),
+              HasSubstr("layers[0].filtres: unknown key; known are op, name, inputs, filters, kernel_size"));
+  EXPECT_THAT(refusal(parse_layers(R"({"op": "Flatten", "nmae": "f"})")),
+              HasSubstr("layers[0].nmae: unknown key; known are op, name, inputs"));
+  for (const std::string units : {"class", "12"}) {
+    EXPECT_THAT(refusal(parse_layers(R"({"op": "Dense", "units": ")" + units + R"("})")),
+                AllOf(HasSubstr("layers[0].units: is \"" + units + "\", expected an integer, 1 to "),
+                      HasSubstr(", or \"classes\"")));
+  }
   EXPECT_THAT(refusal(parse_layers(R"({"op": "Dense", "units": null})")),
               HasSubstr("layers[0].units: is null"));
   EXPECT_THAT(refusal(parse_layers(R"({"op": "Dense", "units": {"a": 1}})")), HasSubstr("an object"));
@@ -196,6 +205,10 @@ TEST_F(ModelFile, RefusalsNameThePlaceAndWhatIsKnown) {
   EXPECT_THAT(refusal(parse("{}")), HasSubstr("name: is missing"));
   EXPECT_THAT(refusal(parse("{" + kInput + R"(, "layers": [{"op": "Flatten"}], "extra": 1})")),
               AllOf(HasSubstr("extra"), HasSubstr("recipe")));
+  EXPECT_THAT(refusal(parse(R"({"name": "m", "inptu": {}, "layers": []})")),
+              HasSubstr("inptu: unknown key; known are name, input, layers, recipe"));
+  EXPECT_THAT(refusal(parse(R"({"name": "m", "input": {"hieght": 8}, "layers": []})")),
+              HasSubstr("input.hieght: unknown key; known are height, width"));
   EXPECT_THAT(refusal(parse("{" + kInput + R"(, "layers": [{"op": "Flatten"}], "recipe": {"a": [1]}})")),
               HasSubstr("recipe."));
 }

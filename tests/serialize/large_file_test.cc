@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "faulty_file_system.h"
+#include "serialize/bundle_file.h"
 #include "serialize/checkpoint_file.h"
 #include "test_files.h"
 
@@ -25,30 +26,50 @@ class SparseFileSystem final : public FaultyFileSystem {
   }
 };
 
-TEST(LargeFileTest, MoreThanTwoGibibytesOfWeights) {
-  constexpr int64_t kElements = (int64_t{1} << 29) + 1024;
-  constexpr size_t kBytes = static_cast<size_t>(kElements) * sizeof(float);
+constexpr int64_t kElements = (int64_t{1} << 29) + 1024;
+constexpr size_t kBytes = static_cast<size_t>(kElements) * sizeof(float);
+
+/// Adds more than 2 GiB of zeros, and a variable behind them.
+void add_large(VariableStore& variables) {
   void* zeros = mmap(nullptr, kBytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   ASSERT_NE(zeros, MAP_FAILED);
   // Only to be quicker.
   madvise(zeros, kBytes, MADV_HUGEPAGE);
   const std::shared_ptr<void> owner(zeros, [](void* memory) { munmap(memory, kBytes); });
-  Checkpoint checkpoint = sample_checkpoint();
-  ASSERT_TRUE(
-      checkpoint.variables.add("big", Tensor(Shape{kElements}, static_cast<const float*>(zeros), owner))
-          .ok());
-  ASSERT_TRUE(checkpoint.variables.add("last", make_tensor({2}, {1, 2})).ok());
+  ASSERT_TRUE(variables.add("big", Tensor(Shape{kElements}, static_cast<const float*>(zeros), owner)).ok());
+  ASSERT_TRUE(variables.add("last", make_tensor({2}, {1, 2})).ok());
+}
 
+void expect_large(const std::string& path, const VariableStore& variables) {
+  EXPECT_GT(std::filesystem::file_size(path), kBytes);
+  ASSERT_NE(variables.find("big"), nullptr);
+  EXPECT_EQ(variables.find("big")->shape(), Shape({kElements}));
+  EXPECT_EQ(variables.find("big")->data()[kElements - 1], 0.0F);
+  EXPECT_EQ(variables.find("last")->data()[1], 2.0F);
+}
+
+TEST(LargeFileTest, ACheckpointOfMoreThanTwoGibibytes) {
+  Checkpoint checkpoint = sample_checkpoint();
+  ASSERT_NO_FATAL_FAILURE(add_large(checkpoint.variables));
   const TempFolder folder;
   SparseFileSystem file_system;
   const Status status = write_checkpoint(folder.file("a"), checkpoint, false, file_system);
   ASSERT_TRUE(status.ok()) << status.message();
-  EXPECT_GT(std::filesystem::file_size(folder.file("a")), kBytes);
   const auto read = read_checkpoint(folder.file("a"));
   ASSERT_TRUE(read.ok()) << read.status().message();
-  EXPECT_EQ(read->variables.find("big")->shape(), Shape({kElements}));
-  EXPECT_EQ(read->variables.find("big")->data()[kElements - 1], 0.0F);
-  EXPECT_EQ(read->variables.find("last")->data()[1], 2.0F);
+  expect_large(folder.file("a"), read->variables);
+}
+
+TEST(LargeFileTest, ABundleOfMoreThanTwoGibibytes) {
+  Bundle bundle = sample_bundle();
+  ASSERT_NO_FATAL_FAILURE(add_large(bundle.variables));
+  const TempFolder folder;
+  SparseFileSystem file_system;
+  const Status status = write_bundle(folder.file("a"), bundle, {}, file_system);
+  ASSERT_TRUE(status.ok()) << status.message();
+  const auto read = read_bundle(folder.file("a"));
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  expect_large(folder.file("a"), read->variables);
 }
 
 }  // namespace

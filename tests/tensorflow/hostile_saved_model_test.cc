@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <ctime>
 #include <filesystem>
 
 #include "layers/registry.h"
@@ -17,19 +16,6 @@ namespace fs = std::filesystem;
 using tensorflow::MetaGraphDef;
 using tensorflow::NodeDef;
 using ::testing::HasSubstr;
-
-/// Of the processor's time that this thread has used, so that a busy machine does not count.
-double thread_seconds() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
-}
-
-#ifdef __SANITIZE_ADDRESS__
-constexpr double kMaxSeconds = 10;
-#else
-constexpr double kMaxSeconds = 1;
-#endif
 
 class HostileSavedModel : public testing::Test {
  protected:
@@ -49,7 +35,7 @@ class HostileSavedModel : public testing::Test {
   void expect(StatusCode code, const std::string& reason, const std::string& signature = "") const {
     const double begun = thread_seconds();
     const Status status = import(signature);
-    EXPECT_LT(thread_seconds() - begun, kMaxSeconds) << reason;
+    EXPECT_LT(thread_seconds() - begun, kMaxImportSeconds) << reason;
     EXPECT_EQ(status.code(), code) << status.message();
     EXPECT_THAT(status.message(), HasSubstr(reason));
     EXPECT_THAT(status.message(), HasSubstr(folder_));
@@ -134,13 +120,13 @@ TEST_F(HostileSavedModel, CallsNestedTooDeeplyAreRefused) {
   expect(StatusCode::kCorrupt, "nested more than");
 }
 
-TEST_F(HostileSavedModel, CallsThatMultiplyAreLimited) {
+TEST_F(HostileSavedModel, CallsThatMultiplyAreRefused) {
   change([](MetaGraphDef& meta) {
     for (int i = 0; i < 40; ++i) add_caller(meta, "f" + std::to_string(i), "f" + std::to_string(i + 1), 2);
     add_leaf(meta, "f40");
     call_instead(meta, "f0");
   });
-  expect(StatusCode::kLimit, "more than");
+  expect(StatusCode::kCorrupt, "more than");
 }
 
 TEST_F(HostileSavedModel, ACallOfAFunctionIsInlined) {
@@ -162,13 +148,13 @@ TEST_F(HostileSavedModel, CyclesOfNodesAreRefused) {
   expect(StatusCode::kCorrupt, "cycle");
 }
 
-TEST_F(HostileSavedModel, CyclesOfIdentitiesAreLimited) {
+TEST_F(HostileSavedModel, CyclesOfIdentitiesAreRefused) {
   change([](MetaGraphDef& meta) {
     NodeDef& relu = node_with_op(meta, "Relu");
     relu.set_op("Identity");
     relu.set_input(0, relu.name());
   });
-  expect(StatusCode::kLimit, "steps");
+  expect(StatusCode::kCorrupt, "steps");
 }
 
 TEST_F(HostileSavedModel, InputsThatAreNoNodesAreRefused) {
@@ -256,15 +242,6 @@ TEST_F(HostileSavedModel, AssetsOutsideTheFolderAreRefused) {
     expect(StatusCode::kCorrupt, "asset");
     change([&](MetaGraphDef& meta) { meta.mutable_asset_file_def()->RemoveLast(); });
   }
-}
-
-TEST_F(HostileSavedModel, LabelsThatAreALinkAreRefused) {
-  const std::string labels = folder_ + "/assets/labels.txt";
-  fs::remove(labels);
-  fs::create_symlink("/etc/passwd", labels);
-  const auto read = read_labels_asset(folder_);
-  ASSERT_FALSE(read.ok());
-  EXPECT_EQ(read.status().code(), StatusCode::kCorrupt);
 }
 
 TEST_F(HostileSavedModel, MissingAndDamagedVariablesAreRefused) {

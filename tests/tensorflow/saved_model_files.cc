@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -89,6 +90,12 @@ tensorflow::NodeDef& node_with_op(tensorflow::MetaGraphDef& meta, const std::str
   }
   ADD_FAILURE() << "no node with op " << op;
   return *meta.mutable_graph_def()->add_node();
+}
+
+double thread_seconds() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
 }
 
 }  // namespace nacre

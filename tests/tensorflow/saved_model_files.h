@@ -29,4 +29,14 @@ tensorflow::NodeDef& node_of(tensorflow::MetaGraphDef& meta, const std::string& 
 /// The first node with that op, of the graph, then of its functions.
 tensorflow::NodeDef& node_with_op(tensorflow::MetaGraphDef& meta, const std::string& op);
 
+/// Of the processor's time that this thread has used, so that a busy machine does not count.
+double thread_seconds();
+
+/// Within which an import ends, whatever the file says.
+#ifdef __SANITIZE_ADDRESS__
+inline constexpr double kMaxImportSeconds = 10;
+#else
+inline constexpr double kMaxImportSeconds = 1;
+#endif
+
 }  // namespace nacre

@@ -12,6 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 
 using testing::ElementsAre;
+using testing::EndsWith;
 using testing::HasSubstr;
 
 class FolderDataset : public DataTest {
@@ -77,16 +78,44 @@ TEST_F(FolderDataset, WhatIsNoImageIsNamedOrLeftOut) {
   picture("photos/a/1.png");
   picture("photos/b/1.png");
   text("photos/a/Thumbs.db", "some text\n");
-  EXPECT_THAT(error(), HasSubstr("photos/a/Thumbs.db: is a text file, not a JPEG or PNG"));
+  EXPECT_THAT(error(), HasSubstr("photos/a/Thumbs.db: is a text file, not a JPEG or PNG (1 bad file found)"));
   text("photos/b/cut.jpg", "\xff\xd8\xff\xe0 cut off");
   DatasetOptions options;
   options.skip_bad = 1;
-  EXPECT_THAT(error(options), HasSubstr("photos/b/cut.jpg: "));
+  options.skip_option = "--skip-bad";
+  EXPECT_THAT(error(options), AllOf(HasSubstr("photos/b/cut.jpg: "),
+                                    EndsWith(" (2 bad files found; --skip-bad 1 leaves out 1)")));
   options.skip_bad = 2;
   const auto data = open(options);
   ASSERT_TRUE(data.ok()) << data.status().message();
   EXPECT_EQ((*data)->size(), 2);
   EXPECT_THAT((*data)->skipped(), ElementsAre(HasSubstr("Thumbs.db"), HasSubstr("cut.jpg")));
+}
+
+TEST_F(FolderDataset, ErrorsCountBadFilesAndSuggestTheOption) {
+  picture("photos/a/1.png");
+  text("photos/b/1.gif", "GIF89a");
+  text("photos/b/notes.txt", "some text\n");
+  text("photos/c/notes.txt", "some text\n");
+  DatasetOptions options;
+  options.skip_option = "--skip-bad";
+  // A class whose files are all bad holds files all the same.
+  EXPECT_THAT(error(options), EndsWith("photos/b/1.gif: is a GIF, not a JPEG or PNG (2 bad files found; "
+                                       "--skip-bad N leaves such files out)"));
+  picture("photos/b/1.png");
+  picture("photos/c/1.png");
+  EXPECT_THAT(error(options), HasSubstr("(3 bad files found; --skip-bad N leaves such files out)"));
+  // What begins like an image shows what it is when it is read.
+  for (const char* name : {"photos/b/1.gif", "photos/b/notes.txt", "photos/c/notes.txt"})
+    fs::remove(path(name));
+  text("photos/a/2.jpg", "\xff\xd8\xff\xe0 cut off");
+  const auto data = open(options);
+  ASSERT_TRUE(data.ok()) << data.status().message();
+  std::vector<float> input(static_cast<size_t>((*data)->image_floats()));
+  const Status status = (*data)->read(1, input.data());
+  EXPECT_EQ(status.code(), StatusCode::kBadData);
+  EXPECT_THAT(status.message(),
+              AllOf(HasSubstr("photos/a/2.jpg: "), EndsWith(" (--skip-bad N leaves such files out)")));
 }
 
 TEST_F(FolderDataset, OtherBadEntriesAreNamed) {
@@ -211,7 +240,9 @@ TEST(Split, AlmostAllForValidationStillLeavesOneOfEachClass) {
   const auto parts = Dataset::split(pictures_of({10, 1, 3}), 0.99, 7);
   ASSERT_TRUE(parts.ok());
   EXPECT_THAT(parts->training->class_counts(), ElementsAre(1, 1, 1));
-  EXPECT_EQ(Dataset::split(pictures_of({1, 1, 2}), 0.2, 7).status().code(), StatusCode::kBadData);
+  const Status none = Dataset::split(pictures_of({1, 1, 2}), 0.001, 7).status();
+  EXPECT_EQ(none.code(), StatusCode::kBadData);
+  EXPECT_THAT(none.message(), HasSubstr("a share of 0.001 of every class leaves no image for validation"));
 }
 
 TEST(Split, IsAFunctionOfListFractionAndSeed) {

@@ -132,7 +132,11 @@ TEST(Csv, BadRowsAreSkippedUpToTheirNumber) {
   const auto refused = parse_csv(text, "L.csv", {}, one);
   ASSERT_FALSE(refused.ok());
   EXPECT_THAT(refused.status().message(),
-              testing::AllOf(StartsWith("L.csv:4: "), HasSubstr("after 1 bad ones")));
+              testing::AllOf(StartsWith("L.csv:4: "), HasSubstr(" (2 bad lines found, 1 may be left out)")));
+  BadRows none(0, "line", "--skip-bad");
+  EXPECT_THAT(parse_csv(text, "L.csv", {}, none).status().message(),
+              testing::AllOf(StartsWith("L.csv:2: 1 field"),
+                             testing::EndsWith(" (2 bad lines found; --skip-bad N leaves such lines out)")));
   BadRows many(9);
   const Status failing(StatusCode::kIo, "a.jpg: Input/output error");
   EXPECT_EQ(many.add(1, failing).code(), StatusCode::kIo);

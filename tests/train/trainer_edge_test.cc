@@ -90,7 +90,8 @@ TEST(TrainerEdge, ClassesMustAgree) {
   const TrainOptions options = options_of(OptimizerKind::kSgd, 0.1, 1);
   Status status = run(graph, striped_pictures(8, 4), nullptr, options, checkpoint, recorder).status();
   EXPECT_EQ(status.code(), StatusCode::kBadData);
-  EXPECT_THAT(status.message(), HasSubstr("[5, 3], but the data has 4 classes (expected [5, 4])"));
+  EXPECT_THAT(status.message(),
+              HasSubstr("the output is [N, 3], but the data has 4 classes (expected [N, 4])"));
   // That validation does not fit is found before the first step.
   status = run(graph, striped_pictures(9, 3), striped_pictures(8, 4), options, checkpoint, recorder).status();
   EXPECT_EQ(status.code(), StatusCode::kBadData);

@@ -1,0 +1,153 @@
+"""Measures nacre-serve: beside the engine alone and beside Python servers, in one run, turn by turn, with one loader.
+
+    compare.py BUILD IMAGE-FOLDER MODELS --seconds S --rounds R --out TABLE.md
+
+MODELS holds 1/model.nacre, saved_model/ and model.onnx of one network; scripts/bench-serve.sh makes them.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import pathlib
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+CONNECTIONS = 8
+WORKERS = 2
+START_SECONDS = 120
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running(command, port, environment=None):
+    """A server from its first open port until it has ended."""
+    with open(os.devnull, "w") as nowhere:
+        process = subprocess.Popen(command, stdout=nowhere, stderr=nowhere, env={**os.environ, **(environment or {})})
+    try:
+        for _ in range(START_SECONDS * 50):
+            assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+class Bench:
+    def __init__(self, options):
+        self.build, self.models, self.options = options.build, options.models, options
+        self.images = sorted(str(path) for path in options.images.glob("**/*.jpg"))[:64]
+        assert self.images, f"{options.images} holds no .jpg"
+        self.cpus = len(os.sched_getaffinity(0))
+
+    def load(self, transport, *more, connections=CONNECTIONS, **limits):
+        limits = {"seconds": self.options.seconds, **limits}
+        words = [f"--{name.replace('_', '-')}={value}" for name, value in limits.items()]
+        command = [self.build / "bench" / "serve_load", transport, *self.images, f"--connections={connections}", *words, *more]
+        report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        assert report["errors"] == 0, report["first_error"]
+        return report
+
+    def engine(self):
+        return self.load("engine", f"--bundle={self.models / '1' / 'model.nacre'}", connections=self.cpus)
+
+    @contextlib.contextmanager
+    def nacre(self, *more):
+        """Ports of gRPC and REST, when the model is there."""
+        ports = free_port(), free_port()
+        command = [self.build / "nacre-serve", f"--port={ports[0]}", f"--rest_api_port={ports[1]}", "--model_name=face96",
+                   f"--model_base_path={self.models}", *more]
+        with running(command, ports[0]):
+            self.wait_for_model("127.0.0.1", ports[1])
+            yield ports
+
+    def wait_for_model(self, host, port):
+        import urllib.request
+
+        for _ in range(START_SECONDS * 10):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{host}:{port}/v2/health/ready", timeout=5):
+                return
+            time.sleep(0.1)
+        raise AssertionError("nacre-serve does not become ready")
+
+    def serve_and_load(self, transport, *more, share=None):
+        """Throughput of `transport`, and latency at `share` of it."""
+        with self.nacre(*more) as ports:
+            target = [f"--port={ports[0 if transport == 'grpc' else 1]}", "--model=face96"]
+            first = self.load(transport, *target, connections=1, requests=1, warm_up=0)
+            full = self.load(transport, *target)
+            full["first_ms"] = first["p50_ms"]
+            if share is not None:
+                at_share = self.load(transport, *target, rate=share * full["requests_per_second"])
+                full["share_p50_ms"], full["share_p99_ms"] = at_share["p50_ms"], at_share["p99_ms"]
+        return full
+
+    def python(self, engine, source):
+        port = free_port()
+        command = [sys.executable, "-m", "uvicorn", "--app-dir", pathlib.Path(__file__).parent, "python_server:app",
+                   f"--port={port}", f"--workers={WORKERS}", "--log-level=error"]
+        environment = {"NACRE_ENGINE": engine, "NACRE_MODEL": str(self.models / source), "TF_CPP_MIN_LOG_LEVEL": "3",
+                       "OMP_NUM_THREADS": "1"}
+        with running(command, port, environment):
+            # The socket is open before the workers have loaded their engine; every worker gets its first requests here.
+            self.load("rest", f"--port={port}", "--model=face96", seconds=3)
+            return self.load("rest", f"--port={port}", "--model=face96")
+
+
+def median(reports, key):
+    return statistics.median(report[key] for report in reports)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("images", type=pathlib.Path)
+    parser.add_argument("models", type=pathlib.Path)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--out", type=pathlib.Path)
+    options = parser.parse_args()
+    bench = Bench(options)
+    measured = {
+        "engine alone": bench.engine,
+        "nacre-serve, REST": lambda: bench.serve_and_load("rest", share=0.7),
+        "nacre-serve, REST, batching": lambda: bench.serve_and_load("rest", "--enable_batching", share=0.7),
+        "nacre-serve, gRPC": lambda: bench.serve_and_load("grpc", share=0.7),
+        "nacre-serve, gRPC, batching": lambda: bench.serve_and_load("grpc", "--enable_batching", share=0.7),
+        "FastAPI + TensorFlow, REST": lambda: bench.python("tensorflow", "saved_model"),
+        "FastAPI + ONNX Runtime, REST": lambda: bench.python("onnxruntime", "model.onnx"),
+    }
+    reports = {name: [] for name in measured}
+    for _ in range(options.rounds):
+        for name, measure in measured.items():
+            reports[name].append(measure())
+            print(f"{name}: {reports[name][-1]['requests_per_second']:.0f} requests/s", file=sys.stderr, flush=True)
+    alone = median(reports["engine alone"], "requests_per_second")
+    rest = median(reports["nacre-serve, REST"], "requests_per_second")
+    lines = ["| | requests/s | of the engine | REST is faster by | p50 ms | p99 ms | p50 at 70 % | p99 at 70 % | first ms |",
+             "|---|---|---|---|---|---|---|---|---|"]
+    for name, list_of in reports.items():
+        rate = median(list_of, "requests_per_second")
+        cell = lambda key: f"{median(list_of, key):.2f}" if key in list_of[0] else ""
+        lines.append(f"| {name} | {rate:,.0f} | {100 * rate / alone:.0f} % | {rest / rate:.1f} | {cell('p50_ms')} | "
+                     f"{cell('p99_ms')} | {cell('share_p50_ms')} | {cell('share_p99_ms')} | {cell('first_ms')} |")
+    table = "\n".join(lines) + "\n"
+    print(table, end="")
+    if options.out:
+        options.out.write_text(table)
+
+
+if __name__ == "__main__":
+    main()

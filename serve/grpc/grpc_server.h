@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "engine/status.h"
+#include "serve/call_context.h"
+#include "serve/serve_core.h"
+
+namespace nacre {
+
+/// Keys for encrypted connections: text of PEM files.
+struct SslOptions {
+  std::string key;
+  std::string certificate;
+  std::string ca;              ///< of clients' certificates; empty: none is asked for
+  bool client_verify = false;  ///< a client must show a certificate of `ca`'s
+};
+
+/// Reads --ssl_config_file: an SSLConfig in protobuf's text form. Errors are `path[:line]: reason`.
+Result<SslOptions> read_ssl_config(const std::string& path);
+
+struct GrpcOptions {
+  std::string address = "0.0.0.0";  ///< a name, an IPv4 address or an IPv6 address
+  int port = 8500;                  ///< 0: any that is free
+  size_t threads = 64;              ///< calls that are answered, or wait for a CPU, at the same time
+  size_t max_waiting = 1024;        ///< calls that wait for one of those; more is RESOURCE_EXHAUSTED
+  size_t max_message_bytes = size_t{64} << 20;  ///< of a request
+  std::optional<SslOptions> ssl;
+};
+
+/// TensorFlow Serving's gRPC services, grpc.health.v1 and server reflection. A call's deadline and its
+/// cancellation reach the core. Thread-safe.
+class GrpcServer {
+ public:
+  /// Listens. kIo `gRPC: ADDRESS:PORT: ...` when the address is in use or the keys are none; gRPC itself says
+  /// no more. `core` must outlive the result.
+  static Result<std::unique_ptr<GrpcServer>> start(const GrpcOptions& options, ServeCore& core);
+  /// Drains with no time.
+  ~GrpcServer();
+  GrpcServer(const GrpcServer&) = delete;
+  GrpcServer& operator=(const GrpcServer&) = delete;
+
+  /// The port that it listens to.
+  [[nodiscard]] int port() const;
+  /// Takes no more calls, and waits until those in hand have their answers; at the deadline they are
+  /// cancelled. Once.
+  void drain(ServeClock::time_point deadline);
+
+ private:
+  class Impl;
+  explicit GrpcServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace nacre

@@ -1,0 +1,52 @@
+#include "serve/rest/rest_server.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <ctime>
+#include <string>
+#include <utility>
+
+#include "serve/rest/json_reply.h"
+
+namespace nacre {
+
+Result<std::unique_ptr<RestServer>> RestServer::start(const RestOptions& options, ServeCore& core) {
+  std::unique_ptr<RestServer> server(new RestServer(core, options));
+  const RestService& service = server->service_;
+  HttpServer::Handlers handlers;
+  handlers.is_quick = &RestService::is_quick;
+  handlers.handle = [&service](const HttpRequest& request, const CallContext& context) {
+    return service.handle(request, context);
+  };
+  handlers.fail = [&service](int status, const std::string& message) {
+    return service.fail(status, message);
+  };
+  if (options.access != AccessLog::kNone) {
+    handlers.access = [format = options.access, lines = options.access_lines](const AccessRecord& record) {
+      lines(access_line(record, format));
+    };
+  }
+  NACRE_ASSIGN_OR_RETURN(server->http_, HttpServer::start(options.http, std::move(handlers)));
+  return server;
+}
+
+std::string access_line(const AccessRecord& record, AccessLog format) {
+  const std::string time = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+  std::string request;
+  append_json(request, record.method + " " + record.target);
+  if (format == AccessLog::kText) {
+    return fmt::format("{} {} {} {} {} {} {}us", time, record.peer, request, record.status,
+                       record.request_bytes, record.reply_bytes, record.latency.count());
+  }
+  std::string method;
+  std::string target;
+  append_json(method, record.method);
+  append_json(target, record.target);
+  return fmt::format(R"({{"time": "{}", "peer": "{}", "method": {}, "target": {}, "status": {}, )"
+                     R"("request_bytes": {}, "reply_bytes": {}, "latency_us": {}}})",
+                     time, record.peer, method, target, record.status, record.request_bytes,
+                     record.reply_bytes, record.latency.count());
+}
+
+}  // namespace nacre

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "serve/rest/http_server.h"
+#include "serve/rest/rest_service.h"
+#include "serve/serve_core.h"
+
+namespace nacre {
+
+/// Lines of an access log.
+enum class AccessLog { kNone, kText, kJson };
+
+struct RestOptions {
+  HttpServer::Options http;
+  bool cors = false;
+  std::string metrics_path = std::string(kMetricsPath);  ///< of Prometheus's page; empty: there is none
+  AccessLog access = AccessLog::kNone;
+  Log access_lines;  ///< where they go
+};
+
+/// The REST transport: RestService behind an HttpServer.
+class RestServer {
+ public:
+  /// Errors are those of HttpServer::start. `core` must outlive it.
+  static Result<std::unique_ptr<RestServer>> start(const RestOptions& options, ServeCore& core);
+
+  [[nodiscard]] uint16_t port() const { return http_->port(); }
+  void drain(ServeClock::time_point deadline) { http_->drain(deadline); }
+
+ private:
+  RestServer(ServeCore& core, const RestOptions& options)
+      : service_(core, options.cors, options.metrics_path) {}
+
+  RestService service_;
+  std::unique_ptr<HttpServer> http_;
+};
+
+/// `127.0.0.1 "POST /v1/models/m:predict" 200 1234 56 789us`: bytes of the request, of the reply, and the
+/// time it took; or an object with the same.
+std::string access_line(const AccessRecord& record, AccessLog format);
+
+}  // namespace nacre

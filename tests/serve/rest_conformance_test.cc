@@ -1,0 +1,192 @@
+// What TensorFlow Serving's REST clients know, through a real socket: status, body and the text of errors.
+
+#include <gmock/gmock.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/serve/rest_cases.h"
+#include "tests/serve/serve_fixture.h"
+
+namespace nacre {
+namespace {
+
+using ::testing::HasSubstr;
+using Json = nlohmann::json;
+
+std::string numbers(int rows, int columns, int channels) {
+  Json list = Json::array();
+  for (int y = 0; y < rows; ++y) {
+    Json row = Json::array();
+    for (int x = 0; x < columns; ++x) row.push_back(Json::array_t(static_cast<size_t>(channels), 0.25));
+    list.push_back(row);
+  }
+  return list.dump();
+}
+
+std::string filled(std::string text) {
+  const auto put = [&](std::string_view mark, const std::string& value) {
+    for (size_t at = text.find(mark); at != std::string::npos; at = text.find(mark, at + value.size())) {
+      text.replace(at, mark.size(), value);
+    }
+  };
+  put("$A", base64(make_picture(1)));
+  put("$B", base64(make_picture(2, 20, 11)));
+  put("$F", numbers(6, 6, 3));
+  put("$X", base64(std::as_bytes(std::span(std::string_view("no picture at all")))));
+  return text;
+}
+
+constexpr const char* kOneImage = R"({"instances":[{"b64":"$A"}]})";
+
+class RestConformance : public ServeTest {
+ protected:
+  void SetUp() override {
+    ServeTest::SetUp();
+    write_version("m/1", make_small_bundle(1));
+    write_version("one/1", make_small_bundle(2, 1));
+    serve({{"m", path("m"), {}, {{"stable", 1}}}, {"one", path("one"), {}, {}}});
+    serve_rest();
+  }
+};
+
+TEST_F(RestConformance, Table) {
+  Wire wire(rest_->port());  // one connection for all: an error does not end it
+  for (const RestCase& one : rest_cases()) {
+    SCOPED_TRACE(one.name);
+    const size_t space = one.request.find(' ');
+    const WireReply reply =
+        wire.ask(one.request.substr(0, space), one.request.substr(space + 1), filled(one.body));
+    EXPECT_EQ(reply.status, one.status) << reply.body;
+    for (const std::string& part : one.parts) EXPECT_THAT(reply.body, HasSubstr(part));
+    if (one.status != 200) {
+      const Json json = Json::parse(reply.body, nullptr, false);
+      ASSERT_TRUE(json.is_object()) << reply.body;
+      EXPECT_TRUE(json.at("error").is_string());
+      EXPECT_EQ(json.size(), 1U);
+    }
+    if (one.request.find("/v1/") != std::string::npos && one.request.find("OPTIONS") == std::string::npos) {
+      EXPECT_THAT(reply.head, HasSubstr("Content-Type: application/json\r\n"));
+      EXPECT_FALSE(Json::parse(reply.body, nullptr, false).is_discarded()) << reply.body;
+    }
+  }
+}
+
+TEST_F(RestConformance, PredictionsAreTheRuntimesBitForBit) {
+  const std::vector<std::byte> picture = make_picture(1);
+  const EncodedImage image(picture);
+  const std::vector<float> expected = *found("m")->model().classify({&image, 1}).front();
+  Wire wire(rest_->port());
+  const Json reply = Json::parse(wire.ask("POST", "/v1/models/m:predict", filled(kOneImage)).body);
+  EXPECT_EQ(reply.at("predictions").at(0).get<std::vector<float>>(), expected);
+  const Json classes = Json::parse(
+      wire.ask("POST", "/v1/models/m:classify", filled(R"({"examples":[{"image":{"b64":"$A"}}]})")).body);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(classes.at("results").at(0).at(i).at(0).get<std::string>(),
+              std::string(1, static_cast<char>('a' + i)));
+    EXPECT_EQ(classes.at("results").at(0).at(i).at(1).get<float>(), expected[i]);
+  }
+  const Json ranked =
+      Json::parse(wire.ask("POST", "/v1/models/m:predict",
+                           filled(R"({"signature_name":"labelled_image","instances":[{"b64":"$A"}]})"))
+                      .body);
+  const auto scores = ranked.at("predictions").at(0).at("scores").get<std::vector<float>>();
+  EXPECT_TRUE(std::ranges::is_sorted(scores, std::greater<>()));
+  EXPECT_EQ(scores.front(), *std::ranges::max_element(expected));
+}
+
+TEST_F(RestConformance, NumbersThatJsonHasNoFormFor) {
+  Wire wire(rest_->port());
+  std::string image = numbers(6, 6, 3);
+  image.replace(image.find("0.25"), 4, "NaN");
+  const WireReply reply = wire.ask("POST", "/v1/models/m:predict",
+                                   R"({"signature_name":"float_image","instances":[)" + image + "]}");
+  EXPECT_EQ(reply.status, 200) << reply.body;
+  EXPECT_THAT(reply.body, HasSubstr("NaN"));
+  image.replace(image.find("NaN"), 3, "-Infinity");
+  EXPECT_EQ(wire.ask("POST", "/v1/models/m:predict",
+                     R"({"signature_name":"float_image","instances":[)" + image + "]}")
+                .status,
+            200);
+  EXPECT_EQ(wire.ask("POST", "/v1/models/m:predict", R"({"instances":["NaN"]})").status, 400) << "a text";
+}
+
+TEST_F(RestConformance, HeadHasNoBody) {
+  Wire wire(rest_->port());
+  EXPECT_EQ(wire.ask("HEAD", "/v1/models/m").status, 200);
+  EXPECT_EQ(wire.ask("GET", "/v2/health/ready").status, 200) << "the next reply follows at once";
+}
+
+TEST_F(RestConformance, CompressedBodiesAreRefused) {
+  Wire wire(rest_->port());
+  const WireReply reply = wire.ask("POST", "/v1/models/m:predict", "xx", "Content-Encoding: gzip\r\n");
+  EXPECT_EQ(reply.status, 501);
+  EXPECT_THAT(reply.body, HasSubstr("Content-Encoding gzip is not supported"));
+}
+
+TEST_F(RestConformance, CorsIsAnOption) {
+  const std::string origin = "Origin: http://page.example\r\n";
+  Wire without(rest_->port());
+  EXPECT_THAT(without.ask("GET", "/v1/models/m", "", origin).head,
+              ::testing::Not(HasSubstr("Access-Control")));
+  rest_options_.cors = true;
+  serve_rest();
+  Wire with(rest_->port());
+  EXPECT_THAT(with.ask("GET", "/v1/models/m", "", origin).head,
+              HasSubstr("Access-Control-Allow-Origin: *\r\n"));
+  const WireReply preflight = with.ask("OPTIONS", "/v1/models/m:predict", "", origin);
+  EXPECT_EQ(preflight.status, 200);
+  EXPECT_THAT(preflight.head, HasSubstr("Access-Control-Allow-Methods: POST, GET\r\n"));
+  EXPECT_THAT(preflight.head, HasSubstr("Access-Control-Allow-Headers: Content-Type\r\n"));
+}
+
+TEST_F(RestConformance, MetricsCountCalls) {
+  Wire wire(rest_->port());
+  wire.ask("POST", "/v1/models/m:predict", filled(kOneImage));
+  wire.ask("POST", "/v1/models/m:predict", filled(R"({"instances":[{"b64":"$A"},{"b64":"$B"}]})"));
+  wire.ask("POST", "/v1/models/m:predict", "");
+  wire.ask("POST", "/v1/models/made-up:predict", filled(kOneImage));
+  const std::string page = wire.ask("GET", "/monitoring/prometheus/metrics").body;
+  for (const char* const line :
+       {":tensorflow:serving:request_count{model_name=\"m\",status=\"OK\"} 2\n",
+        ":tensorflow:serving:request_count{model_name=\"m\",status=\"INVALID_ARGUMENT\"} 1\n",
+        ":tensorflow:serving:request_count{model_name=\"\",status=\"NOT_FOUND\"} 1\n",
+        ":tensorflow:serving:request_latency_count{model_name=\"m\",API=\"predict\",entrypoint=\"REST\"} 2\n",
+        ":tensorflow:serving:runtime_latency_count{model_name=\"m\",API=\"Predict\",runtime=\"nacre\"} 2\n",
+        ":tensorflow:serving:request_example_count_total{model=\"m\"} 3\n",
+        ":nacre:serving:signature_request_count{model_name=\"m\",signature=\"serving_default\",status=\"OK\"}"
+        " 2\n",
+        ":nacre:serving:batch_size_sum{} 3\n", ":nacre:serving:queue_depth 0\n"}) {
+    EXPECT_THAT(page, HasSubstr(line));
+  }
+  EXPECT_THAT(page, ::testing::Not(HasSubstr("made-up"))) << "clients must not make counters";
+}
+
+TEST_F(RestConformance, StatusSaysWhyAVersionIsNotServed) {
+  write_file("m/2/model.nacre", "half a bundle");
+  core_->models.poll_now();
+  Wire wire(rest_->port());
+  const WireReply reply = wire.ask("GET", "/v1/models/m");
+  EXPECT_EQ(reply.status, 200);
+  const Json json = Json::parse(reply.body);
+  const Json& broken = json.at("model_version_status").at(0);
+  EXPECT_EQ(broken.at("version"), "2");
+  EXPECT_EQ(broken.at("state"), "END");
+  EXPECT_EQ(broken.at("status").at("error_code"), "DATA_LOSS");
+  EXPECT_THAT(broken.at("status").at("error_message").get<std::string>(), HasSubstr("model.nacre"));
+  EXPECT_EQ(json.at("model_version_status").at(1).at("state"), "AVAILABLE");
+}
+
+TEST_F(RestConformance, ReadinessIsHonest) {
+  ASSERT_TRUE(core_->models.reload({{"m", path("m"), {}, {}}, {"late", path("late"), {}, {}}}).ok());
+  Wire wire(rest_->port());
+  EXPECT_EQ(wire.ask("GET", "/v2/health/ready").status, 503);
+  EXPECT_EQ(wire.ask("GET", "/v2/health/live").status, 200);
+  write_version("late/1", make_small_bundle(3));
+  core_->models.poll_now();
+  EXPECT_EQ(wire.ask("GET", "/v2/health/ready").status, 200);
+  core_->draining = true;
+  EXPECT_EQ(wire.ask("GET", "/v2/health/ready").status, 503);
+}
+
+}  // namespace
+}  // namespace nacre

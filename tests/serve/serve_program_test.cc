@@ -1,0 +1,190 @@
+// The program itself: its flags, its life and its end.
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "cli/serve/options.h"
+#include "tests/serve/serve_fixture.h"
+
+namespace nacre {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+/// A started nacre-serve.
+class Server {
+ public:
+  Server(const std::string& folder, const std::string& program, std::vector<std::string> arguments)
+      : out_(folder + "/out"), err_(folder + "/err") {
+    arguments.insert(arguments.begin(), program);
+    pid_ = fork();
+    if (pid_ != 0) return;
+    const int out = open(out_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    const int err = open(err_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    dup2(out, 1);
+    dup2(err, 2);
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    execv((std::string(NACRE_BINARY_DIR) + "/" + program).c_str(), argv.data());
+    _exit(99);
+  }
+  ~Server() {
+    if (pid_ > 0) {
+      kill(pid_, SIGKILL);
+      waitpid(pid_, nullptr, 0);
+    }
+  }
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  void send(int number) const { kill(pid_, number); }
+  int wait() {
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    pid_ = -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  [[nodiscard]] std::string out() const { return text_of(out_); }
+  [[nodiscard]] std::string err() const { return text_of(err_); }
+  /// The port that it says REST is at; 0 when it says none within 20 seconds.
+  [[nodiscard]] uint16_t rest_port() const {
+    uint16_t port = 0;
+    eventually([&] {
+      const std::string text = err();
+      const size_t at = text.find("REST at 127.0.0.1:");
+      if (at == std::string::npos || text.find('\n', at) == std::string::npos) return false;
+      port = static_cast<uint16_t>(std::atoi(text.c_str() + at + 18));
+      return true;
+    });
+    return port;
+  }
+
+ private:
+  static std::string text_of(const std::string& file) {
+    std::ifstream in(file, std::ios::binary);
+    std::ostringstream text;
+    text << in.rdbuf();
+    return std::move(text).str();
+  }
+
+  std::string out_;
+  std::string err_;
+  pid_t pid_ = -1;
+};
+
+class ServeProgram : public ServeTest {
+ protected:
+  void SetUp() override {
+    ServeTest::SetUp();
+    write_version("m/1", make_small_bundle(1));
+  }
+  std::vector<std::string> arguments(std::vector<std::string> more = {}) const {
+    std::vector<std::string> all = {"--address=127.0.0.1", "--rest_api_port=" + std::to_string(free_port()),
+                                    "--port=0"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  /// One that nobody listens to, at least just now.
+  static int free_port() {
+    HttpServer::Options options;
+    options.address = "127.0.0.1";
+    auto probe = HttpServer::start(options, {});
+    return (*probe)->port();
+  }
+};
+
+TEST(ServeOptionsTest, DashesAreUnderscores) {
+  const std::vector<const char*> argv = {"nacre-serve", "--model-name=a-b", "--rest-api-port", "-1", "--x_y"};
+  EXPECT_THAT(normalized_arguments(static_cast<int>(argv.size()), argv.data()),
+              ElementsAre("--model_name=a-b", "--rest_api_port", "-1", "--x_y"));
+}
+
+TEST_F(ServeProgram, ServesUntilSigterm) {
+  Server server(folder_, "nacre", [&] {
+    std::vector<std::string> all =
+        arguments({"--model-name=m", "--model_base_path=" + path("m"), "--access_log=json"});
+    all.insert(all.begin(), "serve");
+    return all;
+  }());
+  const uint16_t port = server.rest_port();
+  ASSERT_NE(port, 0) << server.err();
+  ASSERT_TRUE(eventually([&] { return Wire(port).ask("GET", "/v2/health/ready").status == 200; }))
+      << server.err();
+  const WireReply reply = Wire(port).ask("POST", "/v1/models/m:predict",
+                                         R"({"instances":[{"b64":")" + base64(make_picture(1)) + R"("}]})");
+  EXPECT_EQ(reply.status, 200) << reply.body;
+  server.send(SIGTERM);
+  EXPECT_EQ(server.wait(), 0) << server.err();
+  EXPECT_THAT(server.err(), HasSubstr("stopping"));
+  EXPECT_THAT(server.out(),
+              HasSubstr(R"("method": "POST", "target": "/v1/models/m:predict", "status": 200)"));
+  EXPECT_FALSE(Wire(port).connected());
+}
+
+TEST_F(ServeProgram, FollowsItsConfigurationFile) {
+  const auto config = [&](const std::string& name) {
+    return "model_config_list { config { name: \"" + name + "\" base_path: \"" + path("m") + "\" } }";
+  };
+  write_file("models.config", config("first"));
+  Server server(folder_, "nacre-serve",
+                arguments({"--model_config_file=" + path("models.config"),
+                           "--model_config_file_poll_wait_seconds=0.05"}));
+  const uint16_t port = server.rest_port();
+  ASSERT_NE(port, 0) << server.err();
+  ASSERT_TRUE(eventually([&] { return Wire(port).ask("GET", "/v1/models/first").status == 200; }))
+      << server.err();
+  write_file("models.config", config("second"));
+  EXPECT_TRUE(eventually([&] { return Wire(port).ask("GET", "/v1/models/second").status == 200; }))
+      << server.err();
+  EXPECT_EQ(Wire(port).ask("GET", "/v1/models/first").status, 404);
+  write_file("models.config", "nonsense {");
+  EXPECT_TRUE(eventually([&] { return server.err().find("models.config:1:") != std::string::npos; }));
+  EXPECT_EQ(Wire(port).ask("GET", "/v1/models/second").status, 200) << "a bad file changes nothing";
+}
+
+TEST_F(ServeProgram, NewVersionsGoLiveWithoutAskingFor) {
+  Server server(folder_, "nacre-serve",
+                arguments({"--model_name=m", "--model_base_path=" + path("m"),
+                           "--file_system_poll_wait_seconds=0.05", "--enable_batching"}));
+  const uint16_t port = server.rest_port();
+  ASSERT_NE(port, 0) << server.err();
+  ASSERT_TRUE(eventually([&] { return Wire(port).ask("GET", "/v1/models/m/versions/1").status == 200; }));
+  write_version("m/2", make_small_bundle(2));
+  EXPECT_TRUE(eventually([&] {
+    return Wire(port).ask("GET", "/v1/models/m/versions/2").body.find("AVAILABLE") != std::string::npos;
+  }));
+}
+
+TEST_F(ServeProgram, RefusesWrongOptions) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{}, "expected --model_base_path or --model_config_file"},
+      {{"--model_base_path=m", "--model_config_file=f"}, "expected one of them"},
+      {{"--no_such_flag"}, "no_such_flag"},
+      {{"--model_base_path=m", "--rest_api_port=70000"}, "rest_api_port"},
+      {{"--model_base_path=m", "--batching_parameters_file=f"}, "without --enable_batching"},
+      {{"--model_base_path=m", "--model_name=a/b"}, "has a '/'"},
+  };
+  for (const auto& [given, expected] : cases) {
+    Server server(folder_, "nacre-serve", given);
+    EXPECT_EQ(server.wait(), 2);
+    const std::string err = server.err();
+    EXPECT_THAT(err, HasSubstr(expected));
+    EXPECT_EQ(std::ranges::count(err, '\n'), 1) << err;
+  }
+  Server server(folder_, "nacre-serve", {"--model_config_file=" + path("none")});
+  EXPECT_EQ(server.wait(), 5);
+}
+
+}  // namespace
+}  // namespace nacre
