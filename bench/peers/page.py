@@ -2,8 +2,7 @@
 
 import chart
 
-INTRO = """# Benchmarks
-
+INTRO = """
 nacre beside its peers, on the same machine, by turns: every contestant is a process that stays alive (nacre's is started anew each
 turn and warms up); one alternation after the other, each takes its steps, then the next. The same network, batch, kind of images,
 initial variables (dlib draws its own), optimizer and number of threads, all in single precision. *Minimum* is the least time of all
@@ -11,8 +10,11 @@ steps, *median* that of the turns' medians; *ratio* is the peer's divided by nac
 faster. Only ratios within one run count: machines differ. The raw figures of every turn are in [benchmarks.json](benchmarks.json);
 `bench/peers` holds the programs.
 
-`sh scripts/bench-peers.sh` measures all of this again and writes this page (`--only NAME` one part, `--quick` fewer steps).
+`sh scripts/bench-peers.sh` measures this again and writes what stands between its marks (`--only NAME` one part, `--quick` fewer steps).
 """
+
+# The page has other parts too.
+BEGIN, END = "<!-- peers: begin -->", "<!-- peers: end -->"
 
 QUICK = """
 > **These figures are no measurements yet.** {parts} taken in the quick form, with few steps, on a machine that was busy with
@@ -156,4 +158,7 @@ def write(docs, results):
             if name != "growth":
                 text += f"\n![{title}](images/benchmarks-{chart_name}.svg)\n"
         text += body
-    (docs / "benchmarks.md").write_text(text)
+    page = docs / "benchmarks.md"
+    old = page.read_text() if page.exists() else f"# Benchmarks\n\n{BEGIN}{END}\n"
+    before, rest = old.split(BEGIN)
+    page.write_text(before + BEGIN + text + END + rest.split(END)[1])
