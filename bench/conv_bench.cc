@@ -1,5 +1,6 @@
 // Convolutions, in GFLOP/s of the plain algorithm: the presets', with the pooling behind them where there is
-// one, and common ones of ResNets and MobileNets.
+// one, and common ones of ResNets and MobileNets; each also "plain", with its bias and nothing else, as other
+// libraries time them (bench/peers/compare_convolutions.py reads the names).
 #include <array>
 
 #include "bench/layer_case.h"
@@ -54,34 +55,45 @@ struct Depthwise {
 constexpr std::array kDepthwise{Depthwise{48, 32, 1}, Depthwise{48, 64, 2}, Depthwise{12, 256, 1},
                                 Depthwise{112, 32, 1}};
 
+LayerCase conv_case(const Conv& conv, bool plain) {
+  const std::string step = conv.stride == 1 ? "" : " s" + std::to_string(conv.stride);
+  const bool pooled = conv.pooled && !plain;
+  LayerCase layer;
+  layer.name = std::string(plain ? "plain " : "") + "conv " + std::to_string(conv.size) + "x" +
+               std::to_string(conv.size) + " " + std::to_string(conv.channels) + ">" +
+               std::to_string(conv.filters) + " k" + std::to_string(conv.kernel) + step +
+               (pooled ? " pooled" : "");
+  layer.op = pooled ? "Conv2D+MaxPool2D" : "Conv2D";
+  layer.attributes.push_back({{"filters", conv.filters},
+                              {"kernel_size", conv.kernel},
+                              {"strides", conv.stride},
+                              {"padding", std::string("same")},
+                              {"activation", std::string(plain ? "linear" : "relu")}});
+  if (pooled) layer.attributes.push_back({{"pool_size", int64_t{2}}});
+  layer.input = Shape{1, conv.size, conv.size, conv.channels};
+  layer.first = conv.channels < 4;
+  layer.variables_alone = plain;
+  return layer;
+}
+
+LayerCase depthwise_case(const Depthwise& conv, bool plain) {
+  LayerCase layer;
+  layer.name = std::string(plain ? "plain " : "") + "depthwise " + std::to_string(conv.size) + "x" +
+               std::to_string(conv.size) + " " + std::to_string(conv.channels) + " k3 s" +
+               std::to_string(conv.stride);
+  layer.op = "DepthwiseConv2D";
+  layer.attributes.push_back(
+      {{"kernel_size", int64_t{3}}, {"strides", conv.stride}, {"padding", std::string("same")}});
+  layer.input = Shape{1, conv.size, conv.size, conv.channels};
+  layer.variables_alone = plain;
+  return layer;
+}
+
 const bool kRegistered = [] {
   std::vector<LayerCase> cases;
-  for (const Conv& conv : kConvs) {
-    const std::string step = conv.stride == 1 ? "" : " s" + std::to_string(conv.stride);
-    LayerCase layer;
-    layer.name = "conv " + std::to_string(conv.size) + "x" + std::to_string(conv.size) + " " +
-                 std::to_string(conv.channels) + ">" + std::to_string(conv.filters) + " k" +
-                 std::to_string(conv.kernel) + step + (conv.pooled ? " pooled" : "");
-    layer.op = conv.pooled ? "Conv2D+MaxPool2D" : "Conv2D";
-    layer.attributes.push_back({{"filters", conv.filters},
-                                {"kernel_size", conv.kernel},
-                                {"strides", conv.stride},
-                                {"padding", std::string("same")},
-                                {"activation", std::string("relu")}});
-    if (conv.pooled) layer.attributes.push_back({{"pool_size", int64_t{2}}});
-    layer.input = Shape{1, conv.size, conv.size, conv.channels};
-    layer.first = conv.channels < 4;
-    cases.push_back(std::move(layer));
-  }
-  for (const Depthwise& conv : kDepthwise) {
-    LayerCase layer;
-    layer.name = "depthwise " + std::to_string(conv.size) + "x" + std::to_string(conv.size) + " " +
-                 std::to_string(conv.channels) + " k3 s" + std::to_string(conv.stride);
-    layer.op = "DepthwiseConv2D";
-    layer.attributes.push_back(
-        {{"kernel_size", int64_t{3}}, {"strides", conv.stride}, {"padding", std::string("same")}});
-    layer.input = Shape{1, conv.size, conv.size, conv.channels};
-    cases.push_back(std::move(layer));
+  for (const bool plain : {false, true}) {
+    for (const Conv& conv : kConvs) cases.push_back(conv_case(conv, plain));
+    for (const Depthwise& conv : kDepthwise) cases.push_back(depthwise_case(conv, plain));
   }
   constexpr std::array<int64_t, 2> kBatches{1, 16};
   add_layer_cases(cases, kBatches);

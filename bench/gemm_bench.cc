@@ -4,7 +4,7 @@
 #include <array>
 #include <string>
 
-#include "bench/peak.h"
+#include "bench/report.h"
 #include "engine/gemm.h"
 #include "engine/tensor.h"
 

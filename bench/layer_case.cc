@@ -6,14 +6,14 @@
 #include <array>
 #include <memory>
 
-#include "bench/peak.h"
+#include "bench/report.h"
 #include "layers/registry.h"
 #include "tests/layers/layer_runner.h"
 
 namespace nacre {
 namespace {
 
-enum class Pass { kInference, kForward, kBackward };
+enum class Pass { kInference, kForward, kBackward, kVariables };
 
 struct PassName {
   Pass pass;
@@ -21,7 +21,7 @@ struct PassName {
 };
 
 constexpr std::array kPasses{PassName{Pass::kInference, "inference"}, PassName{Pass::kForward, "forward"},
-                             PassName{Pass::kBackward, "backward"}};
+                             PassName{Pass::kBackward, "backward"}, PassName{Pass::kVariables, "variables"}};
 
 int64_t bytes_of(const std::vector<Tensor>& tensors) {
   int64_t bytes = 0;
@@ -44,13 +44,14 @@ void run(benchmark::State& state, const LayerCase& layer, Pass pass, int64_t bat
   LayerRunner<float> runner(*op, inputs, batch, threads);
   runner.fill();
   runner.poisoning = false;
-  runner.skip_input_gradient = layer.first;
+  runner.skip_input_gradient = layer.first || pass == Pass::kVariables;
   runner.context.mode = request.mode;
   runner.forward(false);
-  for (auto _ : state) pass == Pass::kBackward ? runner.backward(false) : runner.forward(false);
+  const bool backward = pass == Pass::kBackward || pass == Pass::kVariables;
+  for (auto _ : state) backward ? runner.backward(false) : runner.forward(false);
   if (layer.arithmetic) {
     // A gradient each with respect to the input and to the variables.
-    const int64_t passes = pass == Pass::kBackward && !layer.first ? 2 : 1;
+    const int64_t passes = backward && !runner.skip_input_gradient ? 2 : 1;
     report_flops(state, passes * op->info().flops_per_row * batch, threads);
   } else {
     report_bytes(state, bytes_of(runner.inputs) + runner.output.size() * int64_t{sizeof(float)}, threads);
@@ -63,6 +64,7 @@ void add_layer_cases(const std::vector<LayerCase>& cases, std::span<const int64_
   for (const LayerCase& layer : cases) {
     for (const int64_t batch : batches) {
       for (const PassName& pass : kPasses) {
+        if (pass.pass == Pass::kVariables && !layer.variables_alone) continue;
         for (const int threads : {1, 2}) {
           const std::string name =
               fmt::format("{}/{}/batch:{}/threads:{}", layer.name, pass.name, batch, threads);

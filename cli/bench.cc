@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,7 +15,10 @@
 #include "cli/console.h"
 #include "cli/enum_text.h"
 #include "cli/open_model.h"
+#include "cli/train_config.h"
+#include "cli/train_options.h"
 #include "engine/isa.h"
+#include "engine/machine_peak.h"
 #include "engine/shape_text.h"
 #include "runtime/model.h"
 #include "train/loss.h"
@@ -35,6 +39,7 @@ struct BenchOptions {
   int threads = 0;
   bool json = false;
   bool profile = false;
+  bool recipe = false;
 };
 
 struct Times {
@@ -60,7 +65,7 @@ Result<Times> measure(int64_t warm_up, int64_t steps, const std::function<Status
 }
 
 Status report(const BenchOptions& options, const std::string& what, const Times& times, bool with_rate,
-              const UnitProfile* profile = nullptr) {
+              const UnitProfile* profile = nullptr, std::optional<double> live_cells = std::nullopt) {
   const double rate = with_rate ? static_cast<double>(options.batch_size) * 1000.0 / times.median : 0;
   if (options.json) {
     nlohmann::ordered_json json = {{what + "_ms_min", times.min}, {what + "_ms_median", times.median}};
@@ -69,14 +74,20 @@ Status report(const BenchOptions& options, const std::string& what, const Times&
     json["steps"] = options.steps;
     json["threads"] = options.threads;
     json["isa"] = current_isa_name();
-    if (profile != nullptr) json["units"] = profile->json(options.batch_size);
+    if (live_cells.has_value()) json["live_cells"] = *live_cells;
+    if (profile != nullptr) {
+      const double peak = peak_flops(options.threads) * 1e-9;
+      json["peak_gflops"] = peak;
+      json["units"] = profile->json(options.batch_size, peak);
+    }
     return print(json.dump() + "\n");
   }
   std::string text = fmt::format("{}: min {:.3f} ms, median {:.3f} ms over {} runs", what, times.min,
                                  times.median, options.steps);
   if (with_rate) text += fmt::format(", {:.1f} images/s (batch {})", rate, options.batch_size);
+  if (live_cells.has_value()) text += fmt::format(", {:.0f} % of cells live", *live_cells * 100);
   text += fmt::format(", {} threads, {}\n", options.threads, current_isa_name());
-  if (profile != nullptr) text += profile->table(options.batch_size);
+  if (profile != nullptr) text += profile->table(options.batch_size, peak_flops(options.threads) * 1e-9);
   return print(text);
 }
 
@@ -94,6 +105,7 @@ Tensor synthetic_input(const Shape& shape) {
 struct Network {
   Bundle model;  ///< with initial variables
   Graph training_graph;
+  OptimizerOptions recipe;
 };
 
 Result<Network> build_network(const Session& session, const ModelDescription& description, int64_t classes) {
@@ -113,6 +125,10 @@ Result<Network> load_network(const Session& session, const BenchOptions& options
   NACRE_ASSIGN_OR_RETURN(const ModelDescription description, load_model(options.model, session.registry));
   Result<Network> network = build_network(session, description, options.classes);
   if (!network.ok()) return network.status().at(options.model);
+  NACRE_ASSIGN_OR_RETURN(const GivenOptions given, recipe_options(description, options.model));
+  NACRE_ASSIGN_OR_RETURN(const TrainSettings settings, read_settings(given));
+  NACRE_ASSIGN_OR_RETURN(const TrainOptions training, train_options(settings, false));
+  network->recipe = training.optimizer;
   return network;
 }
 
@@ -124,10 +140,12 @@ Status bench_train(const Session& session, const BenchOptions& options) {
   // Small, so that the weights stay finite on noise.
   optimizing.learning_rate = 1e-6;
   NACRE_ASSIGN_OR_RETURN(Network network, load_network(session, options));
+  if (options.recipe) optimizing = network.recipe;
   const InputContract& contract = network.model.contract;
   const Shape row{contract.height, contract.width, contract.channels};
-  auto made = Plan::make(network.training_graph, session.registry, row,
-                         session.plan_options(Mode::kTraining, options.batch_size, options.threads));
+  PlanOptions planning = session.plan_options(Mode::kTraining, options.batch_size, options.threads);
+  planning.stream_gradients = true;
+  auto made = Plan::make(network.training_graph, session.registry, row, planning);
   if (!made.ok()) return made.status().at(options.model);
   const Plan& plan = *made;
   if (plan.output_shape().rank() != 2) {
@@ -158,13 +176,17 @@ Status bench_train(const Session& session, const BenchOptions& options) {
   const auto run = [&]() -> Status {
     const TensorView<const float> logits = executor.forward(input.view(), context);
     static_cast<void>(softmax_cross_entropy(logits, labels, gradient.view()));
-    executor.backward(input.view(), gradient.view(), context);
-    optimizer.apply(executor, ++step, optimizing.learning_rate, options.threads);
+    optimizer.begin_step(++step, optimizing.learning_rate);
+    executor.backward(input.view(), gradient.view(), context, &optimizer);
+    optimizer.apply(executor, step, optimizing.learning_rate, options.threads);
     ++context.epoch;
     return {};
   };
   NACRE_ASSIGN_OR_RETURN(const Times times, measure(3, options.steps, run, kept));
-  return report(options, "step", times, true, kept);
+  LiveCells live(plan, executor);
+  executor.observe(&live);
+  static_cast<void>(executor.forward(input.view(), context));
+  return report(options, "step", times, true, kept, live.share());
 }
 
 /// One prediction of images that are network input [n, H, W, C] already.
@@ -181,8 +203,10 @@ Status profile_inference(const Session& session, const BenchOptions& options, co
       const Plan plan,
       Plan::make(bundle.graph, session.registry, row,
                  session.plan_options(Mode::kInference, options.batch_size, options.threads)));
+  NACRE_RETURN_IF_ERROR(plan.check_variables(bundle.variables));
+  const PackedVariables packed(plan, bundle.variables, options.threads);
   Executor executor(plan);
-  NACRE_RETURN_IF_ERROR(executor.bind(bundle.variables));
+  NACRE_RETURN_IF_ERROR(executor.bind(bundle.variables, &packed));
   UnitProfile profile(plan);
   executor.observe(&profile);
   const Tensor input = synthetic_input(plan.input_shape());
@@ -278,6 +302,10 @@ void add_bench_command(CLI::App& app, Command& chosen) {
   command->add_option("--optimizer", train->optimizer, "whose update to time (default: adam)")
       ->check(CLI::IsMember(optimizers))
       ->type_name(names_of<OptimizerKind>());
+  command
+      ->add_flag("--recipe", train->recipe,
+                 "the update of the model's recipe, with its rate, in place of --optimizer's with a tiny one")
+      ->excludes("--optimizer");
   add_network_options(*command, *train);
 
   auto infer = std::make_shared<BenchOptions>();

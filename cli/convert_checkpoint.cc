@@ -4,7 +4,6 @@
 #include <charconv>
 #include <filesystem>
 #include <optional>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -15,6 +14,7 @@
 #include "cli/name_map.h"
 #include "cli/open_model.h"
 #include "cli/output_file.h"
+#include "cli/variable_match.h"
 #include "serialize/bundle_file.h"
 #include "serialize/checkpoint_file.h"
 #include "serialize/tensorflow/tf_checkpoint.h"
@@ -25,8 +25,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-using Names = std::set<std::string, std::less<>>;
-
 /// Refuses options of other kinds of output.
 Status refuse(const ConvertOptions& options, std::initializer_list<std::pair<std::string_view, bool>> given) {
   for (const auto& [name, is_given] : given) {
@@ -34,18 +32,6 @@ Status refuse(const ConvertOptions& options, std::initializer_list<std::pair<std
     return {StatusCode::kUsage, fmt::format("convert --to {}: --{} has no meaning here", options.to, name)};
   }
   return {};
-}
-
-/// The slots that any optimizer gives a variable.
-std::vector<std::string> slot_names(const PlannedVariable& variable) {
-  OptimizerOptions adam;
-  adam.kind = OptimizerKind::kAdam;
-  OptimizerOptions momentum;
-  momentum.kind = OptimizerKind::kSgd;
-  momentum.momentum = 0.5;
-  std::vector<std::string> names = Optimizer(adam).slot_names(variable);
-  for (std::string& name : Optimizer(momentum).slot_names(variable)) names.push_back(std::move(name));
-  return names;
 }
 
 /// "14 variables, 28 optimizer slots, step 1,200"
@@ -144,50 +130,7 @@ Result<std::vector<PlannedVariable>> planned_variables(const Session& session, c
   return plan.variables();
 }
 
-/// Moves the network's variables and their slots out of `store`; what it lacks and what is of another shape
-/// is listed.
-Result<VariableStore> take_variables(VariableStore& store, const std::vector<PlannedVariable>& variables,
-                                     const std::string& prefix) {
-  VariableStore taken;
-  std::vector<std::string> missing;
-  std::vector<std::string> other_shape;
-  const auto take = [&](const std::string& name, const Shape& shape) {
-    Tensor* tensor = store.find(name);
-    if (tensor == nullptr) return false;
-    if (!(tensor->shape() == shape)) {
-      other_shape.push_back(
-          fmt::format("{} is {}, expected {}", name, tensor->shape().to_string(), shape.to_string()));
-      return true;
-    }
-    return taken.add(name, std::move(*tensor)).ok();
-  };
-  for (const PlannedVariable& variable : variables) {
-    if (!take(variable.name, variable.shape)) missing.push_back(variable.name);
-    for (const std::string& slot : slot_names(variable)) take(slot, variable.shape);
-  }
-  if (missing.empty() && other_shape.empty()) return taken;
-  std::string reason;
-  if (!missing.empty()) reason = "lacks " + listed(missing);
-  if (!other_shape.empty()) reason += (reason.empty() ? "" : "; ") + listed(other_shape, "; ");
-  std::vector<std::string> extra;
-  for (const auto& [name, tensor] : store.tensors()) {
-    if (taken.find(name) == nullptr) extra.push_back(name);
-  }
-  if (!extra.empty()) reason += "; what it has beside: " + listed(extra);
-  return Status(StatusCode::kBadData, fmt::format("{}: {} (--map FILE can name variables)", prefix, reason));
-}
-
-/// Keys of a map for this network.
-Names mappable(const std::vector<PlannedVariable>& variables) {
-  Names names{std::string(kGlobalStep)};
-  for (const PlannedVariable& variable : variables) {
-    names.insert(variable.name);
-    for (std::string& slot : slot_names(variable)) names.insert(std::move(slot));
-  }
-  return names;
-}
-
-/// Fills in the variables of `checkpoint`: the network's, or all when no network is given.
+/// Fills in the variables of `checkpoint`: the network's and their slots, or all when no network is given.
 Status fill(const Session& session, const ConvertOptions& options, const NameMap& map, Incoming& incoming,
             Checkpoint& checkpoint) {
   VariableStore& store = incoming.source.variables;
@@ -198,18 +141,23 @@ Status fill(const Session& session, const ConvertOptions& options, const NameMap
   const auto variables = planned_variables(session, incoming, checkpoint.contract);
   if (!variables.ok()) return variables.status().at(options.model);
   NACRE_RETURN_IF_ERROR(check_name_map(map, mappable(*variables), options.map));
-  NACRE_ASSIGN_OR_RETURN(checkpoint.variables, take_variables(store, *variables, incoming.prefix));
-  std::vector<std::string> unused;
-  for (const auto& [name, tensor] : store.tensors()) {
-    if (checkpoint.variables.find(name) == nullptr) unused.push_back(name);
+  VariableMatch match = match_variables(store, *variables, /*with_slots=*/true);
+  if (!match.missing.empty() || !match.other_shape.empty()) {
+    const std::vector<std::string>& more = incoming.source.passed_over;
+    match.extra.insert(match.extra.end(), more.begin(), more.end());
+    return {StatusCode::kBadData, fmt::format("{}: {} ({})", incoming.prefix, match.differences(), kMapHint)};
   }
-  if (!unused.empty()) print_message("not used of the file: " + listed(unused));
+  for (const auto* names : {&match.matching, &match.slots}) {
+    for (const std::string& name : *names)
+      NACRE_RETURN_IF_ERROR(checkpoint.variables.add(name, std::move(*store.find(name))));
+  }
+  if (!match.extra.empty()) print_message("not used of the file: " + listed(match.extra));
   return {};
 }
 
-Result<std::string> required_prefix(const std::string& in) {
-  NACRE_ASSIGN_OR_RETURN(std::optional<std::string> prefix, find_tf_checkpoint(in));
-  if (prefix.has_value()) return std::move(*prefix);
+Result<BundlePath> required_bundle(const std::string& in) {
+  NACRE_ASSIGN_OR_RETURN(std::optional<BundlePath> found, find_tf_checkpoint(in));
+  if (found.has_value()) return std::move(*found);
   // What is there is called by its name.
   NACRE_ASSIGN_OR_RETURN(const std::string path, resolve_model_file(in));
   NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(path));
@@ -238,9 +186,7 @@ Status convert_to_tf_checkpoint(const Session& /*session*/, const ConvertOptions
   NACRE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, read_any(path));
   TfWriteOptions writing;
   NACRE_ASSIGN_OR_RETURN(writing.names, read_name_map(options.map));
-  Names known;
-  for (const auto& [name, tensor] : checkpoint.variables.tensors()) known.insert(name);
-  NACRE_RETURN_IF_ERROR(check_name_map(writing.names, known, options.map));
+  NACRE_RETURN_IF_ERROR(check_name_map(writing.names, mappable(checkpoint.variables), options.map));
   const OptimizerOptions adam;
   writing.beta1 = adam.beta1;
   writing.beta2 = adam.beta2;
@@ -257,8 +203,13 @@ Status convert_to_checkpoint(const Session& session, const ConvertOptions& optio
   NACRE_RETURN_IF_ERROR(refuse(options, {{"input-size", !options.input_size.empty()},
                                          {"compat", !options.compat.empty()},
                                          {"default-signature", !options.default_signature.empty()}}));
+  if (!options.map.empty() && options.model.empty()) {
+    return {StatusCode::kUsage,
+            "convert --to checkpoint: --map needs --model, which says what names the network has"};
+  }
   Incoming incoming;
-  NACRE_ASSIGN_OR_RETURN(incoming.prefix, required_prefix(options.in));
+  NACRE_ASSIGN_OR_RETURN(const BundlePath bundle, required_bundle(options.in));
+  incoming.prefix = bundle.prefix;
   if (!options.model.empty()) {
     NACRE_ASSIGN_OR_RETURN(incoming.model, load_model(options.model, session.registry));
   }
@@ -266,7 +217,7 @@ Status convert_to_checkpoint(const Session& session, const ConvertOptions& optio
     NACRE_ASSIGN_OR_RETURN(incoming.labels, read_labels(options.labels));
   }
   NACRE_ASSIGN_OR_RETURN(const NameMap map, read_name_map(options.map));
-  NACRE_ASSIGN_OR_RETURN(incoming.source, read_tf_checkpoint(incoming.prefix, map));
+  NACRE_ASSIGN_OR_RETURN(incoming.source, read_tf_checkpoint(bundle, map));
   NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, describe(incoming));
   NACRE_RETURN_IF_ERROR(fill(session, options, map, incoming, checkpoint));
   const std::vector<std::string>& passed_over = incoming.source.passed_over;

@@ -15,6 +15,7 @@
 #include "cli/tensorflow_files.h"
 #include "serialize/bundle_file.h"
 #include "serialize/checkpoint_file.h"
+#include "serialize/tensorflow/saved_model_import.h"
 #include "serialize/tensorflow/tf_checkpoint.h"
 
 namespace nacre {
@@ -26,12 +27,24 @@ struct DiffOptions {
   bool json = false;
 };
 
+/// Of a SavedModel whose network nacre can read, what `convert --to bundle` makes of its variables; else all
+/// of them, by their keys.
+Result<VariableStore> tensors_of_saved_model(const TensorflowFile& file, const Registry& registry) {
+  auto model = import_saved_model(file.path, {}, registry);
+  if (model.ok()) return std::move(model->variables);
+  // A damaged file is an error; what nacre merely lacks is not.
+  const StatusCode code = model.status().code();
+  if (code != StatusCode::kUnsupported && code != StatusCode::kBadData) return model.status();
+  NACRE_ASSIGN_OR_RETURN(TfCheckpoint checkpoint, read_tf_checkpoint(file.bundle(), {}));
+  return std::move(checkpoint.variables);
+}
+
 /// All tensors of a file, slots too. Those of TensorFlow's files under the names that nacre has for them.
-Result<VariableStore> tensors_of(const std::string& file) {
+Result<VariableStore> tensors_of(const std::string& file, const Registry& registry) {
   NACRE_ASSIGN_OR_RETURN(const auto foreign, find_tensorflow_file(file));
   if (foreign.has_value()) {
-    const std::string prefix = foreign->saved_model ? foreign->path + "/variables/variables" : foreign->path;
-    NACRE_ASSIGN_OR_RETURN(TfCheckpoint checkpoint, read_tf_checkpoint(prefix, {}));
+    if (foreign->saved_model) return tensors_of_saved_model(*foreign, registry);
+    NACRE_ASSIGN_OR_RETURN(TfCheckpoint checkpoint, read_tf_checkpoint(foreign->bundle(), {}));
     return std::move(checkpoint.variables);
   }
   NACRE_ASSIGN_OR_RETURN(const std::string path, resolve_model_file(file, RunCheckpoint::kLatest));
@@ -115,9 +128,9 @@ Status print_json(const std::vector<Difference>& differences, bool identical) {
   return print(json.dump(2) + "\n");
 }
 
-Status run_diff(const DiffOptions& options) {
-  NACRE_ASSIGN_OR_RETURN(const VariableStore a, tensors_of(options.a));
-  NACRE_ASSIGN_OR_RETURN(const VariableStore b, tensors_of(options.b));
+Status run_diff(const Session& session, const DiffOptions& options) {
+  NACRE_ASSIGN_OR_RETURN(const VariableStore a, tensors_of(options.a, session.registry));
+  NACRE_ASSIGN_OR_RETURN(const VariableStore b, tensors_of(options.b, session.registry));
   std::set<std::string> names;
   for (const auto& [name, tensor] : a.tensors()) names.insert(name);
   for (const auto& [name, tensor] : b.tensors()) names.insert(name);
@@ -164,7 +177,7 @@ void add_diff_command(CLI::App& app, Command& chosen) {
   auto threads = std::make_shared<int>(0);
   add_threads_option(*command, *threads);
   command->callback([options, threads, &chosen] {
-    chosen = [options](const Session& /*session*/) { return run_diff(*options); };
+    chosen = [options](const Session& session) { return run_diff(session, *options); };
   });
 }
 

@@ -54,11 +54,11 @@ Result<Foreign> read_saved_model(const Session& session, const std::string& fold
   return contents;
 }
 
-Result<Foreign> read_checkpoint(const std::string& prefix) {
+Result<Foreign> read_checkpoint(const BundlePath& path) {
   Foreign contents;
   contents.kind = "tf_checkpoint";
-  NACRE_ASSIGN_OR_RETURN(contents.summary.variables, summarize_tensor_bundle(prefix));
-  NACRE_ASSIGN_OR_RETURN(const TfCheckpoint checkpoint, read_tf_checkpoint(prefix, {}));
+  NACRE_ASSIGN_OR_RETURN(contents.summary.variables, summarize_tensor_bundle(path));
+  NACRE_ASSIGN_OR_RETURN(const TfCheckpoint checkpoint, read_tf_checkpoint(path, {}));
   contents.step = checkpoint.step;
   if (checkpoint.own.has_value()) {
     contents.state = checkpoint.own->state;
@@ -126,7 +126,7 @@ Status print_text(const Foreign& contents, const std::string& path) {
 
 Status inspect_tensorflow(const Session& session, const TensorflowFile& file, bool json) {
   NACRE_ASSIGN_OR_RETURN(const Foreign contents, file.saved_model ? read_saved_model(session, file.path)
-                                                                  : read_checkpoint(file.path));
+                                                                  : read_checkpoint(file.bundle()));
   return json ? print_json(contents, file.path) : print_text(contents, file.path);
 }
 

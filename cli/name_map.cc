@@ -38,8 +38,15 @@ Status check_name_map(const NameMap& map, const std::set<std::string, std::less<
                       const std::string& path) {
   for (const auto& [ours, theirs] : map) {
     if (known.contains(ours)) continue;
-    return {StatusCode::kBadData, fmt::format("{}: {} is none of nacre's names here; known are {}", path,
-                                              ours, listed({known.begin(), known.end()}))};
+    std::vector<std::string> variables;
+    for (const std::string& name : known) {
+      const size_t slash = name.rfind('/');
+      const bool is_slot = slash != std::string::npos && known.contains(name.substr(0, slash));
+      if (!is_slot) variables.push_back(name);
+    }
+    return {StatusCode::kBadData,
+            fmt::format("{}: {} is none of nacre's names here; known are {}, and their slots", path, ours,
+                        listed(variables))};
   }
   return {};
 }

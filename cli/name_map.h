@@ -2,11 +2,15 @@
 
 #include <set>
 #include <string>
+#include <string_view>
 
 #include "engine/status.h"
 #include "serialize/tensorflow/tensor_names.h"
 
 namespace nacre {
+
+/// Ends a message about names that differ.
+inline constexpr std::string_view kMapHint = "--map FILE can name variables";
 
 /// Reads the file of --map: a JSON object whose keys are names of nacre's and whose values are the tensors'
 /// names in a TensorFlow checkpoint. An empty path is an empty map. kBadData `FILE: reason` when it is

@@ -10,6 +10,10 @@
 
 namespace nacre {
 
+BundlePath TensorflowFile::bundle() const {
+  return saved_model ? BundlePath{path + "/variables/variables", path} : BundlePath{path, root};
+}
+
 Result<std::optional<TensorflowFile>> find_tensorflow_file(const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code error;
@@ -18,9 +22,9 @@ Result<std::optional<TensorflowFile>> find_tensorflow_file(const std::string& pa
     NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(path));
     if (kind != FileKind::kOther) return std::optional<TensorflowFile>();
   }
-  NACRE_ASSIGN_OR_RETURN(const std::optional<std::string> prefix, find_tf_checkpoint(path));
-  if (!prefix.has_value()) return std::optional<TensorflowFile>();
-  return std::optional(TensorflowFile{false, *prefix});
+  NACRE_ASSIGN_OR_RETURN(const std::optional<BundlePath> found, find_tf_checkpoint(path));
+  if (!found.has_value()) return std::optional<TensorflowFile>();
+  return std::optional(TensorflowFile{false, found->prefix, found->root});
 }
 
 Result<std::vector<std::string>> labels_of_saved_model(const std::string& folder) {

@@ -5,13 +5,18 @@
 #include <vector>
 
 #include "engine/status.h"
+#include "serialize/tensorflow/within_folder.h"
 
 namespace nacre {
 
 /// A SavedModel, or a checkpoint of TensorFlow's.
 struct TensorflowFile {
   bool saved_model = false;
-  std::string path;  ///< the SavedModel's folder, or the checkpoint's prefix
+  std::string path;    ///< the SavedModel's folder, or the checkpoint's prefix
+  std::string root{};  ///< of a checkpoint, as BundlePath has it
+
+  /// Where its variables are.
+  [[nodiscard]] BundlePath bundle() const;
 };
 
 /// What `path` is in TensorFlow: a folder with saved_model.pb; else the prefix of a checkpoint, its index, or

@@ -11,6 +11,7 @@
 #include "cli/console.h"
 #include "cli/name_map.h"
 #include "cli/open_model.h"
+#include "cli/variable_match.h"
 #include "serialize/bundle_file.h"
 #include "serialize/checkpoint_file.h"
 #include "serialize/tensorflow/tf_checkpoint.h"
@@ -24,6 +25,7 @@ struct Source {
   VariableStore variables;
   std::vector<std::string> labels;       ///< empty: the file does not say
   std::vector<std::string> passed_over;  ///< tensors that cannot be variables
+  bool can_be_mapped = false;            ///< by --map
 };
 
 Result<Source> read_own(const std::string& path, FileKind kind) {
@@ -42,14 +44,13 @@ Result<Source> read_own(const std::string& path, FileKind kind) {
   return source;
 }
 
-Result<Source> read_tensorflow(const std::string& prefix, const std::string& map, const Plan& plan) {
+Result<Source> read_tensorflow(const BundlePath& path, const std::string& map, const Plan& plan) {
   NACRE_ASSIGN_OR_RETURN(const NameMap names, read_name_map(map));
-  std::set<std::string, std::less<>> known;
-  for (const PlannedVariable& variable : plan.variables()) known.insert(variable.name);
-  NACRE_RETURN_IF_ERROR(check_name_map(names, known, map));
-  NACRE_ASSIGN_OR_RETURN(TfCheckpoint checkpoint, read_tf_checkpoint(prefix, names));
+  NACRE_RETURN_IF_ERROR(check_name_map(names, mappable(plan.variables()), map));
+  NACRE_ASSIGN_OR_RETURN(TfCheckpoint checkpoint, read_tf_checkpoint(path, names));
   Source source;
-  source.path = prefix;
+  source.path = path.prefix;
+  source.can_be_mapped = true;
   source.variables = std::move(checkpoint.variables);
   source.passed_over = std::move(checkpoint.passed_over);
   if (checkpoint.own.has_value()) source.labels = std::move(checkpoint.own->contract.labels);
@@ -63,8 +64,8 @@ Result<Source> read_source(const std::string& file, const std::string& map, cons
     NACRE_ASSIGN_OR_RETURN(kind, detect_kind(*path));
   }
   if (kind == FileKind::kOther) {
-    NACRE_ASSIGN_OR_RETURN(const auto prefix, find_tf_checkpoint(file));
-    if (prefix.has_value()) return read_tensorflow(*prefix, map, plan);
+    NACRE_ASSIGN_OR_RETURN(const auto found, find_tf_checkpoint(file));
+    if (found.has_value()) return read_tensorflow(*found, map, plan);
   }
   if (!path.ok()) return path.status();
   if (!map.empty()) return Status(StatusCode::kUsage, "--map: " + *path + " is no TensorFlow checkpoint");
@@ -86,37 +87,26 @@ std::set<std::string, std::less<>> class_layers(const ModelDescription& model) {
 
 /// What becomes of each variable.
 struct Sorted {
-  std::vector<std::string> taken;
-  std::vector<std::string> missing;
-  std::vector<std::string> other_classes;
-  std::vector<std::string> other_shape;
-  std::vector<std::string> unused;
+  VariableMatch match;
+  std::vector<std::string> other_classes;  ///< in none of its lists
 };
 
 Sorted sort_variables(const Source& source, const RunStart& start) {
   const auto heads = class_layers(start.setup.model);
   const bool other_classes = !source.labels.empty() && source.labels != start.setup.labels;
   Sorted sorted;
-  std::set<std::string, std::less<>> known;
+  VariableMatch& match = sorted.match;
+  match = match_variables(source.variables, start.plan.variables(), /*with_slots=*/false);
   for (const PlannedVariable& variable : start.plan.variables()) {
-    known.insert(variable.name);
     const Tensor* tensor = source.variables.find(variable.name);
     const bool head = heads.contains(variable.name.substr(0, variable.name.find('/')));
-    if (tensor == nullptr) {
-      sorted.missing.push_back(variable.name);
-    } else if (head && (other_classes || (source.labels.empty() && !(tensor->shape() == variable.shape)))) {
-      sorted.other_classes.push_back(variable.name);
-    } else if (!(tensor->shape() == variable.shape)) {
-      sorted.other_shape.push_back(fmt::format("{} is {}, expected {}", variable.name,
-                                               tensor->shape().to_string(), variable.shape.to_string()));
-    } else {
-      sorted.taken.push_back(variable.name);
-    }
+    if (tensor == nullptr || !head) continue;
+    if (!other_classes && (!source.labels.empty() || tensor->shape() == variable.shape)) continue;
+    std::erase(match.matching, variable.name);
+    std::erase_if(match.other_shape, [&](const auto& other) { return other.name == variable.name; });
+    sorted.other_classes.push_back(variable.name);
   }
-  for (const auto& [name, tensor] : source.variables.tensors()) {
-    if (!known.contains(name) && !source.variables.is_slot(name)) sorted.unused.push_back(name);
-  }
-  sorted.unused.insert(sorted.unused.end(), source.passed_over.begin(), source.passed_over.end());
+  match.extra.insert(match.extra.end(), source.passed_over.begin(), source.passed_over.end());
   return sorted;
 }
 
@@ -126,15 +116,18 @@ Result<std::vector<std::string>> init_from(const std::string& file, const std::s
                                            const RunStart& start, Checkpoint& checkpoint) {
   NACRE_ASSIGN_OR_RETURN(const Source source, read_source(file, map, start.plan));
   const Sorted sorted = sort_variables(source, start);
+  const VariableMatch& match = sorted.match;
   const auto bad = [&](const std::string& reason) {
     return Status(StatusCode::kBadData, source.path + ": cannot start from it: " + reason);
   };
-  if (!sorted.other_shape.empty()) return bad(listed(sorted.other_shape, "; "));
-  if (sorted.taken.empty()) {
-    return bad(fmt::format("it has no variable of the network (it has {}; expected {})",
-                           listed(sorted.unused), listed(sorted.missing)));
+  if (!match.other_shape.empty()) {
+    return bad(match.differences() + (source.can_be_mapped ? fmt::format(" ({})", kMapHint) : ""));
   }
-  for (const std::string& name : sorted.taken) {
+  if (match.matching.empty()) {
+    return bad(fmt::format("it has no variable of the network (it has {}; expected {})", listed(match.extra),
+                           listed(match.missing)));
+  }
+  for (const std::string& name : match.matching) {
     const Tensor& tensor = *source.variables.find(name);
     if (!std::all_of(tensor.data(), tensor.data() + tensor.size(),
                      [](float x) { return std::isfinite(x); })) {
@@ -144,13 +137,13 @@ Result<std::vector<std::string>> init_from(const std::string& file, const std::s
     *checkpoint.variables.find(name) = tensor.clone();
   }
   std::vector<std::string> notes{fmt::format("starting from {}: {} of {} variables taken", source.path,
-                                             sorted.taken.size(), start.plan.variables().size())};
+                                             match.matching.size(), start.plan.variables().size())};
   const auto note = [&](const std::vector<std::string>& names, std::string_view reason) {
     if (!names.empty()) notes.push_back(fmt::format("{}: {}", reason, listed(names)));
   };
   note(sorted.other_classes, "started anew, for the classes are others");
-  note(sorted.missing, "started anew, for the file lacks them");
-  note(sorted.unused, "not used of the file");
+  note(match.missing, "started anew, for the file lacks them");
+  note(match.extra, "not used of the file");
   return notes;
 }
 

@@ -17,7 +17,8 @@ namespace nacre {
 /// What the file lacks starts anew, and what it has too much is not used; both are listed. Layers whose size
 /// is the number of classes ("classes" in the model) also start anew when the file's classes are not those of
 /// the data; when it does not say its classes, when their shape differs. Optimizer slots are not taken.
-/// kBadData when another variable has another shape (listing the first ones) or nothing fits; kDiverged for a
+/// kBadData when another variable has another shape (listing the first ones, and what is missing and extra)
+/// or nothing fits; kDiverged for a
 /// value that is not finite; kUsage for a map of another kind of file; else the errors of reading the files.
 Result<std::vector<std::string>> init_from(const std::string& file, const std::string& map,
                                            const RunStart& start, Checkpoint& checkpoint);

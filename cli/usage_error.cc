@@ -24,10 +24,10 @@ std::vector<const CLI::App*> chain_of(const CLI::App& app) {
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
-  for (size_t i = 0; i < a.size(); ++i) {
+  for (const char letter : a) {
     size_t diagonal = row[0]++;
     for (size_t k = 0; k < b.size(); ++k) {
-      const size_t replaced = diagonal + (a[i] == b[k] ? 0 : 1);
+      const size_t replaced = diagonal + (letter == b[k] ? 0 : 1);
       diagonal = row[k + 1];
       row[k + 1] = std::min({replaced, row[k] + 1, row[k + 1] + 1});
     }

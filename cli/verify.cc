@@ -14,6 +14,7 @@
 #include "runtime/prediction_bundle.h"
 #include "serialize/checkpoint_file.h"
 #include "serialize/tensorflow/saved_model_import.h"
+#include "serialize/tensorflow/saved_model_mark.h"
 #include "serialize/tensorflow/saved_model_summary.h"
 #include "serialize/tensorflow/saved_model_writer.h"
 #include "serialize/tensorflow/tf_checkpoint.h"
@@ -29,24 +30,34 @@ struct VerifyOptions {
   bool allow_nonfinite = false;
 };
 
-Status report(const VerifyOptions& options, const std::string& path, const std::string& kind, size_t tensors,
-              const std::vector<GoldenReport>& golden) {
+/// What else the file's kind does not say.
+struct Verified {
+  size_t tensors = 0;
+  bool whole = false;  ///< a SHA-256 of all of it was right; false where another program wrote the file
+  std::vector<GoldenReport> golden;
+};
+
+Status report(const VerifyOptions& options, const std::string& path, const std::string& kind,
+              const Verified& found) {
+  const auto& [tensors, whole, golden] = found;
   float worst = 0;
   for (const GoldenReport& vector : golden) worst = std::max(worst, vector.max_difference);
   if (options.json) {
     const nlohmann::ordered_json json = {{"file", path},
                                          {"kind", kind},
                                          {"tensors", tensors},
+                                         {"sha256", whole},
                                          {"golden_vectors", golden.size()},
                                          {"golden_max_difference", worst},
                                          {"ok", true}};
     return print(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   }
   std::string text = fmt::format("{}: {}\n", printable(path), kind);
-  const bool own = kind == "bundle" || kind == "checkpoint";
   text += fmt::format("  structure, checksums of {} tensors{}: right\n", tensors,
-                      own ? " and SHA-256 of the whole" : "");
-  if (kind == "bundle" || kind == "saved_model") {
+                      whole ? " and SHA-256 of the whole" : "");
+  if (kind == "saved_model" && !whole && golden.empty()) {
+    text += "  foreign: structure and checksums alone, there is no answer to compare\n";
+  } else if (kind == "bundle" || kind == "saved_model") {
     text += golden.empty() ? "  no golden vectors to replay\n"
                            : fmt::format("  {} golden vectors replayed: largest difference {:.1e}\n",
                                          golden.size(), worst);
@@ -64,10 +75,11 @@ Result<std::vector<GoldenReport>> replay(const Session& session, const VerifyOpt
   return golden.ok() ? std::move(golden) : golden.status().at(path);
 }
 
-/// Every checksum there is, all of the network, and the answers that nacre recorded when it wrote the folder.
+/// Every checksum there is, all of the network; and of what nacre wrote, every file and the recorded answers.
 Status verify_saved_model(const Session& session, const VerifyOptions& options, const std::string& path) {
   NACRE_ASSIGN_OR_RETURN(const SavedModelSummary summary, summarize_saved_model(path));
   NACRE_ASSIGN_OR_RETURN(std::vector<GoldenVector> recorded, read_warmup_records(path));
+  NACRE_ASSIGN_OR_RETURN(const bool marked, check_saved_model_mark(path));
   ImportOptions importing;
   if (!recorded.empty()) importing.signature = kEncodedSignature;
   NACRE_ASSIGN_OR_RETURN(ImportedModel model, import_saved_model(path, importing, session.registry));
@@ -78,14 +90,14 @@ Status verify_saved_model(const Session& session, const VerifyOptions& options, 
   bundle->golden = std::move(recorded);
   const auto shared = std::make_shared<const Bundle>(std::move(*bundle));
   NACRE_ASSIGN_OR_RETURN(const auto golden, replay(session, options, path, shared));
-  return report(options, path, "saved_model", summary.variables.size(), golden);
+  return report(options, path, "saved_model", {summary.variables.size(), marked, golden});
 }
 
 Status verify_tensorflow(const Session& session, const VerifyOptions& options, const TensorflowFile& file) {
   if (file.saved_model) return verify_saved_model(session, options, file.path);
-  NACRE_ASSIGN_OR_RETURN(const auto tensors, summarize_tensor_bundle(file.path));
-  NACRE_RETURN_IF_ERROR(read_tf_checkpoint(file.path, {}).status());
-  return report(options, file.path, "tf_checkpoint", tensors.size(), {});
+  NACRE_ASSIGN_OR_RETURN(const auto tensors, summarize_tensor_bundle(file.bundle()));
+  NACRE_RETURN_IF_ERROR(read_tf_checkpoint(file.bundle(), {}).status());
+  return report(options, file.path, "tf_checkpoint", {tensors.size(), false, {}});
 }
 
 Status run_verify(const Session& session, const VerifyOptions& options) {
@@ -98,12 +110,12 @@ Status run_verify(const Session& session, const VerifyOptions& options) {
   NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(path));
   if (kind == FileKind::kCheckpoint) {
     NACRE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, read_checkpoint(path, opening.read));
-    return report(options, path, "checkpoint", checkpoint.variables.size(), {});
+    return report(options, path, "checkpoint", {checkpoint.variables.size(), true, {}});
   }
   NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, path, opening));
   const auto bundle = std::make_shared<const Bundle>(std::move(opened.model));
   NACRE_ASSIGN_OR_RETURN(const auto golden, replay(session, options, path, bundle));
-  return report(options, path, "bundle", bundle->variables.size(), golden);
+  return report(options, path, "bundle", {bundle->variables.size(), true, golden});
 }
 
 }  // namespace

@@ -28,7 +28,8 @@ Executor::Executor(const Plan& plan)
                      static_cast<size_t>(plan.options().threads) * plan.thread_workspace_bytes())) {
   const bool training = plan.options().mode == Mode::kTraining;
   for (const PlannedVariable& variable : plan.variables()) {
-    gradients_.push_back(training && variable.has_gradient() ? Tensor(variable.shape) : Tensor());
+    const bool stored = training && variable.has_gradient() && !variable.streamed;
+    gradients_.push_back(stored ? Tensor(variable.shape) : Tensor());
   }
   for (const Unit& unit : plan.units()) {
     std::vector<TensorView<float>> views;
@@ -38,21 +39,21 @@ Executor::Executor(const Plan& plan)
   }
 }
 
-Status Executor::bind(const VariableStore& store) {
+Status Executor::bind(const VariableStore& store, const PackedVariables* packed) {
   NACRE_RETURN_IF_ERROR(plan_->check_variables(store));
   variables_.clear();
-  for (const Unit& unit : plan_->units()) {
-    std::vector<TensorView<const float>> views;
-    for (const int variable : unit.variables) {
-      views.push_back(store.find(plan_->variables()[static_cast<size_t>(variable)].name)->view());
-    }
-    variables_.push_back(std::move(views));
-  }
+  for (const Unit& unit : plan_->units()) variables_.push_back(plan_->variables_of(unit, store));
+  packed_ = packed;
   return {};
 }
 
 TensorView<float> Executor::at_offset(const Unit& unit, size_t offset, int64_t n) {
   return {reinterpret_cast<float*>(arena_.data() + offset), unit.operation->info().output.with_batch(n)};
+}
+
+TensorView<const float> Executor::output(size_t unit) {
+  const Unit& planned = plan_->units()[unit];
+  return at_offset(planned, planned.output_offset, plan_->options().batch);
 }
 
 StepContext Executor::within_plan(const StepContext& requested) const {
@@ -89,9 +90,13 @@ TensorView<const float> Executor::forward(TensorView<const float> input, const S
     const Unit& unit = plan_->units()[i];
     collect_inputs(unit, input, n);
     output = at_offset(unit, unit.output_offset, n);
-    const ForwardArgs<float> args{inputs_,       output,
-                                  variables_[i], training ? arena_.data() + unit.saved_offset : nullptr,
-                                  workspace(),   context};
+    const ForwardArgs<float> args{inputs_,
+                                  output,
+                                  variables_[i],
+                                  training ? arena_.data() + unit.saved_offset : nullptr,
+                                  packed_ == nullptr ? nullptr : packed_->of(unit),
+                                  workspace(),
+                                  context};
     if (observer_ != nullptr) observer_->begin(i, UnitObserver::Pass::kForward);
     if (plan_->options().reference) {
       unit.operation->forward_reference(args);
@@ -104,9 +109,10 @@ TensorView<const float> Executor::forward(TensorView<const float> input, const S
 }
 
 void Executor::backward(TensorView<const float> input, TensorView<const float> grad_output,
-                        const StepContext& requested) {
+                        const StepContext& requested, GradientSink* sink) {
   const StepContext context = within_plan(requested);
   assert(plan_->options().mode == Mode::kTraining);
+  assert(sink != nullptr || !plan_->options().stream_gradients);
   const int64_t n = input.shape[0];
   const std::vector<Unit>& units = plan_->units();
   for (size_t i = units.size(); i-- > 0;) {
@@ -124,7 +130,9 @@ void Executor::backward(TensorView<const float> input, TensorView<const float> g
       useful = useful || !gradient.empty();
       input_gradients_.push_back(gradient);
     }
-    for (const TensorView<float>& gradient : variable_gradients_[i]) useful = useful || !gradient.empty();
+    for (const int variable : unit.variables) {
+      useful = useful || plan_->variables()[static_cast<size_t>(variable)].has_gradient();
+    }
     if (!useful) continue;
 
     const bool last = i + 1 == units.size();
@@ -134,6 +142,8 @@ void Executor::backward(TensorView<const float> input, TensorView<const float> g
                                    variables_[i],
                                    input_gradients_,
                                    variable_gradients_[i],
+                                   plan_->options().stream_gradients ? sink : nullptr,
+                                   unit.variables,
                                    arena_.data() + unit.saved_offset,
                                    workspace(),
                                    context};

@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "engine/packed_variables.h"
 #include "engine/plan.h"
 #include "engine/variable_store.h"
 
@@ -28,9 +29,10 @@ class Executor {
   /// Allocates everything that running will need.
   explicit Executor(const Plan& plan);
 
-  /// Uses the variables of `store` from now on (by reference: an optimizer's updates are seen). kBadData when
-  /// one is missing or has another shape.
-  Status bind(const VariableStore& store);
+  /// Uses the variables of `store` from now on (by reference: an optimizer's updates are seen, unless
+  /// `packed` holds what was made of them before; it may be null). kBadData when one is missing or has
+  /// another shape.
+  Status bind(const VariableStore& store, const PackedVariables* packed = nullptr);
 
   /// Tells `observer` (null: nobody) of every operator from now on; it must outlive the executor.
   void observe(UnitObserver* observer) { observer_ = observer; }
@@ -41,13 +43,18 @@ class Executor {
 
   /// Gradients of the loss with respect to every trainable variable, given that with respect to the output of
   /// the forward just done, [n, ...]. Same input and context as then; the plan must be one for training. Once
-  /// for each forward: it reuses the memory of values that it has done with.
+  /// for each forward: it reuses the memory of values that it has done with. `sink` gets the gradients of
+  /// variables that are streamed, and is there when the plan streams.
   void backward(TensorView<const float> input, TensorView<const float> grad_output,
-                const StepContext& requested);
+                const StepContext& requested, GradientSink* sink = nullptr);
 
   /// The gradient of Plan::variables()[i], or the batch's statistic for a moving average; empty for one that
-  /// is neither trained nor moved. Valid until the next backward.
+  /// is neither trained nor moved, or is streamed. Valid until the next backward.
   [[nodiscard]] TensorView<const float> gradient(size_t i) const { return gradients_[i].view(); }
+
+  /// What Plan::units()[unit] has made of the plan's whole batch, for an observer: valid from its end() of
+  /// the forward pass until the next operator begins, for later ones may use the same memory.
+  [[nodiscard]] TensorView<const float> output(size_t unit);
 
  private:
   [[nodiscard]] TensorView<float> at_offset(const Unit& unit, size_t offset, int64_t n);
@@ -58,6 +65,7 @@ class Executor {
 
   const Plan* plan_;
   UnitObserver* observer_ = nullptr;
+  const PackedVariables* packed_ = nullptr;
   BasicTensor<std::byte> arena_;
   BasicTensor<std::byte> scratch_;
   std::vector<Tensor> gradients_;

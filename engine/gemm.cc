@@ -13,28 +13,32 @@ namespace {
 using gemm::ceil_div;
 using gemm::round_up;
 
-/// How sgemm_parallel cuts C. It follows from the shape alone: enough chunks to keep many threads busy to the
-/// end, each large enough to be worth packing for.
+/// How sgemm_parallel cuts C: into some chunks for every thread, each large enough to be worth packing for.
+/// No result depends on the cut.
 struct Chunks {
   int64_t rows;
   int64_t columns;
 
-  Chunks(int64_t m, int64_t n) : rows(std::min(m, gemm::kBlockRows)), columns(std::min<int64_t>(n, 256)) {
-    constexpr int64_t kEnough = 16;
+  Chunks(int64_t m, int64_t n, int threads)
+      : rows(std::min(m, gemm::kBlockRows)), columns(std::min<int64_t>(n, 256)) {
+    constexpr int64_t kPerThread = 2;
     constexpr int64_t kMinRows = 48;
     // A few rows take as long as reading B, which wants long stretches of memory.
     const int64_t kMinColumns = m <= gemm::kStreamRows ? 256 : 64;
+    const int64_t enough = threads <= 1 ? 1 : kPerThread * threads;
     const auto count = [&] { return ceil_div(m, rows) * ceil_div(n, columns); };
-    while (count() < kEnough && columns >= 2 * kMinColumns) columns = round_up(columns / 2, kMinColumns);
-    while (count() < kEnough && rows >= 2 * kMinRows) rows = round_up(rows / 2, gemm::kMaxTileRows);
+    while (count() < enough && columns >= 2 * kMinColumns) columns = round_up(columns / 2, kMinColumns);
+    while (count() < enough && rows >= 2 * kMinRows) rows = round_up(rows / 2, gemm::kMaxTileRows);
   }
+
+  [[nodiscard]] size_t bytes_per_worker(int64_t k) const { return gemm_workspace_bytes(rows, columns, k); }
 };
 
 void multiply_in_chunks(const GemmArgs& args, const float* packed, int threads, void* workspace) {
   if (args.m <= 0 || args.n <= 0) return;
-  const Chunks chunks(args.m, args.n);
+  const Chunks chunks(args.m, args.n, threads);
   const int64_t columns = ceil_div(args.n, chunks.columns);
-  const size_t bytes_per_worker = gemm_workspace_bytes(chunks.rows, chunks.columns, args.k);
+  const size_t bytes_per_worker = chunks.bytes_per_worker(args.k);
   parallel_for(ceil_div(args.m, chunks.rows) * columns, threads, [&](int64_t chunk, int worker) {
     const int64_t i = chunk / columns * chunks.rows;
     const int64_t j = chunk % columns * chunks.columns;
@@ -81,10 +85,8 @@ void sgemm_packed_b(const GemmArgs& args, const float* packed, void* workspace) 
 
 size_t gemm_parallel_workspace_bytes(int64_t m, int64_t n, int64_t k, int threads) {
   if (m <= 0 || n <= 0) return 0;
-  const Chunks chunks(m, n);
-  const int64_t count = ceil_div(m, chunks.rows) * ceil_div(n, chunks.columns);
-  const int64_t workers = std::clamp<int64_t>(threads, 1, count);
-  return static_cast<size_t>(workers) * gemm_workspace_bytes(chunks.rows, chunks.columns, k);
+  // Chunks are largest for one thread.
+  return static_cast<size_t>(std::max(threads, 1)) * Chunks(m, n, 1).bytes_per_worker(k);
 }
 
 void sgemm_parallel(const GemmArgs& args, int threads, void* workspace) {

@@ -54,11 +54,11 @@ void pack_b(int64_t k, int64_t n, const float* b, int64_t ldb, bool transpose_b,
 /// read.
 void sgemm_packed_b(const GemmArgs& args, const float* packed, void* workspace);
 
-/// Bytes of workspace for sgemm_parallel on up to `threads` threads; a multiple of 64.
+/// Bytes of workspace for sgemm_parallel on at most `threads` threads; a multiple of 64.
 size_t gemm_parallel_workspace_bytes(int64_t m, int64_t n, int64_t k, int threads);
 
-/// The product, on up to `threads` threads (not from inside another parallel region): C is cut into chunks by
-/// its shape alone. `workspace` is 64-byte aligned, of gemm_parallel_workspace_bytes(m, n, k, threads).
+/// The product, on up to `threads` threads (not from inside another parallel region). `workspace` is 64-byte
+/// aligned, of gemm_parallel_workspace_bytes(m, n, k, threads).
 void sgemm_parallel(const GemmArgs& args, int threads, void* workspace);
 
 /// The same for packed B.

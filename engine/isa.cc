@@ -17,8 +17,9 @@ struct Name {
 };
 
 constexpr std::array kNames{
-    Name{"reference", Isa::kReference, 0},  Name{"baseline", Isa::kBaseline, HWY_EMU128 | HWY_SCALAR},
-    Name{"sse4", Isa::kSse4, HWY_SSE4},     Name{"avx2", Isa::kAvx2, HWY_AVX2},
+    Name{"reference", Isa::kReference, 0},
+    Name{"baseline", Isa::kBaseline, HWY_EMU128 | HWY_SCALAR},
+    Name{"avx2", Isa::kAvx2, HWY_AVX2},
     Name{"avx512", Isa::kAvx512, HWY_AVX3},
 };
 

@@ -14,12 +14,11 @@ enum class Isa : uint8_t {
   kBest,       ///< the best instruction set that this CPU has
   kReference,  ///< the readable implementations (PlanOptions::reference) instead of the fast ones
   kBaseline,   ///< the fast kernels without any SIMD extension: what every x86-64 CPU has
-  kSse4,
   kAvx2,
   kAvx512,
 };
 
-/// The choice that `name` stands for: reference, baseline, sse4, avx2 or avx512; "" is kBest. A name
+/// The choice that `name` stands for: reference, baseline, avx2 or avx512; "" is kBest. A name
 /// that is not known, or an instruction set that this CPU lacks, is kUsage, and the message names what is
 /// possible here.
 Result<Isa> parse_isa(std::string_view name);

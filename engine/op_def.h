@@ -48,6 +48,20 @@ struct Workspace {
   }
 };
 
+/// Takes gradients the moment they are final, so that they need not be stored: an optimizer, which then finds
+/// the variable still in the cache.
+class GradientSink {
+ public:
+  GradientSink() = default;
+  virtual ~GradientSink() = default;
+  GradientSink(const GradientSink&) = delete;
+  GradientSink& operator=(const GradientSink&) = delete;
+
+  /// Elements [begin, begin + count) of the gradient of Plan::variables()[variable]; each element comes once,
+  /// different ones from different threads. Those of the variable may change: the caller reads them no more.
+  virtual void take(size_t variable, int64_t begin, int64_t count, const float* gradient) = 0;
+};
+
 /// A variable that an operator needs; its full name is `node/name`.
 struct VariableSpec {
   std::string name;  ///< "kernel", "bias", ...
@@ -60,6 +74,8 @@ struct VariableSpec {
   /// the batch's statistic where a gradient would be, and a training step makes it momentum * variable +
   /// (1 - momentum) * statistic.
   std::optional<double> moving_average;
+  /// The fast backward hands its gradient to BackwardArgs::sink, when there is one, in place of writing it.
+  bool streamed = false;
 };
 
 /// T is float; or double in the reference implementation, for gradient checks. Rows [n, ...] of all views
@@ -69,7 +85,8 @@ struct ForwardArgs {
   std::span<const TensorView<const T>> inputs;
   TensorView<T> output;
   std::span<const TensorView<const T>> variables;  ///< in the order of OperatorInfo::variables
-  std::byte* saved = nullptr;  ///< OperatorInfo::saved_bytes, kept until backward; null in inference
+  std::byte* saved = nullptr;         ///< OperatorInfo::saved_bytes, kept until backward; null in inference
+  const std::byte* packed = nullptr;  ///< what Operator::pack made of these variables; null when nothing is
   Workspace workspace;
   StepContext context;
 };
@@ -84,6 +101,8 @@ struct BackwardArgs {
   std::span<const TensorView<T>> grad_inputs;  ///< `.data` is null where the gradient is not wanted
   /// `.data` is null for variables that are not trainable; VariableSpec::moving_average: the statistic.
   std::span<const TensorView<T>> grad_variables;
+  GradientSink* sink = nullptr;  ///< for gradients of variables that are `streamed`
+  std::span<const int> numbers;  ///< of the variables, in Plan::variables(); needed with a sink
   const std::byte* saved = nullptr;
   Workspace workspace;
   StepContext context;
@@ -93,6 +112,7 @@ struct BackwardArgs {
 struct OperatorInfo {
   Shape output;  ///< [N, ...]
   std::vector<VariableSpec> variables;
+  size_t packed_bytes = 0;      ///< inference: what Operator::pack writes
   size_t saved_bytes = 0;       ///< state that forward leaves for backward in training
   size_t shared_bytes = 0;      ///< Workspace::shared
   size_t per_thread_bytes = 0;  ///< Workspace::of_thread
@@ -115,6 +135,10 @@ class Operator {
 
   [[nodiscard]] const OperatorInfo& info() const { return info_; }
 
+  /// Inference: puts the variables into the form that forward computes with, `packed` (64-byte aligned,
+  /// OperatorInfo::packed_bytes). A forward that is given it spares making it; its bits are the same.
+  virtual void pack(std::span<const TensorView<const float>> /*variables*/, int /*threads*/,
+                    std::byte* /*packed*/) const {}
   /// The fast path. By default it is the reference.
   virtual void forward(const ForwardArgs<float>& args) const { forward_reference(args); }
   virtual void backward(const BackwardArgs<float>& args) const { backward_reference(args); }

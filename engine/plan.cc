@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "engine/memory_plan.h"
+#include "engine/tensor.h"
 
 namespace nacre {
 namespace {
@@ -153,8 +154,9 @@ Status Plan::add_nodes(const Graph& graph, const Registry& registry) {
     for (const VariableSpec& spec : unit.operation->info().variables) {
       const Node& owner = graph.nodes()[static_cast<size_t>(chain[static_cast<size_t>(spec.node)])];
       unit.variables.push_back(static_cast<int>(variables_.size()));
+      const bool streamed = options_.stream_gradients && !options_.reference && spec.streamed;
       variables_.push_back({owner.name + "/" + spec.name, spec.shape, spec.initializer, spec.trainable,
-                            spec.decay, spec.moving_average});
+                            spec.decay, spec.moving_average, streamed});
     }
     value_of[static_cast<size_t>(chain.back())] = static_cast<int>(units_.size()) + 1;
     units_.push_back(std::move(unit));
@@ -202,6 +204,8 @@ Status Plan::place_buffers() {
     const int end = training ? backward_time(i) : std::max(i, last_reader[output]);
     // The graph's output stays until the caller has read it.
     place(bytes_of(info.output), i, i == count - 1 ? 2 * count : end, &unit.output_offset);
+    unit.packed_offset = packed_bytes_;
+    if (!training && !options_.reference) packed_bytes_ += align_up(info.packed_bytes);
     shared_bytes_ = std::max(shared_bytes_, align_up(info.shared_bytes));
     per_thread_bytes_ = std::max(per_thread_bytes_, align_up(info.per_thread_bytes));
     unit.partial_offsets.assign(unit.inputs.size(), Unit::kNone);
@@ -221,7 +225,8 @@ Status Plan::place_buffers() {
       written[input] = true;
     }
   }
-  wanted_bytes += shared_bytes_ + Wide{per_thread_bytes_} * static_cast<unsigned>(options_.threads);
+  wanted_bytes +=
+      packed_bytes_ + shared_bytes_ + Wide{per_thread_bytes_} * static_cast<unsigned>(options_.threads);
   if (wanted_bytes > options_.max_bytes) {
     return {StatusCode::kLimit, fmt::format("a batch of {} rows would need more than {} MiB of activations",
                                             options_.batch, options_.max_bytes >> 20)};
@@ -251,6 +256,14 @@ VariableStore Plan::initial_variables(uint64_t seed) const {
     (void)added;
   }
   return store;
+}
+
+std::vector<TensorView<const float>> Plan::variables_of(const Unit& unit, const VariableStore& store) const {
+  std::vector<TensorView<const float>> views;
+  for (const int variable : unit.variables) {
+    views.push_back(store.find(variables_[static_cast<size_t>(variable)].name)->view());
+  }
+  return views;
 }
 
 Status Plan::check_variables(const VariableStore& store) const {

@@ -18,6 +18,8 @@ struct PlanOptions {
   int threads = 1;         ///< the most threads that an execution may use
   bool reference = false;  ///< run the readable implementations
   bool fuse = true;        ///< put fused operators in place of chains
+  /// Training: every backward has a GradientSink, so gradients that can be streamed are not stored.
+  bool stream_gradients = false;
   /// The most that activations, their gradients and scratch memory may take together; and the most for the
   /// variables.
   size_t max_bytes = size_t{16} << 30;
@@ -31,6 +33,7 @@ struct Unit {
   std::unique_ptr<Operator> operation;
   std::vector<int> inputs;     ///< values
   std::vector<int> variables;  ///< indices into Plan::variables(), in the order of OperatorInfo::variables
+  size_t packed_offset = 0;    ///< of its packed variables (inference), bytes
   size_t output_offset = 0;    ///< of its output in the arena, bytes
   size_t saved_offset = 0;     ///< of its saved state in the arena (training)
   size_t gradient_offset = 0;  ///< of the gradient of its output in the arena (training)
@@ -49,6 +52,7 @@ struct PlannedVariable {
   bool trainable = true;
   bool decay = false;
   std::optional<double> moving_average;  ///< as VariableSpec's
+  bool streamed = false;                 ///< its gradient goes to a GradientSink and is not stored
 
   /// Whether backward writes something for it: a gradient, or the statistic that it follows.
   [[nodiscard]] bool has_gradient() const { return trainable || moving_average.has_value(); }
@@ -80,11 +84,15 @@ class Plan {
   [[nodiscard]] const Shape& input_shape() const { return input_shape_; }  ///< [batch, H, W, C]
   [[nodiscard]] const Shape& output_shape() const { return units_.back().operation->info().output; }
   [[nodiscard]] size_t arena_bytes() const { return arena_bytes_; }
+  [[nodiscard]] size_t packed_bytes() const { return packed_bytes_; }
   [[nodiscard]] size_t shared_workspace_bytes() const { return shared_bytes_; }
   [[nodiscard]] size_t thread_workspace_bytes() const { return per_thread_bytes_; }
 
   /// A store with every variable at its initial value for `seed`.
   [[nodiscard]] VariableStore initial_variables(uint64_t seed) const;
+  /// A unit's variables out of a store that check_variables has passed.
+  [[nodiscard]] std::vector<TensorView<const float>> variables_of(const Unit& unit,
+                                                                  const VariableStore& store) const;
   /// Checks that `store` has every variable with its shape; otherwise kBadData listing the first mismatches.
   [[nodiscard]] Status check_variables(const VariableStore& store) const;
 
@@ -98,6 +106,7 @@ class Plan {
   std::vector<PlannedVariable> variables_;
   std::vector<NodeSummary> nodes_;
   size_t arena_bytes_ = 0;
+  size_t packed_bytes_ = 0;
   size_t shared_bytes_ = 0;
   size_t per_thread_bytes_ = 0;
 };

@@ -24,11 +24,17 @@ class Conv2D final : public ReferenceOperator<Conv2D> {
     info_.variables = conv_variables(attrs, g_);
     info_.flops_per_row = conv_flops(g_);
     info_.shared_bytes = fast_.shared_bytes();
+    info_.packed_bytes = fast_.packed_bytes();
     info_.per_thread_bytes = fast_.per_thread_bytes();
     if (mode == Mode::kTraining) {
       info_.per_thread_bytes =
           std::max(info_.per_thread_bytes, static_cast<size_t>(row_size()) * sizeof(double));
     }
+  }
+
+  void pack(std::span<const TensorView<const float>> variables, int threads,
+            std::byte* packed) const override {
+    fast_.pack(variables[0].data, threads, reinterpret_cast<float*>(packed));
   }
 
   void forward(const ForwardArgs<float>& args) const override {

@@ -1,7 +1,10 @@
 #include <algorithm>
-#include <limits>
+#include <array>
 #include <memory>
+#include <span>
+#include <vector>
 
+#include "engine/vector_math.h"
 #include "layers/batch_norm.h"
 #include "layers/conv_kernels.h"
 #include "layers/conv_reference.h"
@@ -10,8 +13,8 @@
 namespace nacre {
 namespace {
 
-/// Conv2D, the BatchNorm behind it and perhaps a clipping activation, in inference: every channel of the sums
-/// is scaled, shifted and clipped while its stripe is still in the cache.
+/// Conv2D, the BatchNorm behind it and perhaps a clipping activation, in inference: a convolution with
+/// another kernel and bias.
 class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
  public:
   ConvBatchNorm(const ConvAttrs& conv, const ConvGeometry& geometry, const BatchNormAttrs& norm, Clip clip,
@@ -19,37 +22,60 @@ class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
       : g_(geometry),
         norm_(norm),
         use_bias_(conv.use_bias),
-        least_(clip == Clip::kNone ? -std::numeric_limits<float>::infinity() : 0.0F),
-        most_(clip == Clip::kRelu6 ? 6.0F : std::numeric_limits<float>::infinity()),
-        fast_(geometry, geometry.rows(), batch, Mode::kInference),
-        affine_offset_(align_up(fast_.shared_bytes())) {
+        clip_(clip),
+        fast_(with_relu(geometry, clip), geometry.rows(), batch, Mode::kInference),
+        folded_offset_(align_up(fast_.packed_bytes())),
+        kernel_offset_(align_up(fast_.shared_bytes())) {
     info_.output = Shape{batch, g_.window.y.out, g_.window.x.out, g_.filters};
     info_.variables = conv_variables(conv, g_);
     std::ranges::move(batch_norm_variables(norm, g_.filters, 1), std::back_inserter(info_.variables));
     info_.flops_per_row = conv_flops(g_) + 2 * info_.output.elements_per_row();
-    info_.shared_bytes = affine_offset_ + static_cast<size_t>(2 * g_.filters) * sizeof(double);
+    info_.packed_bytes = folded_offset_ + shift_bytes();
+    // The kernel times the scales, then the shifts; of the reference, scales and shifts in double.
+    info_.shared_bytes = kernel_offset_ + kernel_bytes() + 2 * shift_bytes();
     info_.per_thread_bytes = fast_.per_thread_bytes();
   }
 
+  /// The scales go into the kernel, the shifts take the bias's place.
   void forward(const ForwardArgs<float>& args) const override {
-    prepare(args);
+    auto* kernel = reinterpret_cast<float*>(args.workspace.shared + kernel_offset_);
+    auto* shift = reinterpret_cast<float*>(args.workspace.shared + kernel_offset_ + kernel_bytes());
+    if (args.packed == nullptr) fold(args.variables, shift + g_.filters, kernel, shift);
+    const float* bias =
+        args.packed == nullptr ? shift : reinterpret_cast<const float*>(args.packed + folded_offset_);
+    const std::array folded{TensorView<const float>{kernel, args.variables[0].shape},
+                            TensorView<const float>{bias, Shape{g_.filters}}};
     ForwardArgs<float> sums = args;
-    sums.variables = args.variables.first(1);
-    const int64_t row = g_.window.x.out;
+    sums.variables = folded;
+    const int64_t line = g_.window.x.out * g_.filters;
     fast_.forward(sums, true, [&](int64_t /*n*/, int64_t begin, int64_t end, int64_t /*y*/, float* out) {
-      finish(args, (end - begin) * row, out);
+      if (clip_ == Clip::kRelu6) clip_above((end - begin) * line, 6.0F, out, out);
     });
+  }
+
+  void pack(std::span<const TensorView<const float>> variables, int threads,
+            std::byte* packed) const override {
+    std::vector<float> kernel(static_cast<size_t>(g_.kernel_size()));
+    std::vector<float> scale(static_cast<size_t>(g_.filters));
+    fold(variables, scale.data(), kernel.data(), reinterpret_cast<float*>(packed + folded_offset_));
+    fast_.pack(kernel.data(), threads, reinterpret_cast<float*>(packed));
   }
 
   template <typename T>
   void reference_forward(const ForwardArgs<T>& args) const {
-    prepare(args);
+    T* scale = reinterpret_cast<T*>(args.workspace.shared + kernel_offset_);
+    T* shift = scale + g_.filters;
+    for (int64_t f = 0; f < g_.filters; ++f) {
+      const ChannelAffine map = affine(args.variables, f);
+      scale[f] = static_cast<T>(map.scale);
+      shift[f] = static_cast<T>(map.shift);
+    }
     parallel_for(args.output.shape[0], args.context.threads, [&](int64_t n, int /*worker*/) {
       T* out = args.output.data + n * g_.positions() * g_.filters;
       const T* bias = nullptr;
       conv_forward_reference(g_, args.inputs[0].data + n * g_.image_size(), args.variables[0].data, bias,
                              out);
-      finish(args, g_.positions(), out);
+      finish(scale, shift, g_.positions(), out);
     });
   }
 
@@ -58,37 +84,46 @@ class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
   void reference_backward(const BackwardArgs<T>& /*args*/) const {}
 
  private:
-  template <typename T>
-  [[nodiscard]] T* scales(const ForwardArgs<T>& args) const {
-    return reinterpret_cast<T*>(args.workspace.shared + affine_offset_);
+  static ConvGeometry with_relu(ConvGeometry geometry, Clip clip) {
+    geometry.relu = clip != Clip::kNone;
+    return geometry;
+  }
+  [[nodiscard]] size_t kernel_bytes() const {
+    return align_up(static_cast<size_t>(g_.kernel_size()) * sizeof(float));
+  }
+  [[nodiscard]] size_t shift_bytes() const {
+    return align_up(static_cast<size_t>(g_.filters) * sizeof(double));
   }
 
-  /// Scale and shift of every channel, the convolution's bias among them.
+  /// Scale and shift of filter f, the convolution's bias among them.
   template <typename T>
-  void prepare(const ForwardArgs<T>& args) const {
-    const BatchNormVariables<T> variables(norm_, args.variables.subspan(use_bias_ ? 2 : 1));
-    const T* bias = use_bias_ ? args.variables[1].data : nullptr;
-    T* scale = scales(args);
-    T* shift = scale + g_.filters;
+  [[nodiscard]] ChannelAffine affine(std::span<const TensorView<const T>> variables, int64_t f) const {
+    const BatchNormVariables<T> statistics(norm_, variables.subspan(use_bias_ ? 2 : 1));
+    return statistics.moving_affine(f, norm_.epsilon, use_bias_ ? variables[1].data : nullptr);
+  }
+
+  /// The kernel of the same convolution without a normalization, and its bias.
+  void fold(std::span<const TensorView<const float>> variables, float* scale, float* kernel,
+            float* shift) const {
     for (int64_t f = 0; f < g_.filters; ++f) {
-      const ChannelAffine affine = variables.moving_affine(f, norm_.epsilon, bias);
-      scale[f] = static_cast<T>(affine.scale);
-      shift[f] = static_cast<T>(affine.shift);
+      const ChannelAffine map = affine(variables, f);
+      scale[f] = static_cast<float>(map.scale);
+      shift[f] = static_cast<float>(map.shift);
+    }
+    const float* from = variables[0].data;
+    for (int64_t row = 0; row < g_.patch(); ++row, from += g_.filters, kernel += g_.filters) {
+      for (int64_t f = 0; f < g_.filters; ++f) kernel[f] = from[f] * scale[f];
     }
   }
 
   template <typename T>
-  void finish(const ForwardArgs<T>& args, int64_t positions, T* sums) const {
-    const T* scale = scales(args);
-    const T* shift = scale + g_.filters;
-    const auto least = static_cast<T>(least_);
-    const auto most = static_cast<T>(most_);
+  void finish(const T* scale, const T* shift, int64_t positions, T* sums) const {
     for (int64_t p = 0; p < positions; ++p, sums += g_.filters) {
       for (int64_t f = 0; f < g_.filters; ++f) {
         // NaN compares false, and stays.
-        const T y = sums[f] * scale[f] + shift[f];
-        const T above = y < least ? least : y;
-        sums[f] = above > most ? most : above;
+        T y = sums[f] * scale[f] + shift[f];
+        if (clip_ != Clip::kNone && y < T{0}) y = T{0};
+        sums[f] = clip_ == Clip::kRelu6 && y > T{6} ? T{6} : y;
       }
     }
   }
@@ -96,10 +131,10 @@ class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
   ConvGeometry g_;
   BatchNormAttrs norm_;
   bool use_bias_;
-  float least_;
-  float most_;
+  Clip clip_;
   ConvKernels fast_;
-  size_t affine_offset_;  // in the shared workspace
+  size_t folded_offset_;  // packed: the shifts, after the kernel
+  size_t kernel_offset_;  // in the shared workspace
 };
 
 template <Clip clip>

@@ -1,9 +1,9 @@
 #include "layers/conv_kernels.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "engine/parallel.h"
+#include "layers/conv_patches.h"
 #include "layers/direct_conv.h"
 #include "layers/padded_rows.h"
 
@@ -29,72 +29,15 @@ constexpr int64_t align_floats(int64_t count) {
 
 }  // namespace
 
-void gather_patches(const ConvGeometry& g, const float* image, int64_t y_begin, int64_t y_end,
-                    float* patches) {
-  const WindowAxis& x = g.window.x;
-  const WindowAxis& y = g.window.y;
-  const int64_t channels = g.group_channels();
-  const auto bytes = [&](int64_t cells) { return static_cast<size_t>(cells * channels) * sizeof(float); };
-  const int64_t run = x.window * channels;
-  const bool contiguous = x.dilation == 1 && g.groups == 1;
-  for (int64_t oy = y_begin; oy < y_end; ++oy) {
-    const int64_t first_ky = y.first_cell(oy);
-    const int64_t end_ky = y.end_cell(oy);
-    for (int64_t ox = 0; ox < x.out; ++ox) {
-      const int64_t first = x.first_cell(ox);
-      const int64_t end = x.end_cell(ox);
-      const float* from = image + (y.start(oy) * x.in + x.start(ox)) * g.channels;
-      for (int64_t ky = 0; ky < y.window; ++ky, patches += run, from += y.dilation * x.in * g.channels) {
-        if (ky < first_ky || ky >= end_ky) {
-          std::memset(patches, 0, bytes(x.window));
-          continue;
-        }
-        if (first > 0) std::memset(patches, 0, bytes(first));
-        if (contiguous) {
-          std::memcpy(patches + first * channels, from + first * channels, bytes(end - first));
-        } else {
-          for (int64_t kx = first; kx < end; ++kx) {
-            std::memcpy(patches + kx * channels, from + kx * x.dilation * g.channels, bytes(1));
-          }
-        }
-        if (end < x.window) std::memset(patches + end * channels, 0, bytes(x.window - end));
-      }
-    }
-  }
-}
-
-void scatter_patches(const ConvGeometry& g, const float* patches, int64_t y_begin, int64_t y_end,
-                     float* image) {
-  const WindowAxis& x = g.window.x;
-  const WindowAxis& y = g.window.y;
-  const int64_t channels = g.group_channels();
-  const int64_t run = x.window * channels;
-  // Cells that lie side by side are added at once.
-  const bool contiguous = x.dilation == 1 && g.groups == 1;
-  for (int64_t oy = y_begin; oy < y_end; ++oy) {
-    for (int64_t ox = 0; ox < x.out; ++ox, patches += y.window * run) {
-      const int64_t first = x.first_cell(ox);
-      const int64_t end = x.end_cell(ox);
-      const int64_t cells = contiguous ? std::max<int64_t>(1, end - first) : 1;
-      const int64_t count = cells * channels;
-      for (int64_t ky = y.first_cell(oy); ky < y.end_cell(oy); ++ky) {
-        const int64_t row = (y.start(oy) + ky * y.dilation) * x.in;
-        for (int64_t kx = first; kx < end; kx += cells) {
-          const float* from = patches + ky * run + kx * channels;
-          float* to = image + (row + x.start(ox) + kx * x.dilation) * g.channels;
-          for (int64_t i = 0; i < count; ++i) to[i] += from[i];
-        }
-      }
-    }
-  }
-}
-
-ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, int64_t batch, Mode mode)
+ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, int64_t batch, Mode mode,
+                         const FusedPool* pool)
     : g_(geometry),
       rows_(rows),
+      pool_(pool == nullptr ? std::nullopt : std::optional(*pool)),
       path_(choose_forward_path(geometry, rows, mode)),
       winograd_gradient_(mode == Mode::kTraining && choose_winograd_gradient(geometry, rows)),
-      winograd_(geometry) {
+      winograd_(geometry, winograd_algorithm(geometry, mode)),
+      gradient_(geometry, winograd_gradient_algorithm(geometry)) {
   const int64_t width = g_.window.x.out;
   const int64_t unit_positions = rows.stride * width;
   units_per_stripe_ =
@@ -116,10 +59,11 @@ ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, i
     packed_backward_ = align_floats(static_cast<int64_t>(packed_b_floats(filters, g_.patch())));
   }
   int64_t packed = g_.groups * std::max(packed_forward_, packed_backward_);
-  if (winograd) packed = std::max(packed, winograd_.forward_floats());
+  packed_floats_ = winograd ? winograd_.forward_floats() : g_.groups * packed_forward_;
+  packed = std::max(packed, packed_floats_);
   if (winograd_gradient_) {
-    backward_points_ = align_floats(winograd_.backward_floats());
-    packed = std::max(packed, backward_points_ + winograd_.kernel_points_floats());
+    backward_points_ = align_floats(gradient_.backward_floats());
+    packed = std::max(packed, backward_points_ + gradient_.kernel_points_floats());
   }
   partials_offset_ = align_up(static_cast<size_t>(packed) * sizeof(float));
   shared_bytes_ = partials_offset_;
@@ -136,7 +80,7 @@ ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, i
   }
   if (winograd_gradient_) {
     input_bytes =
-        std::max(input_bytes, winograd_.backward_scratch_bytes(backward_.images, rows_of(backward_.units)));
+        std::max(input_bytes, gradient_.backward_scratch_bytes(backward_.images, rows_of(backward_.units)));
   }
   const int64_t sums =
       std::max(copies_patches ? backward_.images * positions : 0, largest_.images * piece_rows * width);
@@ -154,19 +98,19 @@ void ConvKernels::plan_forward(int64_t batch) {
     largest_.units = std::max({kDirectSums / (unit_positions * g_.filters),
                                halo / (rows_.stride * g_.window.y.stride), int64_t{1}});
   } else if (path_ == ForwardPath::kWinograd) {
-    largest_ = winograd_piece(batch);
+    largest_ = winograd_piece(winograd_, batch);
   }
   largest_.units = std::min(largest_.units, rows_.out);
 }
 
-ConvKernels::Piece ConvKernels::winograd_piece(int64_t batch) const {
+ConvKernels::Piece ConvKernels::winograd_piece(const WinogradConv& winograd, int64_t batch) const {
   Piece piece;
-  const int64_t whole = units_of_tiles(rows_);
-  const int64_t tiles = winograd_.tiles_in(whole * rows_.stride);
-  piece.units = std::max<int64_t>(1, winograd_.good_tiles() / tiles) * whole;
+  const int64_t whole = units_of_tiles(rows_, winograd.algorithm());
+  const int64_t tiles = winograd.tiles_in(whole * rows_.stride);
+  piece.units = std::max<int64_t>(1, winograd.good_tiles() / tiles) * whole;
   if (piece.units >= rows_.out) {
-    const int64_t image = winograd_.tiles_in(rows_of(rows_.out));
-    piece.images = std::clamp<int64_t>(winograd_.good_tiles() / image, 1, batch);
+    const int64_t image = winograd.tiles_in(rows_of(rows_.out));
+    piece.images = std::clamp<int64_t>(winograd.good_tiles() / image, 1, batch);
   }
   piece.units = std::min(piece.units, rows_.out);
   return piece;
@@ -179,7 +123,7 @@ int64_t ConvKernels::rows_of(int64_t units) const {
 void ConvKernels::plan_backward(int64_t batch) {
   backward_ = {1, units_per_stripe_};
   if (!winograd_gradient_) return;
-  backward_ = winograd_piece(batch);
+  backward_ = winograd_piece(gradient_, batch);
   // As many as share a chunk: the batch alone says how many.
   backward_.images = std::min(backward_.images, std::max<int64_t>(1, batch / kImageChunks));
 }
@@ -192,8 +136,10 @@ ConvKernels::Piece ConvKernels::forward_piece(int64_t n, int threads) const {
   piece.images = std::clamp<int64_t>(n / wanted, 1, piece.images);
   const int64_t per_image = chunks_of(wanted, chunks_of(std::max<int64_t>(n, 1), piece.images));
   int64_t units = chunks_of(rows_.out, per_image);
-  if (path_ == ForwardPath::kWinograd)
-    units = chunks_of(units, units_of_tiles(rows_)) * units_of_tiles(rows_);
+  if (path_ == ForwardPath::kWinograd) {
+    const int64_t whole = units_of_tiles(rows_, winograd_.algorithm());
+    units = chunks_of(units, whole) * whole;
+  }
   piece.units = std::min(piece.units, units);
   return piece;
 }
@@ -216,11 +162,9 @@ void ConvKernels::take_patches(const float* image, int64_t y_begin, int64_t y_en
   product.lda = g_.patch();
 }
 
-void ConvKernels::pack_for_forward(const ForwardArgs<float>& args) const {
-  auto* packed = args.workspace.shared_as<float>();
-  const float* kernel = args.variables[0].data;
+void ConvKernels::pack(const float* kernel, int threads, float* packed) const {
   if (path_ == ForwardPath::kWinograd) {
-    parallel_for(chunks_of(g_.channels, kKernelChannels), args.context.threads, [&](int64_t chunk, int) {
+    parallel_for(chunks_of(g_.channels, kKernelChannels), threads, [&](int64_t chunk, int) {
       const int64_t begin = chunk * kKernelChannels;
       winograd_.pack_forward(kernel, begin, std::min(g_.channels, begin + kKernelChannels), packed);
     });
@@ -232,12 +176,61 @@ void ConvKernels::pack_for_forward(const ForwardArgs<float>& args) const {
   }
 }
 
+bool ConvKernels::pools_sums() const {
+  return pool_.has_value() && pool_->of_pairs() && path_ != ForwardPath::kGemm;
+}
+
+void ConvKernels::forward_pooled(const ForwardArgs<float>& args, uint8_t* winners) const {
+  const float* packed = packed_of(args);
+  const float* bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
+  const int64_t width = pool_->window.x.out;
+  const PooledCells cells{args.output.data, winners, width * g_.filters, g_.filters};
+  for_each_piece(args, [&](int64_t n, int64_t images, int64_t begin, int64_t end, std::byte* scratch) {
+    const float* image = args.inputs[0].data + n * g_.image_size();
+    if (path_ == ForwardPath::kWinograd) {
+      return winograd_.pooled_sums({images, 2 * begin, 2 * end}, image, packed, bias, scratch,
+                                   cells.at(n * pooled_size() + begin * cells.row), pooled_size(), width);
+    }
+    for (int64_t i = n; i < n + images; ++i, image += g_.image_size()) {
+      const PaddedRows rows = padded_rows(g_, image, 2 * begin, 2 * end, reinterpret_cast<float*>(scratch));
+      direct_conv_pooled_rows(g_, rows, end - begin, width, packed, bias,
+                              cells.at(i * pooled_size() + begin * cells.row));
+    }
+  });
+}
+
+bool ConvKernels::takes_pooled_gradient() const {
+  return pool_.has_value() && pool_->of_pairs() && winograd_gradient_;
+}
+
+void ConvKernels::backward_pooled(const BackwardArgs<float>& args, const uint8_t* winners) const {
+  if (args.grad_inputs[0].data == nullptr) return;
+  pack_for_backward(args);
+  const int64_t batch = args.output.shape[0];
+  const int64_t chunks = image_chunks(batch);
+  parallel_for(chunks, args.context.threads, [&](int64_t chunk, int worker) {
+    const int64_t end_image = (chunk + 1) * batch / chunks;
+    for (int64_t n = chunk * batch / chunks; n < end_image; n += backward_.images) {
+      const int64_t images = std::min(backward_.images, end_image - n);
+      float* grad_image = args.grad_inputs[0].data + n * g_.image_size();
+      std::fill(grad_image, grad_image + images * g_.image_size(), 0.0F);
+      for (int64_t begin = 0; begin < rows_.out; begin += backward_.units) {
+        const int64_t end = std::min(rows_.out, begin + backward_.units);
+        gradient_.add_pooled_input_gradient(
+            {images, 2 * begin, 2 * end}, args.grad_output.data + n * pooled_size(),
+            winners + n * pooled_size(), pool_->window, args.workspace.shared_as<float>(),
+            args.workspace.of_thread<std::byte>(worker), grad_image);
+      }
+    }
+  });
+}
+
 void ConvKernels::sums(const float* image, int64_t images, int64_t y_begin, int64_t y_end,
                        const ForwardArgs<float>& args, std::byte* scratch, float* out, int64_t step) const {
-  const auto* packed = args.workspace.shared_as<float>();
+  const float* packed = packed_of(args);
   const float* bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
   if (path_ == ForwardPath::kWinograd) {
-    return winograd_.sums(image, images, y_begin, y_end, packed, bias, scratch, out, step);
+    return winograd_.sums({images, y_begin, y_end}, image, packed, bias, scratch, out, step);
   }
   for (int64_t n = 0; n < images; ++n, image += g_.image_size(), out += step) {
     if (path_ == ForwardPath::kGemm) {
@@ -264,8 +257,7 @@ void ConvKernels::sums_by_gemm(const float* image, int64_t y_begin, int64_t y_en
     product.ldc = g_.filters;
     product.bias = bias == nullptr ? nullptr : bias + group * filters;
     product.relu = g_.relu;
-    sgemm_packed_b(product, args.workspace.shared_as<float>() + group * packed_forward_,
-                   scratch + gemm_offset_);
+    sgemm_packed_b(product, packed_of(args) + group * packed_forward_, scratch + gemm_offset_);
   }
 }
 
@@ -277,10 +269,10 @@ void ConvKernels::pack_for_backward(const BackwardArgs<float>& args) const {
     float* points = packed + backward_points_;
     parallel_for(chunks_of(g_.channels, kKernelChannels), args.context.threads, [&](int64_t chunk, int) {
       const int64_t begin = chunk * kKernelChannels;
-      winograd_.transform_kernel(kernel, begin, std::min(g_.channels, begin + kKernelChannels), points);
+      gradient_.transform_kernel(kernel, begin, std::min(g_.channels, begin + kKernelChannels), points);
     });
-    parallel_for(winograd_.points(), args.context.threads,
-                 [&](int64_t point, int) { winograd_.pack_backward(points, point, packed); });
+    parallel_for(gradient_.points(), args.context.threads,
+                 [&](int64_t point, int) { gradient_.pack_backward(points, point, packed); });
     return;
   }
   for (int64_t group = 0; group < g_.groups; ++group) {
@@ -316,7 +308,7 @@ void ConvKernels::add_input_gradients(const BackwardArgs<float>& args, int64_t n
   float* grad_image = args.grad_inputs[0].data + n * g_.image_size();
   if (y_begin == first_row(0)) std::fill(grad_image, grad_image + images * g_.image_size(), 0.0F);
   if (winograd_gradient_) {
-    return winograd_.add_input_gradient(grad, step, images, y_begin, y_end, packed, scratch, grad_image);
+    return gradient_.add_input_gradient({images, y_begin, y_end}, grad, step, packed, scratch, grad_image);
   }
   for (int64_t i = 0; i < images; ++i, grad += step, grad_image += g_.image_size()) {
     for (int64_t group = 0; group < g_.groups; ++group) {

@@ -1,25 +1,17 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "engine/gemm.h"
 #include "engine/op_def.h"
 #include "engine/tensor.h"
 #include "layers/conv.h"
 #include "layers/conv_path.h"
+#include "layers/pool_kernels.h"
 #include "layers/winograd_conv.h"
 
 namespace nacre {
-
-/// Copies the patches under output rows [y_begin, y_end) of one image, of the channels from `image` on that
-/// one group has: patches [(y_end - y_begin) * W', kh * kw * channels / groups] (im2col). Padding becomes
-/// zeros.
-void gather_patches(const ConvGeometry& g, const float* image, int64_t y_begin, int64_t y_end,
-                    float* patches);
-
-/// The adjoint: adds every element of the patches to the pixel that it came from (col2im).
-void scatter_patches(const ConvGeometry& g, const float* patches, int64_t y_begin, int64_t y_end,
-                     float* image);
 
 /// The fast convolution, over stripes of output rows: forward on the path that choose_forward_path says,
 /// backward as products of matrices. What comes after the sums (nothing, or a pooling that is fused) is told
@@ -32,7 +24,13 @@ void scatter_patches(const ConvGeometry& g, const float* patches, int64_t y_begi
 /// of the chunks: so any number of threads gives the same bits.
 class ConvKernels {
  public:
-  ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, int64_t batch, Mode mode);
+  /// `pool`: what is fused behind the sums, or null; only needed for the functions with "pooled" in the name.
+  ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, int64_t batch, Mode mode,
+              const FusedPool* pool = nullptr);
+
+  /// The kernel as forward computes with it, for OperatorInfo and Operator::pack.
+  [[nodiscard]] size_t packed_bytes() const { return static_cast<size_t>(packed_floats_) * sizeof(float); }
+  void pack(const float* kernel, int threads, float* packed) const;
 
   /// Workspace sizes, for OperatorInfo.
   [[nodiscard]] size_t shared_bytes() const { return shared_bytes_; }
@@ -42,6 +40,16 @@ class ConvKernels {
   /// unit_end, y_begin, sums) takes over: sums [rows, W', filters] start at row y_begin, activation applied.
   template <typename Finish>
   void forward(const ForwardArgs<float>& args, bool direct, const Finish& finish) const;
+
+  /// Whether sums can be pooled before they leave the registers: then forward_pooled does it.
+  [[nodiscard]] bool pools_sums() const;
+  /// Forward with its pooling; `winners` [N, H'', W'', filters] may be null.
+  void forward_pooled(const ForwardArgs<float>& args, uint8_t* winners) const;
+
+  /// Whether the input's gradient can be computed from pooled cells: then backward_pooled does it.
+  [[nodiscard]] bool takes_pooled_gradient() const;
+  /// The gradient of the input alone, from that of the pooled cells.
+  void backward_pooled(const BackwardArgs<float>& args, const uint8_t* winners) const;
 
   /// grad_rows(n, unit_begin, unit_end, y_begin, y_end, scratch) returns the gradient [y_end - y_begin, W',
   /// filters] with respect to the sums before the activation, if need be written to `scratch`.
@@ -57,8 +65,13 @@ class ConvKernels {
   /// The largest for the path, or smaller ones when a few rows are to keep many threads busy.
   [[nodiscard]] Piece forward_piece(int64_t n, int threads) const;
   void plan_forward(int64_t batch);
+  /// body(first image, images, first unit, end unit, scratch of the thread) for every piece of forward.
+  template <typename Body>
+  void for_each_piece(const ForwardArgs<float>& args, const Body& body) const;
+  /// Of one image's pooled cells.
+  [[nodiscard]] int64_t pooled_size() const { return pool_->window.y.out * pool_->window.x.out * g_.filters; }
   /// What Winograd's products are long enough for.
-  [[nodiscard]] Piece winograd_piece(int64_t batch) const;
+  [[nodiscard]] Piece winograd_piece(const WinogradConv& winograd, int64_t batch) const;
   /// Output rows of that many units, gaps between them included.
   [[nodiscard]] int64_t rows_of(int64_t units) const;
   [[nodiscard]] int64_t first_row(int64_t unit) const { return rows_.start(unit) + rows_.first_cell(unit); }
@@ -69,7 +82,11 @@ class ConvKernels {
   /// Sets `a` and `lda` of a product to the patches of some rows: the image itself, or a copy in `scratch`.
   void take_patches(const float* image, int64_t y_begin, int64_t y_end, float* scratch,
                     GemmArgs& product) const;
-  void pack_for_forward(const ForwardArgs<float>& args) const;
+  /// The packed kernel: the one given, or the workspace's.
+  [[nodiscard]] static const float* packed_of(const ForwardArgs<float>& args) {
+    return args.packed != nullptr ? reinterpret_cast<const float*>(args.packed)
+                                  : args.workspace.shared_as<float>();
+  }
   /// Of `images` images, to `out`, `step` floats apart.
   void sums(const float* image, int64_t images, int64_t y_begin, int64_t y_end,
             const ForwardArgs<float>& args, std::byte* scratch, float* out, int64_t step) const;
@@ -91,13 +108,16 @@ class ConvKernels {
 
   ConvGeometry g_;
   WindowAxis rows_;
+  std::optional<FusedPool> pool_;
   ForwardPath path_;
   bool winograd_gradient_;
   WinogradConv winograd_;
+  WinogradConv gradient_;         // of the input
   int64_t units_per_stripe_ = 1;  // of products with patches
   Piece largest_;                 // of forward
   Piece backward_;
   int64_t backward_points_ = 0;  // shared: the kernel at Winograd's points, after the packed one
+  int64_t packed_floats_ = 0;    // of the kernel for forward
   int64_t packed_forward_ = 0;   // floats of one group's packed kernel
   int64_t packed_backward_ = 0;  // of its transpose
   size_t shared_bytes_ = 0;
@@ -108,28 +128,35 @@ class ConvKernels {
   size_t gemm_offset_ = 0;      // per thread
 };
 
-template <typename Finish>
-void ConvKernels::forward(const ForwardArgs<float>& args, bool direct, const Finish& finish) const {
-  pack_for_forward(args);
+template <typename Body>
+void ConvKernels::for_each_piece(const ForwardArgs<float>& args, const Body& body) const {
+  if (args.packed == nullptr) {
+    pack(args.variables[0].data, args.context.threads, args.workspace.shared_as<float>());
+  }
   const int64_t batch = args.output.shape[0];
   const Piece piece = forward_piece(batch, args.context.threads);
   const int64_t per_image = chunks_of(rows_.out, piece.units);
+  parallel_for(chunks_of(batch, piece.images) * per_image, args.context.threads,
+               [&](int64_t chunk, int worker) {
+                 const int64_t n = chunk / per_image * piece.images;
+                 const int64_t begin = chunk % per_image * piece.units;
+                 body(n, std::min(piece.images, batch - n), begin, std::min(rows_.out, begin + piece.units),
+                      args.workspace.of_thread<std::byte>(worker));
+               });
+}
+
+template <typename Finish>
+void ConvKernels::forward(const ForwardArgs<float>& args, bool direct, const Finish& finish) const {
   const int64_t line = g_.window.x.out * g_.filters;
-  parallel_for(
-      chunks_of(batch, piece.images) * per_image, args.context.threads, [&](int64_t chunk, int worker) {
-        const int64_t n = chunk / per_image * piece.images;
-        const int64_t images = std::min(piece.images, batch - n);
-        const int64_t begin = chunk % per_image * piece.units;
-        const int64_t end = std::min(rows_.out, begin + piece.units);
-        const int64_t y_begin = first_row(begin);
-        const int64_t y_end = end_row(end - 1);
-        auto* scratch = args.workspace.of_thread<std::byte>(worker);
-        const int64_t step = (direct ? g_.window.y.out : y_end - y_begin) * line;
-        float* out = direct ? args.output.data + n * step + y_begin * line
-                            : reinterpret_cast<float*>(scratch + sums_offset_);
-        sums(args.inputs[0].data + n * g_.image_size(), images, y_begin, y_end, args, scratch, out, step);
-        for (int64_t i = 0; i < images; ++i) finish(n + i, begin, end, y_begin, out + i * step);
-      });
+  for_each_piece(args, [&](int64_t n, int64_t images, int64_t begin, int64_t end, std::byte* scratch) {
+    const int64_t y_begin = first_row(begin);
+    const int64_t y_end = end_row(end - 1);
+    const int64_t step = (direct ? g_.window.y.out : y_end - y_begin) * line;
+    float* out = direct ? args.output.data + n * step + y_begin * line
+                        : reinterpret_cast<float*>(scratch + sums_offset_);
+    sums(args.inputs[0].data + n * g_.image_size(), images, y_begin, y_end, args, scratch, out, step);
+    for (int64_t i = 0; i < images; ++i) finish(n + i, begin, end, y_begin, out + i * step);
+  });
 }
 
 template <typename GradRows>

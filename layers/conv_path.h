@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "layers/conv.h"
+#include "layers/winograd_kernels.h"
 
 namespace nacre {
 
@@ -15,20 +16,25 @@ enum class ForwardPath : uint8_t {
 
 /// The choice for a shape whose output rows are worked on in units `rows` (see ConvKernels). It depends on
 /// geometry and mode alone, never on the batch or a measurement: so a row has the same bits wherever it is
-/// computed in that mode. Training is never by Winograd's algorithm: its rounding is two to three times the
-/// direct path's, and every sum that falls on the other side of a relu's edge, or another winner of a
-/// pooling, moves a gradient by thousandths.
+/// computed in that mode.
 ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& rows, Mode mode);
 
-/// Whether the gradient of the input is computed by the adjoint of Winograd's algorithm: there nothing is
-/// decided by rounding.
+/// Winograd's algorithm for forward. In training one that rounds little, at most about three times as much as
+/// the direct path: every sum that falls on the other side of a relu's edge, or another winner of a pooling,
+/// moves a gradient by thousandths.
+winograd::Algorithm winograd_algorithm(const ConvGeometry& geometry, Mode mode);
+
+/// The same for the gradient of the input, where rounding decides nothing.
+winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry);
+
+/// Whether the gradient of the input is computed by the adjoint of Winograd's algorithm.
 bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows);
 
 /// Whether the gradient of a kernel behind `pool` is summed over live cells (sparse_gradient.h) rather than
 /// as a product of matrices over all positions.
 bool choose_sparse_gradient(const ConvGeometry& geometry, const Window2& pool);
 
-/// Units that make whole rows of Winograd's tiles, 4 output rows each.
-int64_t units_of_tiles(const WindowAxis& rows);
+/// Units that make whole rows of Winograd's tiles.
+int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algorithm);
 
 }  // namespace nacre

@@ -26,13 +26,14 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
            Mode mode)
       : g_(geometry),
         pool_{{pool, geometry.filters}, geometry.relu},
-        fast_(geometry, pool.y, batch, mode),
+        fast_(geometry, pool.y, batch, mode, &pool_),
         sparse_(geometry, pool_),
         use_sparse_(choose_sparse_gradient(geometry, pool)) {
     info_.output = Shape{batch, pool.y.out, pool.x.out, g_.filters};
     info_.variables = conv_variables(attrs, g_);
     info_.flops_per_row = conv_flops(g_);
     info_.shared_bytes = fast_.shared_bytes();
+    info_.packed_bytes = fast_.packed_bytes();
     info_.per_thread_bytes =
         std::max(fast_.per_thread_bytes(), static_cast<size_t>(g_.positions() * g_.filters) * sizeof(double));
     if (mode == Mode::kInference) return;
@@ -44,7 +45,13 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
     info_.per_thread_bytes = std::max(info_.per_thread_bytes, sparse_.scratch_bytes());
   }
 
+  void pack(std::span<const TensorView<const float>> variables, int threads,
+            std::byte* packed) const override {
+    fast_.pack(variables[0].data, threads, reinterpret_cast<float*>(packed));
+  }
+
   void forward(const ForwardArgs<float>& args) const override {
+    if (fast_.pools_sums()) return fast_.forward_pooled(args, winners(args.saved, 0));
     fast_.forward(args, false,
                   [&](int64_t n, int64_t begin, int64_t end, int64_t y_begin, const float* sums) {
                     max_pool_rows(pool_, begin, end, y_begin, sums, args.output.data + n * pooled_size(),
@@ -58,6 +65,7 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
     if (use_sparse_) {
       sparse_backward(args);
       if (args.grad_inputs[0].data == nullptr) return;
+      if (fast_.takes_pooled_gradient()) return fast_.backward_pooled(args, winners(args.saved, 0));
       rest.grad_variables = std::span(nothing).first(args.grad_variables.size());
     }
     fast_.backward(

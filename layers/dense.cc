@@ -12,6 +12,11 @@ namespace nacre {
 namespace {
 
 constexpr int64_t kColumnsPerChunk = 64;
+constexpr int64_t kFewRows = 3;
+// Of backward: the kernel's rows that are worked on together fit into the second-level cache three times.
+constexpr int64_t kChunkFloats = 48 * 1024;
+constexpr int64_t kLeastChunks = 16;
+constexpr int64_t kRowStep = 12;  // a whole tile of the product
 
 struct DenseAttrs : WeightAttrs {
   int64_t units = 0;
@@ -31,16 +36,22 @@ class Dense final : public ReferenceOperator<Dense> {
     info_.output = Shape{n, units_};
     info_.variables = weight_variables(attrs, Shape{in_, units_}, units_, in_, units_);
     info_.flops_per_row = 2 * in_ * units_;
-    size_t gemm_bytes = gemm_parallel_workspace_bytes(n, units_, in_, threads);
-    if (mode == Mode::kTraining) {
-      gemm_bytes = std::max({gemm_bytes, gemm_parallel_workspace_bytes(in_, units_, n, threads),
-                             gemm_parallel_workspace_bytes(n, in_, units_, threads)});
+    info_.variables[0].streamed = true;
+    info_.shared_bytes = align_up(gemm_parallel_workspace_bytes(n, units_, in_, threads));
+    if (mode == Mode::kInference) {
+      // For a few rows the kernel is read once, as it lies.
+      if (n > kFewRows) info_.packed_bytes = packed_b_floats(in_, units_) * sizeof(float);
+      return;
     }
-    info_.shared_bytes = align_up(gemm_bytes);
-    masked_offset_ = info_.shared_bytes;
-    if (mode == Mode::kTraining && relu_) {
-      info_.shared_bytes += align_up(static_cast<size_t>(n * units_) * sizeof(double));
-    }
+    // Of that many floats, by the shape alone, but some chunks for every thread.
+    kernel_rows_ = std::clamp<int64_t>(kChunkFloats / units_, 1, (in_ - 1) / kLeastChunks + 1);
+    kernel_rows_ = (kernel_rows_ + kRowStep - 1) / kRowStep * kRowStep;
+    gemm_offset_ = align_up(static_cast<size_t>(kernel_rows_ * units_) * sizeof(float));
+    info_.per_thread_bytes = gemm_offset_ + std::max(gemm_workspace_bytes(n, kernel_rows_, units_),
+                                                     gemm_workspace_bytes(kernel_rows_, units_, n));
+    masked_offset_ = std::max(info_.shared_bytes, align_up(packed_b_floats(n, units_) * sizeof(float)));
+    info_.shared_bytes = masked_offset_;
+    if (relu_) info_.shared_bytes += align_up(static_cast<size_t>(n * units_) * sizeof(double));
   }
 
   void forward(const ForwardArgs<float>& args) const override {
@@ -56,41 +67,61 @@ class Dense final : public ReferenceOperator<Dense> {
     product.ldc = units_;
     product.bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
     product.relu = relu_;
-    sgemm_parallel(product, args.context.threads, args.workspace.shared);
+    if (args.packed == nullptr) {
+      sgemm_parallel(product, args.context.threads, args.workspace.shared);
+    } else {
+      sgemm_packed_b_parallel(product, reinterpret_cast<const float*>(args.packed), args.context.threads,
+                              args.workspace.shared);
+    }
   }
 
+  void pack(std::span<const TensorView<const float>> variables, int /*threads*/,
+            std::byte* packed) const override {
+    pack_b(in_, units_, variables[0].data, units_, false, reinterpret_cast<float*>(packed));
+  }
+
+  /// Rows of the kernel at a time: their part of the input's gradient, then their gradient, and with a sink
+  /// their update, while they are in the cache.
   void backward(const BackwardArgs<float>& args) const override {
     const float* grad = gradient_of_sums(args);
     const int64_t n = args.output.shape[0];
-    if (args.grad_variables[0].data != nullptr) {
+    bias_gradient(args, grad);
+    auto* packed = args.workspace.shared_as<float>();
+    pack_b(n, units_, grad, units_, false, packed);
+    parallel_for(chunks_of(in_, kernel_rows_), args.context.threads, [&](int64_t chunk, int worker) {
+      const int64_t begin = chunk * kernel_rows_;
+      const int64_t rows = std::min(kernel_rows_, in_ - begin);
+      auto* scratch = args.workspace.of_thread<std::byte>(worker);
+      if (args.grad_inputs[0].data != nullptr) {
+        GemmArgs product;
+        product.m = n;
+        product.n = rows;
+        product.k = units_;
+        product.a = grad;
+        product.lda = units_;
+        product.b = args.variables[0].data + begin * units_;
+        product.ldb = units_;
+        product.transpose_b = true;
+        product.c = args.grad_inputs[0].data + begin;
+        product.ldc = in_;
+        sgemm(product, scratch + gemm_offset_);
+      }
+      float* stored = args.grad_variables[0].data;
+      if (stored == nullptr && args.sink == nullptr) return;
+      float* kernel = args.sink == nullptr ? stored + begin * units_ : reinterpret_cast<float*>(scratch);
       GemmArgs product;
-      product.m = in_;
+      product.m = rows;
       product.n = units_;
       product.k = n;
-      product.a = args.inputs[0].data;
+      product.a = args.inputs[0].data + begin;
       product.lda = in_;
       product.transpose_a = true;
-      product.b = grad;
-      product.ldb = units_;
-      product.c = args.grad_variables[0].data;
+      product.c = kernel;
       product.ldc = units_;
-      sgemm_parallel(product, args.context.threads, args.workspace.shared);
-    }
-    bias_gradient(args, grad);
-    if (args.grad_inputs[0].data != nullptr) {
-      GemmArgs product;
-      product.m = n;
-      product.n = in_;
-      product.k = units_;
-      product.a = grad;
-      product.lda = units_;
-      product.b = args.variables[0].data;
-      product.ldb = units_;
-      product.transpose_b = true;
-      product.c = args.grad_inputs[0].data;
-      product.ldc = in_;
-      sgemm_parallel(product, args.context.threads, args.workspace.shared);
-    }
+      sgemm_packed_b(product, packed, scratch + gemm_offset_);
+      if (args.sink == nullptr) return;
+      args.sink->take(static_cast<size_t>(args.numbers[0]), begin * units_, rows * units_, kernel);
+    });
   }
 
   template <typename T>
@@ -151,7 +182,9 @@ class Dense final : public ReferenceOperator<Dense> {
   bool relu_;
   int64_t in_;
   int64_t units_;
-  size_t masked_offset_ = 0;
+  size_t masked_offset_ = 0;  // shared: after the packed gradient
+  int64_t kernel_rows_ = 0;   // of one chunk of backward
+  size_t gemm_offset_ = 0;    // per thread: after the kernel's gradient
 };
 
 Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {

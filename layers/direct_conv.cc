@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <span>
 #include <utility>
 
 #undef HWY_TARGET_INCLUDE
@@ -11,7 +12,7 @@
 // Highway's ops, for the target that foreach_target.h chose.
 #include <hwy/highway.h>
 
-#include "engine/vectors-inl.h"
+#include "layers/pool_pairs-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nacre {
@@ -39,45 +40,70 @@ struct Cells {
 /// One tile: where its sums go and what is done to them.
 struct TileOut {
   float* out;
-  int64_t ld;         ///< floats from one position to the next
+  uint8_t* winners;   ///< of pooled cells; may be null
+  int64_t ld;         ///< elements from one position or cell to the next
   int64_t columns;    ///< of the tile's vectors, those inside the output
   const float* bias;  ///< [kPanel], zeros where there is none
   bool relu;
 };
 
-/// The sums of kPositions outputs side by side, `step` floats apart in the input.
-template <int kPositions, int kVectors>
-void tile_sums(const Cells& cells, const float* input, int64_t step, const float* HWY_RESTRICT panel,
-               const TileOut& tile) {
+/// Where a tile's inputs are.
+struct TileIn {
+  const float* data;
+  int64_t step;      ///< floats from one position to the next
+  int64_t row_step;  ///< and from one row of positions to the next
+};
+
+/// The sums of kRows x kColumns outputs.
+template <int kRows, int kColumns, int kVectors>
+HWY_INLINE void sum_tile(const Cells& cells, const TileIn& in, const float* HWY_RESTRICT panel,
+                         Vector (&sum)[kRows][kColumns][kVectors]) {
   const Tag d;
-  constexpr int kGroups = (kPositions + kGroup - 1) / kGroup;
-  Vector sum[kPositions][kVectors];
-#pragma GCC unroll 16
-  for (int p = 0; p < kPositions; ++p) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) sum[p][v] = hn::Zero(d);
-  }
+  constexpr int kGroups = (kColumns + kGroup - 1) / kGroup;
+  const int64_t step = in.step;
   const int64_t next_row = cells.row_step - cells.length;
-  const float* from[kGroups];
+  const float* from[kRows][kGroups];
+#pragma GCC unroll 2
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int p = 0; p < kColumns; ++p) {
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) sum[r][p][v] = hn::Zero(d);
+    }
 #pragma GCC unroll 4
-  for (int i = 0; i < kGroups; ++i) from[i] = input + i * kGroup * step;
+    for (int i = 0; i < kGroups; ++i) from[r][i] = in.data + r * in.row_step + i * kGroup * step;
+  }
   for (int64_t row = cells.rows; row > 0; --row) {
-    for (const float* const end = from[0] + cells.length; from[0] < end; panel += kPanel) {
+    for (const float* const end = from[0][0] + cells.length; from[0][0] < end; panel += kPanel) {
       Vector weights[kVectors];
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) weights[v] = hn::Load(d, panel + v * kLanes);
-#pragma GCC unroll 16
-      for (int p = 0; p < kPositions; ++p) {
-        const Vector x = hn::Set(d, from[p / kGroup][p % kGroup * step]);
 #pragma GCC unroll 2
-        for (int v = 0; v < kVectors; ++v) sum[p][v] = hn::MulAdd(x, weights[v], sum[p][v]);
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+        for (int p = 0; p < kColumns; ++p) {
+          const Vector x = hn::Set(d, from[r][p / kGroup][p % kGroup * step]);
+#pragma GCC unroll 2
+          for (int v = 0; v < kVectors; ++v) sum[r][p][v] = hn::MulAdd(x, weights[v], sum[r][p][v]);
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < kGroups; ++i) ++from[r][i];
       }
-#pragma GCC unroll 4
-      for (int i = 0; i < kGroups; ++i) ++from[i];
     }
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
-    for (int i = 0; i < kGroups; ++i) from[i] += next_row;
+      for (int i = 0; i < kGroups; ++i) from[r][i] += next_row;
+    }
   }
+}
+
+/// kPositions outputs side by side.
+template <int kPositions, int kVectors>
+void store_tile(const Cells& cells, const TileIn& in, const float* panel, const TileOut& tile) {
+  const Tag d;
+  Vector sum[1][kPositions][kVectors];
+  sum_tile(cells, in, panel, sum);
   // Whole vectors are written to where they belong, others by way of a copy.
   HWY_ALIGN float copy[kPositions * kVectors * kLanes];
   const bool whole = tile.columns >= kVectors * kLanes;
@@ -88,7 +114,7 @@ void tile_sums(const Cells& cells, const float* input, int64_t step, const float
   for (int p = 0; p < kPositions; ++p) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
-      const Vector y = hn::Add(sum[p][v], hn::Load(d, tile.bias + v * kLanes));
+      const Vector y = hn::Add(sum[0][p][v], hn::Load(d, tile.bias + v * kLanes));
       // NaN compares false, and stays.
       hn::StoreU(hn::IfThenElse(hn::Lt(y, least), least, y), d, out + p * ld + v * kLanes);
     }
@@ -99,43 +125,103 @@ void tile_sums(const Cells& cells, const float* input, int64_t step, const float
   }
 }
 
-using TileKernel = void (*)(const Cells&, const float*, int64_t, const float*, const TileOut&);
-
-/// Kernels for 1 .. positions.
-template <int kVectors, size_t... kIndex>
-constexpr std::array<TileKernel, sizeof...(kIndex)> tile_kernels(std::index_sequence<kIndex...>) {
-  return {&tile_sums<static_cast<int>(kIndex) + 1, kVectors>...};
+/// One row of kPairs pooled cells, of 2 x 2 outputs each.
+template <int kPairs, int kVectors>
+void pool_tile(const Cells& cells, const TileIn& in, const float* panel, const TileOut& tile) {
+  Vector sum[2][2 * kPairs][kVectors];
+  sum_tile(cells, in, panel, sum);
+  HWY_ALIGN float copy[kPairs * kVectors * kLanes];
+  HWY_ALIGN uint8_t winners[kPairs * kVectors * kLanes];
+  const bool whole = tile.columns >= kVectors * kLanes;
+  const PooledCells out = whole ? PooledCells{tile.out, tile.winners, 0, tile.ld}
+                                : PooledCells{copy, winners, 0, kVectors * kLanes};
+#pragma GCC unroll 8
+  for (int p = 0; p < kPairs; ++p) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      const Vector four[4] = {sum[0][2 * p][v], sum[0][2 * p + 1][v], sum[1][2 * p][v], sum[1][2 * p + 1][v]};
+      pool_pairs(four, hn::Load(Tag(), tile.bias + v * kLanes), tile.relu, out, p * out.pixel + v * kLanes,
+                 kLanes);
+    }
+  }
+  if (whole) return;
+  for (int p = 0; p < kPairs; ++p) {
+    const auto count = static_cast<size_t>(tile.columns);
+    std::memcpy(tile.out + p * tile.ld, copy + p * out.pixel, count * sizeof(float));
+    if (tile.winners != nullptr) std::memcpy(tile.winners + p * tile.ld, winners + p * out.pixel, count);
+  }
 }
-constexpr auto kWideKernels = tile_kernels<2>(std::make_index_sequence<kWideTile>());
-constexpr auto kNarrowKernels = tile_kernels<1>(std::make_index_sequence<kNarrowTile>());
+
+using TileKernel = void (*)(const Cells&, const TileIn&, const float*, const TileOut&);
+
+/// Kernels for tiles of 1, 2, .. positions or cells.
+template <int kVectors, size_t... kIndex>
+constexpr std::array<TileKernel, sizeof...(kIndex)> store_kernels(std::index_sequence<kIndex...>) {
+  return {&store_tile<static_cast<int>(kIndex) + 1, kVectors>...};
+}
+template <int kVectors, size_t... kIndex>
+constexpr std::array<TileKernel, sizeof...(kIndex)> pool_kernels(std::index_sequence<kIndex...>) {
+  return {&pool_tile<static_cast<int>(kIndex) + 1, kVectors>...};
+}
+
+/// The kernels of one and of two vectors of filters.
+struct TileKernels {
+  std::span<const TileKernel> narrow;
+  std::span<const TileKernel> wide;  ///< may be none
+};
+
+constexpr auto kNarrowStore = store_kernels<1>(std::make_index_sequence<kNarrowTile>());
+constexpr auto kWideStore = store_kernels<2>(std::make_index_sequence<kWideTile>());
+constexpr auto kNarrowPool = pool_kernels<1>(std::make_index_sequence<kNarrowTile / 4>());
+// Of 6 x 2 sums, 4 x 2 would be of use: 12 of one vector are better.
+constexpr auto kWidePool =
+    pool_kernels<2>(std::make_index_sequence < kWideTile == kNarrowTile ? kWideTile / 4 : 0 > ());
+
+/// Runs over `rows` rows of `count` elements, each of `side` x `side` positions, whose inputs are as `in`
+/// says.
+void for_each_tile(const ConvGeometry& g, const TileKernels& kernels, const TileIn& in, int64_t rows,
+                   int64_t count, int64_t side, int64_t row_stride, const float* packed, const float* bias,
+                   const PooledCells& out) {
+  const Cells cells{g.window.y.window, g.window.y.dilation * row_stride, g.window.x.window * g.channels};
+  for (int64_t f = 0; f < g.filters;) {
+    const bool wide = g.filters - f > kLanes && !kernels.wide.empty();
+    const int64_t width = wide ? kPanel : kLanes;
+    const int64_t columns = std::min(width, g.filters - f);
+    const float* panel = packed + f / kPanel * kPanel * g.patch() + f % kPanel;
+    HWY_ALIGN float panel_bias[kPanel] = {};
+    if (bias != nullptr) std::memcpy(panel_bias, bias + f, static_cast<size_t>(columns) * sizeof(float));
+    const std::span<const TileKernel> kernel = wide ? kernels.wide : kernels.narrow;
+    const auto most = static_cast<int64_t>(kernel.size());
+    // Tiles of nearly equal size: a small rest would leave most of the registers idle.
+    const int64_t tiles = (count + most - 1) / most;
+    for (int64_t row = 0; row < rows; ++row) {
+      const PooledCells to = out.at(row * out.row + f);
+      for (int64_t tile = 0; tile < tiles; ++tile) {
+        const int64_t begin = tile * count / tiles;
+        const int64_t size = (tile + 1) * count / tiles - begin;
+        const PooledCells at = to.at(begin * out.pixel);
+        kernel[static_cast<size_t>(size - 1)](
+            cells, {in.data + side * (row * in.row_step + begin * in.step), in.step, in.row_step}, panel,
+            {at.data, at.winners, out.pixel, columns, panel_bias, g.relu});
+      }
+    }
+    f += width;
+  }
+}
 
 void direct_conv_rows_here(const ConvGeometry& g, const PaddedRows& input, int64_t rows, const float* packed,
                            const float* bias, float* out) {
-  const WindowAxis& x = g.window.x;
-  const WindowAxis& y = g.window.y;
-  const int64_t filters = g.filters;
-  const Cells cells{y.window, y.dilation * input.row_stride, x.window * g.channels};
-  const int64_t step = x.stride * g.channels;
-  for (int64_t f = 0; f < filters; f += kPanel, packed += g.patch() * kPanel) {
-    const int64_t columns = std::min(kPanel, filters - f);
-    HWY_ALIGN float panel_bias[kPanel] = {};
-    if (bias != nullptr) std::memcpy(panel_bias, bias + f, static_cast<size_t>(columns) * sizeof(float));
-    const bool wide = filters - f > kLanes;
-    const TileKernel* kernels = wide ? kWideKernels.data() : kNarrowKernels.data();
-    const int64_t most = wide ? kWideTile : kNarrowTile;
-    // Tiles of nearly equal size: a small rest would leave most of the registers idle.
-    const int64_t tiles = (x.out + most - 1) / most;
-    for (int64_t row = 0; row < rows; ++row) {
-      const float* from = input.data + row * y.stride * input.row_stride;
-      float* to = out + row * x.out * g.filters + f;
-      for (int64_t tile = 0; tile < tiles; ++tile) {
-        const int64_t begin = tile * x.out / tiles;
-        const int64_t count = (tile + 1) * x.out / tiles - begin;
-        kernels[count - 1](cells, from + begin * step, step, packed,
-                           {to + begin * g.filters, g.filters, columns, panel_bias, g.relu});
-      }
-    }
-  }
+  const int64_t row_step = g.window.y.stride * input.row_stride;
+  for_each_tile(g, {kNarrowStore, kWideStore}, {input.data, g.window.x.stride * g.channels, row_step}, rows,
+                g.window.x.out, 1, input.row_stride, packed, bias,
+                {out, nullptr, g.window.x.out * g.filters, g.filters});
+}
+
+void direct_conv_pooled_rows_here(const ConvGeometry& g, const PaddedRows& input, int64_t rows, int64_t width,
+                                  const float* packed, const float* bias, const PooledCells& out) {
+  const int64_t row_step = g.window.y.stride * input.row_stride;
+  for_each_tile(g, {kNarrowPool, kWidePool}, {input.data, g.window.x.stride * g.channels, row_step}, rows,
+                width, 2, input.row_stride, packed, bias, out);
 }
 
 }  // namespace
@@ -147,10 +233,16 @@ HWY_AFTER_NAMESPACE();
 namespace nacre {
 
 HWY_EXPORT(direct_conv_rows_here);
+HWY_EXPORT(direct_conv_pooled_rows_here);
 
 void direct_conv_rows(const ConvGeometry& g, const PaddedRows& input, int64_t rows, const float* packed,
                       const float* bias, float* out) {
   HWY_DYNAMIC_DISPATCH(direct_conv_rows_here)(g, input, rows, packed, bias, out);
+}
+
+void direct_conv_pooled_rows(const ConvGeometry& g, const PaddedRows& input, int64_t rows, int64_t width,
+                             const float* packed, const float* bias, const PooledCells& out) {
+  HWY_DYNAMIC_DISPATCH(direct_conv_pooled_rows_here)(g, input, rows, width, packed, bias, out);
 }
 
 }  // namespace nacre

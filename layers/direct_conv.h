@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "layers/padded_rows.h"
+#include "layers/pool_kernels.h"
 
 namespace nacre {
 
@@ -15,5 +16,9 @@ namespace nacre {
 /// its bits depend on nothing else.
 void direct_conv_rows(const ConvGeometry& g, const PaddedRows& input, int64_t rows, const float* packed,
                       const float* bias, float* out);
+
+/// The same pooled by FusedPool::of_pairs, in registers: `rows` rows of `width` cells, to `out`.
+void direct_conv_pooled_rows(const ConvGeometry& g, const PaddedRows& input, int64_t rows, int64_t width,
+                             const float* packed, const float* bias, const PooledCells& out);
 
 }  // namespace nacre

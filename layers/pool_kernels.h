@@ -12,8 +12,29 @@ namespace nacre {
 struct FusedPool : ChannelWindow {
   bool relu = false;  ///< inputs went through relu
 
+  /// Whether every window is 2 x 2 positions inside the input, one beside the other: then a kernel that has
+  /// those in registers pools them there.
+  [[nodiscard]] bool of_pairs() const {
+    const auto pairs = [](const WindowAxis& axis) {
+      return axis.window == 2 && axis.stride == 2 && axis.before == 0 && 2 * axis.out <= axis.in;
+    };
+    return pairs(window.y) && pairs(window.x);
+  }
+
   static constexpr int64_t kMaxCells = 250;
   static constexpr uint8_t kDead = 255;  ///< of a cell through which no gradient passes
+};
+
+/// Pooled cells [rows][columns][channels] of one image, and which position of each won (max_pool_rows).
+struct PooledCells {
+  float* data = nullptr;
+  uint8_t* winners = nullptr;  ///< may be null
+  int64_t row = 0;             ///< elements from one row to the next
+  int64_t pixel = 0;           ///< elements from one cell to the next
+
+  [[nodiscard]] PooledCells at(int64_t offset) const {
+    return {data + offset, winners == nullptr ? nullptr : winners + offset, row, pixel};
+  }
 };
 
 /// Pools rows [begin, end) of the output of one image. `x` [.., W, channels] starts at row y_begin of the

@@ -20,6 +20,15 @@ int64_t reach(const WindowAxis& axis, int64_t outputs) {
   return (outputs - 1) * axis.stride + (axis.window - 1) * axis.dilation + 1;
 }
 
+size_t bases_bytes(int64_t cells) {
+  return align_up(static_cast<size_t>(sparse::list_capacity(cells)) * sizeof(int32_t));
+}
+
+/// Of the places or the gradients of one block of filters.
+size_t lists_bytes(int64_t cells) {
+  return align_up(static_cast<size_t>(sparse::kFilters * sparse::list_capacity(cells)) * sizeof(float));
+}
+
 }  // namespace
 
 SparseKernelGradient::SparseKernelGradient(const ConvGeometry& geometry, const FusedPool& pool)
@@ -51,9 +60,8 @@ size_t SparseKernelGradient::scratch_bytes() const {
   const WindowAxis& y = pool_.window.y;
   const int64_t rows = std::min(g_.window.y.out, (stripe_rows_ - 1) * y.stride + y.window);
   const int64_t padded = reach(g_.window.y, rows) * padded_width() * g_.channels + kSlack;
-  const int64_t cells = stripe_rows_ * pool_.window.x.out + 1;
-  return align_up(static_cast<size_t>(padded) * sizeof(float)) +
-         align_up(static_cast<size_t>(cells * sparse::kFilters) * sizeof(sparse::Live));
+  const int64_t cells = stripe_rows_ * pool_.window.x.out;
+  return align_up(static_cast<size_t>(padded) * sizeof(float)) + bases_bytes(cells) + 2 * lists_bytes(cells);
 }
 
 void SparseKernelGradient::add(const float* image, const uint8_t* winners, const float* grad,
@@ -77,10 +85,21 @@ void SparseKernelGradient::add(const float* image, const uint8_t* winners, const
     const int64_t y_end = y.start(end - 1) + y.end_cell(end - 1);
     const int64_t padded_rows = reach(g_.window.y, y_end - y_begin);
     auto* const padded = reinterpret_cast<float*>(scratch);
-    auto* const lists = reinterpret_cast<sparse::Live*>(
-        scratch + align_up(static_cast<size_t>(padded_rows * padded_row + kSlack) * sizeof(float)));
+    const int64_t count = (end - begin) * width;
+    std::byte* rest =
+        scratch + align_up(static_cast<size_t>(padded_rows * padded_row + kSlack) * sizeof(float));
+    auto* const bases = reinterpret_cast<int32_t*>(rest);
+    auto* const places = reinterpret_cast<int32_t*>(rest + bases_bytes(count));
+    auto* const grads = reinterpret_cast<float*>(rest + bases_bytes(count) + lists_bytes(count));
+    const int64_t origin = (y.start(begin) - y_begin) * row - x.before * pixel;
+    int32_t* base = bases;
+    for (int64_t oy = 0; oy < end - begin; ++oy) {
+      for (int64_t ox = 0; ox < width; ++ox) {
+        *base++ = static_cast<int32_t>(origin + oy * y.stride * row + ox * x.stride * pixel);
+      }
+    }
     copy_padded_rows(g_, image, g_.window.y.start(y_begin), padded_rows, padded_width(), padded);
-    const int64_t capacity = (end - begin) * width + 1;
+    const int64_t capacity = sparse::list_capacity(count);
     for (int64_t f = 0; f < g_.filters; f += sparse::kFilters) {
       std::array<int64_t, sparse::kFilters> counts{};
       const int64_t at = begin * width * g_.filters + f;
@@ -89,15 +108,14 @@ void SparseKernelGradient::add(const float* image, const uint8_t* winners, const
       cells.grad = grad + at;
       cells.filters = g_.filters;
       cells.block = std::min(sparse::kFilters, g_.filters - f);
-      cells.rows = end - begin;
-      cells.columns = width;
-      cells.origin = (y.start(begin) - y_begin) * row - x.before * pixel;
-      cells.row_step = y.stride * row;
-      cells.column_step = x.stride * pixel;
-      sparse::list_live_cells(cells, offsets, capacity, lists, counts.data());
+      cells.cells = count;
+      cells.bases = bases;
+      cells.positions = pool_.window.cells();
+      cells.offsets = &offsets;
+      sparse::list_live_cells(cells, places, grads, counts.data());
       for (int64_t i = 0; i < cells.block; ++i) {
-        sparse::add_patches(lists + i * capacity, counts[static_cast<size_t>(i)], padded,
-                            g_.window.y.dilation * padded_row, g_.window.y.window,
+        sparse::add_patches({places + i * capacity, grads + i * capacity, counts[static_cast<size_t>(i)]},
+                            padded, g_.window.y.dilation * padded_row, g_.window.y.window,
                             g_.window.x.window * g_.channels, sums + (f + i) * g_.window.y.window * line(),
                             line());
       }

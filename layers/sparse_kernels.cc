@@ -32,8 +32,7 @@ constexpr int kMostSums = 12;
 
 /// kRows x kVectors of the sums.
 template <int kRows, int kVectors>
-void add_block(const Live* cells, int64_t count, const float* image, int64_t row, float* sums,
-               int64_t sums_row) {
+void add_block(const LiveCells& cells, const float* image, int64_t row, float* sums, int64_t sums_row) {
   const Tag d;
   Vector sum[kRows][kVectors];
 #pragma GCC unroll 4
@@ -41,9 +40,9 @@ void add_block(const Live* cells, int64_t count, const float* image, int64_t row
 #pragma GCC unroll 32
     for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::LoadU(d, sums + r * sums_row + v * kLanes);
   }
-  for (const Live* const end = cells + count; cells < end; ++cells) {
-    const Vector grad = hn::Set(d, cells->grad);
-    const float* patch = image + cells->offset;
+  for (int64_t cell = 0; cell < cells.count; ++cell) {
+    const Vector grad = hn::Set(d, cells.grads[cell]);
+    const float* patch = image + cells.places[cell];
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 32
@@ -59,7 +58,7 @@ void add_block(const Live* cells, int64_t count, const float* image, int64_t row
   }
 }
 
-using BlockKernel = void (*)(const Live*, int64_t, const float*, int64_t, float*, int64_t);
+using BlockKernel = void (*)(const LiveCells&, const float*, int64_t, float*, int64_t);
 template <int kRows, size_t... kIndex>
 constexpr std::array<BlockKernel, sizeof...(kIndex)> block_kernels(std::index_sequence<kIndex...>) {
   return {&add_block<kRows, static_cast<int>(kIndex) + 1>...};
@@ -68,7 +67,7 @@ constexpr std::array<BlockKernel, sizeof...(kIndex)> block_kernels(std::index_se
 constexpr auto kOneRow = block_kernels<1>(std::make_index_sequence<kMostSums>());
 constexpr auto kThreeRows = block_kernels<3>(std::make_index_sequence<kMostSums / 3>());
 
-void add_patches_here(const Live* cells, int64_t count, const float* image, int64_t row, int64_t kernel_rows,
+void add_patches_here(const LiveCells& cells, const float* image, int64_t row, int64_t kernel_rows,
                       int64_t line, float* sums, int64_t sums_row) {
   const int64_t vectors = (line + kLanes - 1) / kLanes;
   const auto three = static_cast<int64_t>(kThreeRows.size());
@@ -81,10 +80,96 @@ void add_patches_here(const Live* cells, int64_t count, const float* image, int6
       const int64_t width = (block + 1) * vectors / blocks - begin;
       const BlockKernel kernel =
           rows == 3 ? kThreeRows[static_cast<size_t>(width - 1)] : kOneRow[static_cast<size_t>(width - 1)];
-      kernel(cells, count, image + ky * row + begin * kLanes, row, sums + ky * sums_row + begin * kLanes,
-             sums_row);
+      kernel(cells, image + ky * row + begin * kLanes, row, sums + ky * sums_row + begin * kLanes, sums_row);
     }
     ky += rows;
+  }
+}
+
+#if HWY_TARGET != HWY_SCALAR
+/// Element j of vector i becomes element i of vector j, for as many vectors as they have elements. Taking the
+/// even elements of all and then the odd ones moves the lowest bit of an element's number to the top; half of
+/// the number's bits are moved.
+template <class D>
+HWY_INLINE void transpose(D d, hn::Vec<D>* v) {
+  hn::Vec<D> next[kLanes];
+#pragma GCC unroll 4
+  for (int64_t bit = 1; bit < kLanes; bit *= 2) {
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < kLanes / 2; ++i) {
+      next[i] = hn::ConcatEven(d, v[2 * i + 1], v[2 * i]);
+      next[kLanes / 2 + i] = hn::ConcatOdd(d, v[2 * i + 1], v[2 * i]);
+    }
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < kLanes; ++i) v[i] = next[i];
+  }
+}
+
+/// The lists of kLanes filters from `f` on; as many cells at a time.
+void list_filters(const CellBlock& cells, int64_t f, int32_t* places, float* grads, int64_t* counts) {
+  const Tag d;
+  const hn::RebindToSigned<Tag> di;
+  const hn::Rebind<uint8_t, decltype(di)> bytes;
+  const auto dead = hn::Set(di, FusedPool::kDead);
+  const int64_t capacity = list_capacity(cells.cells);
+  const int32_t* const table = cells.offsets->data();
+  const bool small = cells.positions <= kLanes;
+  const auto offsets = hn::LoadU(di, table);
+  for (int64_t cell = 0; cell < cells.cells; cell += kLanes) {
+    Vector grad[kLanes];
+    hn::Vec<decltype(di)> winner[kLanes];
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < kLanes; ++i) {
+      // Beyond the end the last cell is read again, and left out below.
+      const int64_t at = std::min(cell + i, cells.cells - 1) * cells.filters + f;
+      grad[i] = hn::LoadU(d, cells.grad + at);
+      winner[i] = hn::PromoteTo(di, hn::LoadU(bytes, cells.winners + at));
+    }
+    transpose(d, grad);
+    transpose(di, winner);
+    const auto inside = hn::FirstN(di, static_cast<size_t>(std::min(kLanes, cells.cells - cell)));
+    const auto bases = hn::LoadU(di, cells.bases + cell);
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < kLanes; ++i) {
+      const auto alive = hn::And(inside, hn::Ne(winner[i], dead));
+      const auto offset =
+          small ? hn::TableLookupLanes(offsets,
+                                       hn::IndicesFromVec(di, hn::And(winner[i], hn::Set(di, kLanes - 1))))
+                : hn::GatherIndex(di, table, winner[i]);
+      const int64_t to = i * capacity + counts[i];
+      hn::StoreU(hn::Compress(hn::Add(bases, offset), alive), di, places + to);
+      hn::StoreU(hn::Compress(grad[i], hn::RebindMask(d, alive)), d, grads + to);
+      counts[i] += static_cast<int64_t>(hn::CountTrue(di, alive));
+    }
+  }
+}
+
+#endif
+
+/// The list of one filter.
+void list_filter(const CellBlock& cells, int64_t f, int32_t* places, float* grads, int64_t* count) {
+  int64_t live = 0;
+  for (int64_t cell = 0; cell < cells.cells; ++cell) {
+    const uint8_t winner = cells.winners[cell * cells.filters + f];
+    // A dead cell is written as well, and then overwritten by the next: no branch that nobody can foresee.
+    places[live] = cells.bases[cell] + (*cells.offsets)[winner];
+    grads[live] = cells.grad[cell * cells.filters + f];
+    live += winner != FusedPool::kDead ? 1 : 0;
+  }
+  *count = live;
+}
+
+void list_live_cells_here(const CellBlock& cells, int32_t* places, float* grads, int64_t* counts) {
+  const int64_t capacity = list_capacity(cells.cells);
+  std::fill(counts, counts + cells.block, 0);
+  int64_t f = 0;
+#if HWY_TARGET != HWY_SCALAR
+  for (; f + kLanes <= cells.block; f += kLanes) {
+    list_filters(cells, f, places + f * capacity, grads + f * capacity, counts + f);
+  }
+#endif
+  for (; f < cells.block; ++f) {
+    list_filter(cells, f, places + f * capacity, grads + f * capacity, counts + f);
   }
 }
 
@@ -119,29 +204,17 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace nacre::sparse {
 
+HWY_EXPORT(list_live_cells_here);
 HWY_EXPORT(add_patches_here);
 HWY_EXPORT(add_live_gradients_here);
 
-void list_live_cells(const CellBlock& cells, const std::array<int32_t, 256>& offsets, int64_t capacity,
-                     Live* lists, int64_t* counts) {
-  std::fill(counts, counts + cells.block, 0);
-  const uint8_t* winners = cells.winners;
-  const float* grad = cells.grad;
-  for (int64_t y = 0; y < cells.rows; ++y) {
-    for (int64_t x = 0; x < cells.columns; ++x, winners += cells.filters, grad += cells.filters) {
-      const auto base = static_cast<int32_t>(cells.origin + y * cells.row_step + x * cells.column_step);
-      // A dead cell is written as well, and then overwritten by the next: no branch that nobody can foresee.
-      for (int64_t f = 0; f < cells.block; ++f) {
-        lists[f * capacity + counts[f]] = {base + offsets[winners[f]], grad[f]};
-        counts[f] += winners[f] != FusedPool::kDead ? 1 : 0;
-      }
-    }
-  }
+void list_live_cells(const CellBlock& cells, int32_t* places, float* grads, int64_t* counts) {
+  HWY_DYNAMIC_DISPATCH(list_live_cells_here)(cells, places, grads, counts);
 }
 
-void add_patches(const Live* cells, int64_t count, const float* image, int64_t row, int64_t kernel_rows,
-                 int64_t line, float* sums, int64_t sums_row) {
-  HWY_DYNAMIC_DISPATCH(add_patches_here)(cells, count, image, row, kernel_rows, line, sums, sums_row);
+void add_patches(const LiveCells& cells, const float* image, int64_t row, int64_t kernel_rows, int64_t line,
+                 float* sums, int64_t sums_row) {
+  HWY_DYNAMIC_DISPATCH(add_patches_here)(cells, image, row, kernel_rows, line, sums, sums_row);
 }
 
 void add_live_gradients(const uint8_t* winners, const float* grad, int64_t cells, int64_t filters,

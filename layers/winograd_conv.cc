@@ -39,8 +39,9 @@ size_t float_bytes(int64_t count) {
 
 }  // namespace
 
-WinogradConv::WinogradConv(const ConvGeometry& geometry)
+WinogradConv::WinogradConv(const ConvGeometry& geometry, const winograd::Algorithm& algorithm)
     : g_(geometry),
+      algorithm_(algorithm),
       filter_block_(std::min(kColumnBlock, geometry.filters)),
       channel_block_(std::min(kColumnBlock, geometry.channels)) {
   const int64_t per_tile = points() * (round_up_16(g_.channels) + round_up_16(filter_block_));
@@ -50,7 +51,7 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry)
 }
 
 int64_t WinogradConv::tiles_in(int64_t rows) const {
-  return (rows + 3) / 4 * tile_columns();
+  return tile_rows(rows) * tile_columns();
 }
 
 int64_t WinogradConv::kernel_points_plane() const {
@@ -58,16 +59,16 @@ int64_t WinogradConv::kernel_points_plane() const {
 }
 
 int64_t WinogradConv::padded_floats(int64_t rows) const {
-  return ((rows + 3) / 4 * 4 + size() - 1) * padded_width() * g_.channels + kSlack;
+  return padded_rows(rows) * padded_width() * g_.channels + kSlack;
 }
 
 void WinogradConv::pack_forward(const float* kernel, int64_t begin, int64_t end, float* packed) const {
-  winograd::kernel_to_points(size(), kernel, g_.channels, g_.filters, begin, end,
+  winograd::kernel_to_points(algorithm_, kernel, g_.channels, g_.filters, begin, end,
                              {packed, forward_plane_, 0});
 }
 
 void WinogradConv::transform_kernel(const float* kernel, int64_t begin, int64_t end, float* points) const {
-  winograd::kernel_to_points(size(), kernel, g_.channels, g_.filters, begin, end,
+  winograd::kernel_to_points(algorithm_, kernel, g_.channels, g_.filters, begin, end,
                              {points, kernel_points_plane(), round_up_16(g_.filters)});
 }
 
@@ -118,46 +119,66 @@ void WinogradConv::multiply(const Products& products) const {
   }
 }
 
-void WinogradConv::load_tiles(const float* image, int64_t images, int64_t y_begin, int64_t y_end,
-                              float* padded, const Planes& planes) const {
+void WinogradConv::load_tiles(const Stripe& stripe, const float* image, float* padded,
+                              const Planes& planes) const {
   const int64_t row = padded_width() * g_.channels;
-  const int64_t tile_rows = (y_end - y_begin + 3) / 4;
+  const int64_t rows = stripe.y_end - stripe.y_begin;
   int64_t tile = 0;
-  for (int64_t n = 0; n < images; ++n) {
-    copy_padded_rows(g_, image + n * g_.image_size(), g_.window.y.start(y_begin), tile_rows * 4 + size() - 1,
+  for (int64_t n = 0; n < stripe.images; ++n) {
+    copy_padded_rows(g_, image + n * g_.image_size(), g_.window.y.start(stripe.y_begin), padded_rows(rows),
                      padded_width(), padded);
-    for (int64_t i = 0; i < tile_rows; ++i, tile += tile_columns()) {
-      winograd::input_to_points(size(), {padded + i * 4 * row, row, g_.channels}, g_.channels, tile_columns(),
+    for (int64_t y = 0; y < rows; y += algorithm_.rows, tile += tile_columns()) {
+      winograd::input_to_points(algorithm_, {padded + y * row, row, g_.channels}, g_.channels, tile_columns(),
                                 {planes.data + tile * planes.row, planes.plane, planes.row});
     }
   }
 }
 
-void WinogradConv::sums(const float* image, int64_t images, int64_t y_begin, int64_t y_end,
-                        const float* packed, const float* bias, std::byte* scratch, float* out,
-                        int64_t image_step) const {
-  const int64_t rows = y_end - y_begin;
-  const int64_t tiles = images * tiles_in(rows);
-  const int64_t line = g_.window.x.out * g_.filters;
+template <typename FromPoints>
+void WinogradConv::sums_of(const Stripe& stripe, const float* image, const float* packed, std::byte* scratch,
+                           const FromPoints& from_points) const {
+  const int64_t rows = stripe.y_end - stripe.y_begin;
+  const int64_t tiles = stripe.images * tiles_in(rows);
   auto* const padded = reinterpret_cast<float*>(scratch);
   scratch += float_bytes(padded_floats(rows));
   const Planes from = planes_of(reinterpret_cast<float*>(scratch), tiles, g_.channels);
   scratch += float_bytes(points() * from.plane);
   const Planes to = planes_of(reinterpret_cast<float*>(scratch), tiles, filter_block_);
   scratch += float_bytes(points() * to.plane);
-  load_tiles(image, images, y_begin, y_end, padded, from);
+  load_tiles(stripe, image, padded, from);
   for (int64_t f = 0; f < g_.filters; f += filter_block_) {
     const int64_t columns = std::min(filter_block_, g_.filters - f);
     multiply({tiles, columns, g_.channels, from, to, packed + f * g_.channels, forward_plane_, scratch});
     int64_t tile = 0;
-    for (int64_t n = 0; n < images; ++n) {
-      for (int64_t y = 0; y < rows; y += 4, tile += tile_columns()) {
-        winograd::points_to_output(size(), {to.data + tile * to.row, to.plane, to.row}, columns,
-                                   tile_columns(), bias == nullptr ? nullptr : bias + f, g_.relu, rows - y,
-                                   g_.window.x.out, {out + n * image_step + y * line + f, line, g_.filters});
+    for (int64_t n = 0; n < stripe.images; ++n) {
+      for (int64_t y = 0; y < rows; y += algorithm_.rows, tile += tile_columns()) {
+        from_points(n, y, f, columns, Planes{to.data + tile * to.row, to.plane, to.row});
       }
     }
   }
+}
+
+void WinogradConv::sums(const Stripe& stripe, const float* image, const float* packed, const float* bias,
+                        std::byte* scratch, float* out, int64_t image_step) const {
+  const int64_t line = g_.window.x.out * g_.filters;
+  sums_of(stripe, image, packed, scratch,
+          [&](int64_t n, int64_t y, int64_t f, int64_t columns, const Planes& planes) {
+            winograd::points_to_output(algorithm_, planes, columns, tile_columns(),
+                                       bias == nullptr ? nullptr : bias + f, g_.relu,
+                                       stripe.y_end - stripe.y_begin - y, g_.window.x.out,
+                                       {out + n * image_step + y * line + f, line, g_.filters});
+          });
+}
+
+void WinogradConv::pooled_sums(const Stripe& stripe, const float* image, const float* packed,
+                               const float* bias, std::byte* scratch, const PooledCells& out,
+                               int64_t image_step, int64_t width) const {
+  sums_of(stripe, image, packed, scratch,
+          [&](int64_t n, int64_t y, int64_t f, int64_t columns, const Planes& planes) {
+            winograd::points_to_pooled(
+                algorithm_, planes, columns, tile_columns(), bias == nullptr ? nullptr : bias + f, g_.relu,
+                (stripe.y_end - stripe.y_begin - y) / 2, width, out.at(n * image_step + y / 2 * out.row + f));
+          });
 }
 
 void WinogradConv::add_rows(const float* padded, int64_t y_begin, int64_t rows, int64_t c, int64_t columns,
@@ -175,13 +196,11 @@ void WinogradConv::add_rows(const float* padded, int64_t y_begin, int64_t rows, 
   }
 }
 
-void WinogradConv::add_input_gradient(const float* grad, int64_t image_step, int64_t images, int64_t y_begin,
-                                      int64_t y_end, const float* packed, std::byte* scratch,
-                                      float* grad_image) const {
-  const int64_t rows = y_end - y_begin;
-  const int64_t tiles = images * tiles_in(rows);
-  const int64_t line = g_.window.x.out * g_.filters;
-  const int64_t padded_rows = (rows + 3) / 4 * 4 + size() - 1;
+template <typename ToPoints>
+void WinogradConv::add_input_gradient_of(const Stripe& stripe, const float* packed, std::byte* scratch,
+                                         float* grad_image, const ToPoints& to_points) const {
+  const int64_t rows = stripe.y_end - stripe.y_begin;
+  const int64_t tiles = stripe.images * tiles_in(rows);
   auto* const padded = reinterpret_cast<float*>(scratch);
   scratch += float_bytes(padded_floats(rows));
   const Planes from = planes_of(reinterpret_cast<float*>(scratch), tiles, g_.filters);
@@ -189,11 +208,9 @@ void WinogradConv::add_input_gradient(const float* grad, int64_t image_step, int
   const Planes to = planes_of(reinterpret_cast<float*>(scratch), tiles, channel_block_);
   scratch += float_bytes(points() * to.plane);
   int64_t tile = 0;
-  for (int64_t n = 0; n < images; ++n) {
-    for (int64_t y = 0; y < rows; y += 4, tile += tile_columns()) {
-      winograd::gradient_to_points(size(), {grad + n * image_step + y * line, line, g_.filters}, g_.filters,
-                                   tile_columns(), rows - y, g_.window.x.out,
-                                   {from.data + tile * from.row, from.plane, from.row});
+  for (int64_t n = 0; n < stripe.images; ++n) {
+    for (int64_t y = 0; y < rows; y += algorithm_.rows, tile += tile_columns()) {
+      to_points(n, y, Planes{from.data + tile * from.row, from.plane, from.row});
     }
   }
   for (int64_t c = 0; c < g_.channels; c += channel_block_) {
@@ -201,15 +218,36 @@ void WinogradConv::add_input_gradient(const float* grad, int64_t image_step, int
     multiply({tiles, columns, g_.filters, from, to, packed + c * g_.filters, backward_plane_, scratch});
     const int64_t row = padded_width() * columns;
     tile = 0;
-    for (int64_t n = 0; n < images; ++n) {
-      std::fill(padded, padded + padded_rows * row, 0.0F);
-      for (int64_t y = 0; y < rows; y += 4, tile += tile_columns()) {
-        winograd::points_to_input_gradient(size(), {to.data + tile * to.row, to.plane, to.row}, columns,
+    for (int64_t n = 0; n < stripe.images; ++n) {
+      std::fill(padded, padded + padded_rows(rows) * row, 0.0F);
+      for (int64_t y = 0; y < rows; y += algorithm_.rows, tile += tile_columns()) {
+        winograd::points_to_input_gradient(algorithm_, {to.data + tile * to.row, to.plane, to.row}, columns,
                                            tile_columns(), {padded + y * row, row, columns});
       }
-      add_rows(padded, y_begin, padded_rows, c, columns, grad_image + n * g_.image_size());
+      add_rows(padded, stripe.y_begin, padded_rows(rows), c, columns, grad_image + n * g_.image_size());
     }
   }
+}
+
+void WinogradConv::add_input_gradient(const Stripe& stripe, const float* grad, int64_t image_step,
+                                      const float* packed, std::byte* scratch, float* grad_image) const {
+  const int64_t line = g_.window.x.out * g_.filters;
+  add_input_gradient_of(stripe, packed, scratch, grad_image, [&](int64_t n, int64_t y, const Planes& planes) {
+    winograd::gradient_to_points(algorithm_, {grad + n * image_step + y * line, line, g_.filters}, g_.filters,
+                                 tile_columns(), stripe.y_end - stripe.y_begin - y, g_.window.x.out, planes);
+  });
+}
+
+void WinogradConv::add_pooled_input_gradient(const Stripe& stripe, const float* grad, const uint8_t* winners,
+                                             const Window2& pool, const float* packed, std::byte* scratch,
+                                             float* grad_image) const {
+  const int64_t line = pool.x.out * g_.filters;
+  add_input_gradient_of(stripe, packed, scratch, grad_image, [&](int64_t n, int64_t y, const Planes& planes) {
+    const int64_t at = (n * pool.y.out + (stripe.y_begin + y) / 2) * line;
+    winograd::pooled_gradient_to_points(algorithm_, {grad + at, line, g_.filters}, winners + at, g_.filters,
+                                        tile_columns(), (stripe.y_end - stripe.y_begin - y) / 2, pool.x.out,
+                                        planes);
+  });
 }
 
 }  // namespace nacre

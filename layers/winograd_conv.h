@@ -8,21 +8,22 @@
 
 namespace nacre {
 
-/// A convolution of 3x3 or 5x5 with steps of 1, one group and no dilation by Winograd's F(4x4, 3x3) or
-/// F(4x4, 5x5): 4 respectively 6.25 times fewer multiplications. Tiles of 4 x 4 outputs become values at 36
-/// or 64 points, and at each point all tiles, channels and filters meet in one product of matrices.
+/// A convolution of 3x3 or 5x5 with steps of 1, one group and no dilation by Winograd's F(4x4, 3x3), F(4x4,
+/// 5x5) or F(2x4, 5x5): 4, 6.25 and 4.2 times fewer multiplications. Tiles of outputs become values at 36 to
+/// 64 points, and at each point all tiles, channels and filters meet in one product of matrices.
 ///
-/// A stripe is a run of output rows that begins at a multiple of 4; `images` images are worked on together,
-/// so that the products have enough rows. The bits of an output depend on the tile's inputs and the kernel
-/// alone.
+/// A stripe is a run of output rows that begins at a multiple of the tile's; `images` images are worked on
+/// together, so that the products have enough rows. The bits of an output depend on the tile's inputs and the
+/// kernel alone.
 class WinogradConv {
  public:
-  explicit WinogradConv(const ConvGeometry& geometry);
+  WinogradConv(const ConvGeometry& geometry, const winograd::Algorithm& algorithm);
 
   /// Tiles that are to be worked on together: their values stay in the second-level cache.
   [[nodiscard]] int64_t good_tiles() const { return good_tiles_; }
   [[nodiscard]] int64_t tiles_in(int64_t rows) const;
-  [[nodiscard]] int64_t points() const { return (size() + 3) * (size() + 3); }
+  [[nodiscard]] const winograd::Algorithm& algorithm() const { return algorithm_; }
+  [[nodiscard]] int64_t points() const { return algorithm_.points(); }
 
   /// Floats of the kernel at the points, packed for forward; for input gradients; and of its gradient.
   [[nodiscard]] int64_t forward_floats() const { return points() * forward_plane_; }
@@ -40,23 +41,48 @@ class WinogradConv {
   [[nodiscard]] size_t forward_scratch_bytes(int64_t images, int64_t rows) const;
   [[nodiscard]] size_t backward_scratch_bytes(int64_t images, int64_t rows) const;
 
-  /// Sums of rows [y_begin, y_end) of `images` images: out [images][rows][W'][filters], images `image_step`
-  /// floats apart, with bias (may be null) and relu.
-  void sums(const float* image, int64_t images, int64_t y_begin, int64_t y_end, const float* packed,
-            const float* bias, std::byte* scratch, float* out, int64_t image_step) const;
+  /// Output rows [y_begin, y_end) of some images that lie one after the other.
+  struct Stripe {
+    int64_t images;
+    int64_t y_begin;
+    int64_t y_end;
+  };
 
-  /// Adds to the gradient with respect to `images` images what those of the sums' rows [y_begin, y_end)
-  /// contribute: grad [images][rows][W'][filters], images `image_step` floats apart; `packed` by
-  /// pack_backward.
-  void add_input_gradient(const float* grad, int64_t image_step, int64_t images, int64_t y_begin,
-                          int64_t y_end, const float* packed, std::byte* scratch, float* grad_image) const;
+  /// Sums of a stripe: out [images][rows][W'][filters], images `image_step` floats apart, with bias (may be
+  /// null) and relu. `image` is the first whole image.
+  void sums(const Stripe& stripe, const float* image, const float* packed, const float* bias,
+            std::byte* scratch, float* out, int64_t image_step) const;
+
+  /// The same, pooled by FusedPool::of_pairs: `out` begins with the stripe's first row of cells, `width` of
+  /// them in a row, images `image_step` elements apart.
+  void pooled_sums(const Stripe& stripe, const float* image, const float* packed, const float* bias,
+                   std::byte* scratch, const PooledCells& out, int64_t image_step, int64_t width) const;
+
+  /// Adds to the gradient with respect to the stripe's images what those of its sums contribute: grad
+  /// [images][rows][W'][filters], images `image_step` floats apart; `packed` by pack_backward.
+  void add_input_gradient(const Stripe& stripe, const float* grad, int64_t image_step, const float* packed,
+                          std::byte* scratch, float* grad_image) const;
+
+  /// The same from gradients and winners of whole images' pooled cells, by FusedPool::of_pairs.
+  void add_pooled_input_gradient(const Stripe& stripe, const float* grad, const uint8_t* winners,
+                                 const Window2& pool, const float* packed, std::byte* scratch,
+                                 float* grad_image) const;
 
  private:
-  [[nodiscard]] int64_t size() const { return g_.window.x.window; }
-  [[nodiscard]] int64_t tile_columns() const { return (g_.window.x.out + 3) / 4; }
+  [[nodiscard]] int64_t tile_rows(int64_t rows) const {
+    return (rows + algorithm_.rows - 1) / algorithm_.rows;
+  }
+  [[nodiscard]] int64_t tile_columns() const {
+    return (g_.window.x.out + algorithm_.columns - 1) / algorithm_.columns;
+  }
   [[nodiscard]] int64_t kernel_points_plane() const;
-  /// Width and floats of the padded rows under `rows` output rows, rounded up to whole tiles.
-  [[nodiscard]] int64_t padded_width() const { return tile_columns() * 4 + size() - 1; }
+  /// Extents and floats of the padded rows under `rows` output rows, rounded up to whole tiles.
+  [[nodiscard]] int64_t padded_rows(int64_t rows) const {
+    return tile_rows(rows) * algorithm_.rows + algorithm_.size - 1;
+  }
+  [[nodiscard]] int64_t padded_width() const {
+    return tile_columns() * algorithm_.columns + algorithm_.size - 1;
+  }
   [[nodiscard]] int64_t padded_floats(int64_t rows) const;
   /// products.c = a * kernel at every point, for `columns` columns from `column` on.
   struct Products;
@@ -64,11 +90,20 @@ class WinogradConv {
   /// Adds padded rows of `columns` channels from c on to an image.
   void add_rows(const float* padded, int64_t y_begin, int64_t rows, int64_t c, int64_t columns,
                 float* image) const;
-  /// Input rows of `images` images to points.
-  void load_tiles(const float* image, int64_t images, int64_t y_begin, int64_t y_end, float* padded,
+  /// Input rows of a stripe to points.
+  void load_tiles(const Stripe& stripe, const float* image, float* padded,
                   const winograd::Planes& planes) const;
+  /// from_points(image, row, filter, filters, planes) takes the sums of one row of tiles.
+  template <typename FromPoints>
+  void sums_of(const Stripe& stripe, const float* image, const float* packed, std::byte* scratch,
+               const FromPoints& from_points) const;
+  /// to_points(image, row, planes) gives the gradients of one row of tiles.
+  template <typename ToPoints>
+  void add_input_gradient_of(const Stripe& stripe, const float* packed, std::byte* scratch, float* grad_image,
+                             const ToPoints& to_points) const;
 
   ConvGeometry g_;
+  winograd::Algorithm algorithm_;
   int64_t good_tiles_ = 0;
   int64_t filter_block_ = 0;  // filters (channels in backward) that one round of products computes
   int64_t channel_block_ = 0;

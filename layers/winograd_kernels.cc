@@ -8,6 +8,7 @@
 // Highway's ops, for the target that foreach_target.h chose.
 #include <hwy/highway.h>
 
+#include "layers/pool_pairs-inl.h"
 #include "layers/winograd_transforms-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -31,17 +32,24 @@ HWY_INLINE void store_some(Vector v, float* to, int64_t count) {
   }
 }
 
-template <int R>
+using nacre::HWY_NAMESPACE::pool_pairs;
+using nacre::HWY_NAMESPACE::unpool_pairs;
+
+/// For tiles whose columns go by matrices MY and rows by MX.
+template <class MY, class MX>
 struct Kernels {
-  static constexpr int kPoints = Matrices<R>::kPoints;
+  static constexpr int kPoints = MX::kPoints;  // in a row
+  static constexpr int kRows = MY::kTile;
+  static constexpr int kColumns = MX::kTile;
+  static constexpr int kSize = MX::kKernel;
 
   static void input_to_points(const Pixels<const float>& pixels, int64_t channels, int64_t tiles,
                               const Planes& planes) {
     for (int64_t tile = 0; tile < tiles; ++tile) {
       for (int64_t c = 0; c < channels; c += kLanes) {
-        const float* from = pixels.data + tile * kTile * pixels.pixel + c;
+        const float* from = pixels.data + tile * kColumns * pixels.pixel + c;
         float* to = planes.data + tile * planes.row + c;
-        square_to_points<InputMatrix<R>>(
+        plane_to_points<InputMatrix<MY>, InputMatrix<MX>>(
             [&](int i, int j) HWY_ATTR { return load(from + i * pixels.row + j * pixels.pixel); },
             [&](int p, int q, Vector v)
                 HWY_ATTR { hn::StoreU(v, Tag(), to + (p * kPoints + q) * planes.plane); });
@@ -53,21 +61,21 @@ struct Kernels {
                                bool relu, int64_t height, int64_t width, const Pixels<float>& pixels) {
     const Vector least = relu ? hn::Zero(Tag()) : hn::Neg(hn::Inf(Tag()));
     for (int64_t tile = 0; tile < tiles; ++tile) {
-      const int64_t columns = std::min<int64_t>(kTile, width - tile * kTile);
+      const int64_t columns = std::min<int64_t>(kColumns, width - tile * kColumns);
       for (int64_t c = 0; c < channels; c += kLanes) {
         const int64_t count = channels - c;
         const Vector shift = bias == nullptr ? hn::Zero(Tag()) : load_some(bias + c, count);
         const float* from = planes.data + tile * planes.row + c;
-        float* to = pixels.data + tile * kTile * pixels.pixel + c;
-        Vector out[kTile][kTile];
-        square_from_points<OutputMatrix<R>>(
+        float* to = pixels.data + tile * kColumns * pixels.pixel + c;
+        Vector out[kRows][kColumns];
+        plane_from_points<OutputMatrix<MY>, OutputMatrix<MX>>(
             [&](int p, int q) HWY_ATTR { return load(from + (p * kPoints + q) * planes.plane); },
             [&](int i, int j, Vector v) HWY_ATTR {
               const Vector y = hn::Add(v, shift);
               // NaN compares false, and stays.
               out[i][j] = hn::IfThenElse(hn::Lt(y, least), least, y);
             });
-        for (int64_t i = 0; i < std::min<int64_t>(kTile, height); ++i) {
+        for (int64_t i = 0; i < std::min<int64_t>(kRows, height); ++i) {
           for (int64_t j = 0; j < columns; ++j) {
             store_some(out[i][j], to + i * pixels.row + j * pixels.pixel, count);
           }
@@ -76,14 +84,57 @@ struct Kernels {
     }
   }
 
+  static void points_to_pooled(const Planes& planes, int64_t channels, int64_t tiles, const float* bias,
+                               bool relu, int64_t height, int64_t width, const PooledCells& pooled) {
+    constexpr int kCellRows = kRows / 2;
+    constexpr int kCells = kColumns / 2;
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      for (int64_t c = 0; c < channels; c += kLanes) {
+        const Vector shift = bias == nullptr ? hn::Zero(Tag()) : load_some(bias + c, channels - c);
+        const float* from = planes.data + tile * planes.row + c;
+        // The four of a cell side by side.
+        Vector out[kCellRows][kCells][4];
+        plane_from_points<OutputMatrix<MY>, OutputMatrix<MX>>(
+            [&](int p, int q) HWY_ATTR { return load(from + (p * kPoints + q) * planes.plane); },
+            [&](int i, int j, Vector v) HWY_ATTR { out[i / 2][j / 2][i % 2 * 2 + j % 2] = v; });
+        for (int64_t i = 0; i < std::min<int64_t>(kCellRows, height); ++i) {
+          for (int64_t j = 0; j < std::min<int64_t>(kCells, width - tile * kCells); ++j) {
+            pool_pairs(out[i][j], shift, relu, pooled,
+                       i * pooled.row + (tile * kCells + j) * pooled.pixel + c, channels - c);
+          }
+        }
+      }
+    }
+  }
+
+  static void pooled_gradient_to_points(const Pixels<const float>& cells, const uint8_t* winners,
+                                        int64_t channels, int64_t tiles, int64_t height, int64_t width,
+                                        const Planes& planes) {
+    constexpr int kCells = kColumns / 2;
+    for (int64_t tile = 0; tile < tiles; ++tile) {
+      const int64_t columns = width - tile * kCells;
+      for (int64_t c = 0; c < channels; c += kLanes) {
+        float* to = planes.data + tile * planes.row + c;
+        plane_to_points<OutputMatrix<MY>, OutputMatrix<MX>>(
+            [&](int i, int j) HWY_ATTR {
+              if (i / 2 >= height || j / 2 >= columns) return hn::Zero(Tag());
+              const int64_t at = i / 2 * cells.row + (tile * kCells + j / 2) * cells.pixel + c;
+              return unpool_pairs(cells.data, winners, at, channels - c, i % 2 * 2 + j % 2);
+            },
+            [&](int p, int q, Vector v)
+                HWY_ATTR { hn::StoreU(v, Tag(), to + (p * kPoints + q) * planes.plane); });
+      }
+    }
+  }
+
   static void gradient_to_points(const Pixels<const float>& pixels, int64_t channels, int64_t tiles,
                                  int64_t height, int64_t width, const Planes& planes) {
     for (int64_t tile = 0; tile < tiles; ++tile) {
-      const int64_t columns = width - tile * kTile;
+      const int64_t columns = width - tile * kColumns;
       for (int64_t c = 0; c < channels; c += kLanes) {
-        const float* from = pixels.data + tile * kTile * pixels.pixel + c;
+        const float* from = pixels.data + tile * kColumns * pixels.pixel + c;
         float* to = planes.data + tile * planes.row + c;
-        square_to_points<OutputMatrix<R>>(
+        plane_to_points<OutputMatrix<MY>, OutputMatrix<MX>>(
             [&](int i, int j) HWY_ATTR {
               return i < height && j < columns
                          ? load_some(from + i * pixels.row + j * pixels.pixel, channels - c)
@@ -100,8 +151,8 @@ struct Kernels {
     for (int64_t tile = 0; tile < tiles; ++tile) {
       for (int64_t c = 0; c < channels; c += kLanes) {
         const float* from = planes.data + tile * planes.row + c;
-        float* to = pixels.data + tile * kTile * pixels.pixel + c;
-        square_from_points<InputMatrix<R>>(
+        float* to = pixels.data + tile * kColumns * pixels.pixel + c;
+        plane_from_points<InputMatrix<MY>, InputMatrix<MX>>(
             [&](int p, int q) HWY_ATTR { return load(from + (p * kPoints + q) * planes.plane); },
             [&](int i, int j, Vector v) HWY_ATTR {
               float* at = to + i * pixels.row + j * pixels.pixel;
@@ -122,9 +173,10 @@ struct Kernels {
         const int64_t count = std::max<int64_t>(0, filters - f);
         float* to =
             planes.data + (panels ? (f / kPanel * channels + c) * kPanel + f % kPanel : c * planes.row + f);
-        square_to_points<KernelMatrix<R>>(
+        plane_to_points<KernelMatrix<MY>, KernelMatrix<MX>>(
             [&](int i, int j) HWY_ATTR {
-              return count == 0 ? hn::Zero(Tag()) : load_some(from + (i * R + j) * channels * filters, count);
+              return count == 0 ? hn::Zero(Tag())
+                                : load_some(from + (i * kSize + j) * channels * filters, count);
             },
             [&](int p, int q, Vector v)
                 HWY_ATTR { hn::StoreU(v, Tag(), to + (p * kPoints + q) * planes.plane); });
@@ -133,35 +185,61 @@ struct Kernels {
   }
 };
 
-void input_to_points_here(int64_t size, const Pixels<const float>& pixels, int64_t channels, int64_t tiles,
-                          const Planes& planes) {
-  size == 3 ? Kernels<3>::input_to_points(pixels, channels, tiles, planes)
-            : Kernels<5>::input_to_points(pixels, channels, tiles, planes);
+/// body(the kernels of an algorithm).
+template <typename Body>
+void with_kernels(const Algorithm& algorithm, const Body& body) {
+  using Four = Matrices<4, 5>;
+  if (algorithm.size == 3) return body(Kernels<Matrices<4, 3>, Matrices<4, 3>>());
+  algorithm.rows == 2 ? body(Kernels<Matrices<2, 5>, Four>()) : body(Kernels<Four, Four>());
 }
 
-void points_to_output_here(int64_t size, const Planes& planes, int64_t channels, int64_t tiles,
+void input_to_points_here(const Algorithm& algorithm, const Pixels<const float>& pixels, int64_t channels,
+                          int64_t tiles, const Planes& planes) {
+  with_kernels(algorithm, [&](auto kernels) { kernels.input_to_points(pixels, channels, tiles, planes); });
+}
+
+void points_to_output_here(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
                            const float* bias, bool relu, int64_t height, int64_t width,
                            const Pixels<float>& pixels) {
-  size == 3 ? Kernels<3>::points_to_output(planes, channels, tiles, bias, relu, height, width, pixels)
-            : Kernels<5>::points_to_output(planes, channels, tiles, bias, relu, height, width, pixels);
+  with_kernels(algorithm, [&](auto kernels) {
+    kernels.points_to_output(planes, channels, tiles, bias, relu, height, width, pixels);
+  });
 }
 
-void gradient_to_points_here(int64_t size, const Pixels<const float>& pixels, int64_t channels, int64_t tiles,
-                             int64_t height, int64_t width, const Planes& planes) {
-  size == 3 ? Kernels<3>::gradient_to_points(pixels, channels, tiles, height, width, planes)
-            : Kernels<5>::gradient_to_points(pixels, channels, tiles, height, width, planes);
+void gradient_to_points_here(const Algorithm& algorithm, const Pixels<const float>& pixels, int64_t channels,
+                             int64_t tiles, int64_t height, int64_t width, const Planes& planes) {
+  with_kernels(algorithm, [&](auto kernels) {
+    kernels.gradient_to_points(pixels, channels, tiles, height, width, planes);
+  });
 }
 
-void points_to_input_gradient_here(int64_t size, const Planes& planes, int64_t channels, int64_t tiles,
-                                   const Pixels<float>& pixels) {
-  size == 3 ? Kernels<3>::points_to_input_gradient(planes, channels, tiles, pixels)
-            : Kernels<5>::points_to_input_gradient(planes, channels, tiles, pixels);
+void points_to_input_gradient_here(const Algorithm& algorithm, const Planes& planes, int64_t channels,
+                                   int64_t tiles, const Pixels<float>& pixels) {
+  with_kernels(algorithm,
+               [&](auto kernels) { kernels.points_to_input_gradient(planes, channels, tiles, pixels); });
 }
 
-void kernel_to_points_here(int64_t size, const float* kernel, int64_t channels, int64_t filters,
+void kernel_to_points_here(const Algorithm& algorithm, const float* kernel, int64_t channels, int64_t filters,
                            int64_t begin, int64_t end, const Planes& planes) {
-  size == 3 ? Kernels<3>::kernel_to_points(kernel, channels, filters, begin, end, planes)
-            : Kernels<5>::kernel_to_points(kernel, channels, filters, begin, end, planes);
+  with_kernels(algorithm, [&](auto kernels) {
+    kernels.kernel_to_points(kernel, channels, filters, begin, end, planes);
+  });
+}
+
+void points_to_pooled_here(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
+                           const float* bias, bool relu, int64_t height, int64_t width,
+                           const PooledCells& pooled) {
+  with_kernels(algorithm, [&](auto kernels) {
+    kernels.points_to_pooled(planes, channels, tiles, bias, relu, height, width, pooled);
+  });
+}
+
+void pooled_gradient_to_points_here(const Algorithm& algorithm, const Pixels<const float>& cells,
+                                    const uint8_t* winners, int64_t channels, int64_t tiles, int64_t height,
+                                    int64_t width, const Planes& planes) {
+  with_kernels(algorithm, [&](auto kernels) {
+    kernels.pooled_gradient_to_points(cells, winners, channels, tiles, height, width, planes);
+  });
 }
 
 }  // namespace
@@ -177,31 +255,48 @@ HWY_EXPORT(points_to_output_here);
 HWY_EXPORT(gradient_to_points_here);
 HWY_EXPORT(points_to_input_gradient_here);
 HWY_EXPORT(kernel_to_points_here);
+HWY_EXPORT(pooled_gradient_to_points_here);
+HWY_EXPORT(points_to_pooled_here);
 
-void input_to_points(int64_t size, const Pixels<const float>& pixels, int64_t channels, int64_t tiles,
-                     const Planes& planes) {
-  HWY_DYNAMIC_DISPATCH(input_to_points_here)(size, pixels, channels, tiles, planes);
+void input_to_points(const Algorithm& algorithm, const Pixels<const float>& pixels, int64_t channels,
+                     int64_t tiles, const Planes& planes) {
+  HWY_DYNAMIC_DISPATCH(input_to_points_here)(algorithm, pixels, channels, tiles, planes);
 }
 
-void points_to_output(int64_t size, const Planes& planes, int64_t channels, int64_t tiles, const float* bias,
-                      bool relu, int64_t height, int64_t width, const Pixels<float>& pixels) {
+void points_to_output(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
+                      const float* bias, bool relu, int64_t height, int64_t width,
+                      const Pixels<float>& pixels) {
   HWY_DYNAMIC_DISPATCH(points_to_output_here)
-  (size, planes, channels, tiles, bias, relu, height, width, pixels);
+  (algorithm, planes, channels, tiles, bias, relu, height, width, pixels);
 }
 
-void gradient_to_points(int64_t size, const Pixels<const float>& pixels, int64_t channels, int64_t tiles,
-                        int64_t height, int64_t width, const Planes& planes) {
-  HWY_DYNAMIC_DISPATCH(gradient_to_points_here)(size, pixels, channels, tiles, height, width, planes);
+void gradient_to_points(const Algorithm& algorithm, const Pixels<const float>& pixels, int64_t channels,
+                        int64_t tiles, int64_t height, int64_t width, const Planes& planes) {
+  HWY_DYNAMIC_DISPATCH(gradient_to_points_here)(algorithm, pixels, channels, tiles, height, width, planes);
 }
 
-void points_to_input_gradient(int64_t size, const Planes& planes, int64_t channels, int64_t tiles,
-                              const Pixels<float>& pixels) {
-  HWY_DYNAMIC_DISPATCH(points_to_input_gradient_here)(size, planes, channels, tiles, pixels);
+void points_to_input_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,
+                              int64_t tiles, const Pixels<float>& pixels) {
+  HWY_DYNAMIC_DISPATCH(points_to_input_gradient_here)(algorithm, planes, channels, tiles, pixels);
 }
 
-void kernel_to_points(int64_t size, const float* kernel, int64_t channels, int64_t filters, int64_t begin,
-                      int64_t end, const Planes& planes) {
-  HWY_DYNAMIC_DISPATCH(kernel_to_points_here)(size, kernel, channels, filters, begin, end, planes);
+void kernel_to_points(const Algorithm& algorithm, const float* kernel, int64_t channels, int64_t filters,
+                      int64_t begin, int64_t end, const Planes& planes) {
+  HWY_DYNAMIC_DISPATCH(kernel_to_points_here)(algorithm, kernel, channels, filters, begin, end, planes);
+}
+
+void points_to_pooled(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
+                      const float* bias, bool relu, int64_t height, int64_t width,
+                      const PooledCells& pooled) {
+  HWY_DYNAMIC_DISPATCH(points_to_pooled_here)
+  (algorithm, planes, channels, tiles, bias, relu, height, width, pooled);
+}
+
+void pooled_gradient_to_points(const Algorithm& algorithm, const Pixels<const float>& cells,
+                               const uint8_t* winners, int64_t channels, int64_t tiles, int64_t height,
+                               int64_t width, const Planes& planes) {
+  HWY_DYNAMIC_DISPATCH(pooled_gradient_to_points_here)
+  (algorithm, cells, winners, channels, tiles, height, width, planes);
 }
 
 }  // namespace nacre::winograd

@@ -2,7 +2,18 @@
 
 #include <cstdint>
 
+#include "layers/pool_kernels.h"
+
 namespace nacre::winograd {
+
+/// F(rows x columns, size x size): one of F(4x4, 3x3), F(4x4, 5x5) and F(2x4, 5x5), see winograd_matrices.h.
+struct Algorithm {
+  int64_t rows = 4;  ///< outputs of one tile, and
+  int64_t columns = 4;
+  int64_t size = 3;  ///< of the kernel, squared
+
+  [[nodiscard]] int64_t points() const { return (rows + size - 1) * (columns + size - 1); }
+};
 
 /// Values of tiles at the points: [points squared][tiles][channels], planes and rows apart as said. Between
 /// the last channel and the end of a row lies what nobody reads.
@@ -12,7 +23,7 @@ struct Planes {
   int64_t row = 0;    ///< floats from one tile to the next; a multiple of 16, not below the channels
 };
 
-/// Pixels [rows][columns][channels] that tiles lie on, 4 pixels apart.
+/// Pixels [rows][columns][channels] that tiles lie on, as many pixels apart as a tile has.
 template <typename T>
 struct Pixels {
   T* data = nullptr;
@@ -20,28 +31,37 @@ struct Pixels {
   int64_t pixel = 0;  ///< floats from one pixel to the next
 };
 
-// All for kernels of `size` x `size`, 3 or 5; see winograd_matrices.h. Tiles are those of one row of tiles,
-// from the left. Nothing needs alignment.
+// Tiles are those of one row of tiles, from the left. Nothing needs alignment.
 
 /// Input of `tiles` tiles to points. Reads whole vectors: up to 15 floats beyond the last pixel's channels.
-void input_to_points(int64_t size, const Pixels<const float>& pixels, int64_t channels, int64_t tiles,
-                     const Planes& planes);
+void input_to_points(const Algorithm& algorithm, const Pixels<const float>& pixels, int64_t channels,
+                     int64_t tiles, const Planes& planes);
 
 /// Outputs of the tiles, `height` x `width` of them inside, plus `bias` (may be null), then perhaps relu.
-void points_to_output(int64_t size, const Planes& planes, int64_t channels, int64_t tiles, const float* bias,
-                      bool relu, int64_t height, int64_t width, const Pixels<float>& pixels);
+void points_to_output(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
+                      const float* bias, bool relu, int64_t height, int64_t width,
+                      const Pixels<float>& pixels);
+
+/// The same, pooled by FusedPool::of_pairs on the way: `height` x `width` cells of the tiles are inside.
+void points_to_pooled(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
+                      const float* bias, bool relu, int64_t height, int64_t width, const PooledCells& pooled);
 
 /// Adjoint of points_to_output: gradients of `height` x `width` outputs to points.
-void gradient_to_points(int64_t size, const Pixels<const float>& pixels, int64_t channels, int64_t tiles,
-                        int64_t height, int64_t width, const Planes& planes);
+void gradient_to_points(const Algorithm& algorithm, const Pixels<const float>& pixels, int64_t channels,
+                        int64_t tiles, int64_t height, int64_t width, const Planes& planes);
+
+/// The same from gradients of `height` x `width` pooled cells and their winners (FusedPool::of_pairs).
+void pooled_gradient_to_points(const Algorithm& algorithm, const Pixels<const float>& cells,
+                               const uint8_t* winners, int64_t channels, int64_t tiles, int64_t height,
+                               int64_t width, const Planes& planes);
 
 /// Adjoint of input_to_points: adds to whole tiles of pixels.
-void points_to_input_gradient(int64_t size, const Planes& planes, int64_t channels, int64_t tiles,
-                              const Pixels<float>& pixels);
+void points_to_input_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,
+                              int64_t tiles, const Pixels<float>& pixels);
 
 /// Kernel [size][size][channels][filters] to points, for channels [begin, end): planes [channels][filters],
 /// row by row as `planes` says, or as panels of pack_b (k = channels, n = filters) when planes.row is 0.
-void kernel_to_points(int64_t size, const float* kernel, int64_t channels, int64_t filters, int64_t begin,
-                      int64_t end, const Planes& planes);
+void kernel_to_points(const Algorithm& algorithm, const float* kernel, int64_t channels, int64_t filters,
+                      int64_t begin, int64_t end, const Planes& planes);
 
 }  // namespace nacre::winograd

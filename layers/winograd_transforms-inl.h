@@ -22,20 +22,20 @@ using nacre::HWY_NAMESPACE::Tag;
 using nacre::HWY_NAMESPACE::Vector;
 
 // A matrix [points][kSize] as a type.
-template <int R>
-struct InputMatrix : Matrices<R> {
-  static constexpr int kSize = Matrices<R>::kPoints;
-  static constexpr double value(int point, int k) { return Matrices<R>::input(point, k); }
+template <class M>
+struct InputMatrix : M {
+  static constexpr int kSize = M::kPoints;
+  static constexpr double value(int point, int k) { return M::input(point, k); }
 };
-template <int R>
-struct KernelMatrix : Matrices<R> {
-  static constexpr int kSize = R;
-  static constexpr double value(int point, int k) { return Matrices<R>::kernel(point, k); }
+template <class M>
+struct KernelMatrix : M {
+  static constexpr int kSize = M::kKernel;
+  static constexpr double value(int point, int k) { return M::kernel(point, k); }
 };
-template <int R>
-struct OutputMatrix : Matrices<R> {
-  static constexpr int kSize = kTile;
-  static constexpr double value(int point, int k) { return Matrices<R>::output(point, k); }
+template <class M>
+struct OutputMatrix : M {
+  static constexpr int kSize = M::kTile;
+  static constexpr double value(int point, int k) { return M::output(point, k); }
 };
 
 /// A sum that may have no terms yet.
@@ -132,50 +132,50 @@ HWY_INLINE void from_points(const Vector* points, Vector* x) {
   combine_points<M>(points, sums, differences, x);
 }
 
-/// Both dimensions: load(i, j) gives element [i][j] of a square of M::kSize, store(p, q, v) takes that of a
-/// square of points.
-template <class M, typename Load, typename Store>
-HWY_INLINE void square_to_points(const Load& load, const Store& store) {
-  Vector half[M::kPoints][M::kSize];
+/// Both dimensions, columns by matrix Y and rows by X: load(i, j) gives element [i][j] of a rectangle of
+/// Y::kSize x X::kSize, store(p, q, v) takes that of a rectangle of points.
+template <class Y, class X, typename Load, typename Store>
+HWY_INLINE void plane_to_points(const Load& load, const Store& store) {
+  Vector half[Y::kPoints][X::kSize];
 #pragma GCC unroll 8
-  for (int j = 0; j < M::kSize; ++j) {
-    Vector column[M::kSize];
-    Vector points[M::kPoints];
+  for (int j = 0; j < X::kSize; ++j) {
+    Vector column[Y::kSize];
+    Vector points[Y::kPoints];
 #pragma GCC unroll 8
-    for (int i = 0; i < M::kSize; ++i) column[i] = load(i, j);
-    to_points<M>(column, points);
+    for (int i = 0; i < Y::kSize; ++i) column[i] = load(i, j);
+    to_points<Y>(column, points);
 #pragma GCC unroll 8
-    for (int p = 0; p < M::kPoints; ++p) half[p][j] = points[p];
+    for (int p = 0; p < Y::kPoints; ++p) half[p][j] = points[p];
   }
 #pragma GCC unroll 8
-  for (int p = 0; p < M::kPoints; ++p) {
-    Vector points[M::kPoints];
-    to_points<M>(half[p], points);
+  for (int p = 0; p < Y::kPoints; ++p) {
+    Vector points[X::kPoints];
+    to_points<X>(half[p], points);
 #pragma GCC unroll 8
-    for (int q = 0; q < M::kPoints; ++q) store(p, q, points[q]);
+    for (int q = 0; q < X::kPoints; ++q) store(p, q, points[q]);
   }
 }
 
-/// The adjoint: from a square of points to one of M::kSize.
-template <class M, typename Load, typename Store>
-HWY_INLINE void square_from_points(const Load& load, const Store& store) {
-  Vector half[M::kSize][M::kPoints];
+/// The adjoint: from a rectangle of points to one of Y::kSize x X::kSize.
+template <class Y, class X, typename Load, typename Store>
+HWY_INLINE void plane_from_points(const Load& load, const Store& store) {
+  Vector half[Y::kSize][X::kPoints];
 #pragma GCC unroll 8
-  for (int q = 0; q < M::kPoints; ++q) {
-    Vector points[M::kPoints];
-    Vector column[M::kSize];
+  for (int q = 0; q < X::kPoints; ++q) {
+    Vector points[Y::kPoints];
+    Vector column[Y::kSize];
 #pragma GCC unroll 8
-    for (int p = 0; p < M::kPoints; ++p) points[p] = load(p, q);
-    from_points<M>(points, column);
+    for (int p = 0; p < Y::kPoints; ++p) points[p] = load(p, q);
+    from_points<Y>(points, column);
 #pragma GCC unroll 8
-    for (int i = 0; i < M::kSize; ++i) half[i][q] = column[i];
+    for (int i = 0; i < Y::kSize; ++i) half[i][q] = column[i];
   }
 #pragma GCC unroll 8
-  for (int i = 0; i < M::kSize; ++i) {
-    Vector row[M::kSize];
-    from_points<M>(half[i], row);
+  for (int i = 0; i < Y::kSize; ++i) {
+    Vector row[X::kSize];
+    from_points<X>(half[i], row);
 #pragma GCC unroll 8
-    for (int j = 0; j < M::kSize; ++j) store(i, j, row[j]);
+    for (int j = 0; j < X::kSize; ++j) store(i, j, row[j]);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <new>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "engine/executor.h"
@@ -40,6 +41,7 @@ struct Model::State {
   Registry registry;
   ModelOptions options;
   Plan plan;
+  std::optional<PackedVariables> packed;
   mutable std::mutex mutex;
   mutable std::vector<std::unique_ptr<Buffers>> idle;  // guarded by mutex, never beyond what is reserved
 };
@@ -58,7 +60,7 @@ class Model::Lane {
     if (buffers_ != nullptr) return;
     buffers_ = std::make_unique<Buffers>(state.plan);
     // plan_prediction has checked the variables, so this cannot fail.
-    static_cast<void>(buffers_->executor.bind(state.bundle->variables));
+    static_cast<void>(buffers_->executor.bind(state.bundle->variables, &*state.packed));
   }
   ~Lane() {
     const std::lock_guard lock(state_.mutex);
@@ -109,6 +111,7 @@ Result<Model> Model::make(std::shared_ptr<const Bundle> bundle, Registry registr
     planning.threads = options.threads;
     planning.reference = options.reference;
     NACRE_ASSIGN_OR_RETURN(state->plan, plan_prediction(*state->bundle, state->registry, planning));
+    state->packed.emplace(state->plan, state->bundle->variables, options.threads);
     // The first call shall not pay for its buffers, nor find that there is no memory for them.
     const Lane first(*state);
     return Model(state);

@@ -13,30 +13,15 @@ cd "$(dirname "$0")/.."
 judges=all
 environments=${NACRE_JUDGES:-${XDG_CACHE_HOME:-$HOME/.cache}/nacre/judges}
 
-# prepare FOLDER REQUIREMENTS [PIP-OPTION...]
-prepare() {
-  folder=$1
-  requirements=$2
-  shift 2
-  ! cmp -s "$requirements" "$folder/requirements.txt" || return 0
-  # Only what is such an environment is made anew, whatever NACRE_JUDGES names.
-  if [ -e "$folder" ] && [ ! -e "$folder/pyvenv.cfg" ]; then
-    echo "judges.sh: $folder is there and no virtual environment; not touched" >&2
-    return 1
-  fi
-  rm -rf "$folder"
-  /usr/bin/python3 -m venv "$folder" &&
-    "$folder/bin/pip" install --quiet "$@" --requirement "$requirements" &&
-    cp "$requirements" "$folder/requirements.txt"
-}
+. scripts/environment.sh
 
 site_packages() {
   "$1/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))'
 }
 
 prepare_serving() {
-  prepare "$environments-tensorflow" tests/judges/requirements-tensorflow.txt &&
-    prepare "$environments-serving" tests/judges/requirements-serving.txt --no-deps &&
+  prepare_environment "$environments-tensorflow" tests/judges/requirements-tensorflow.txt &&
+    prepare_environment "$environments-serving" tests/judges/requirements-serving.txt --no-deps &&
     site_packages "$environments-tensorflow" >"$(site_packages "$environments-serving")/tensorflow.pth"
 }
 
@@ -70,8 +55,8 @@ judge() {
 export TF_CPP_MIN_LOG_LEVEL=2
 status=0
 if [ "$judges" = all ] || [ "$judges" = pytorch ]; then
-  { prepare "$environments" tests/judges/requirements-pytorch.txt &&
-    judge "$environments" tests/judges/pytorch_test.py "$@"; } || status=$?
+  { prepare_environment "$environments" tests/judges/requirements-pytorch.txt &&
+    judge "$environments" tests/judges/pytorch_test.py tests/judges/peers_test.py "$@"; } || status=$?
 fi
 if [ "$judges" = all ] || [ "$judges" = tensorflow ]; then
   { prepare_serving && judge "$environments-serving" tests/judges/tf_*_test.py "$@"; } || status=$?

@@ -3,6 +3,7 @@
 #
 #   sh scripts/setup.sh            what the build and the quickstart need
 #   sh scripts/setup.sh --tests    also what the tests, sanitizers and code checks need
+#   sh scripts/setup.sh --peers    also what the comparison with other engines needs (scripts/bench-peers.sh)
 set -eu
 
 build_packages="g++ cmake ninja-build make ccache mold pkg-config git ca-certificates
@@ -12,6 +13,7 @@ build_packages="g++ cmake ninja-build make ccache mold pkg-config git ca-certifi
   dataset-fashion-mnist"
 test_packages="libgtest-dev libgmock-dev libbenchmark-dev clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev
   libomp-14-dev libleveldb-dev libsnappy-dev python3-minimal python3-venv python3-yaml gzip openssl systemd curl"
+peer_packages="libbenchmark-dev libgtest-dev libgmock-dev python3-venv libdlib-dev libopenblas-dev"
 
 fail() {
   echo "setup.sh: $*" >&2
@@ -22,11 +24,12 @@ packages=$build_packages
 for argument in "$@"; do
   case $argument in
     --tests) packages="$build_packages $test_packages" ;;
+    --peers) packages="$build_packages $peer_packages" ;;
     -h | --help)
       awk 'NR > 1 { if (!sub(/^# ?/, "")) exit; print }' "$0"
       exit 0
       ;;
-    *) fail "unknown option $argument (there is --tests)" ;;
+    *) fail "unknown option $argument (there are --tests and --peers)" ;;
   esac
 done
 

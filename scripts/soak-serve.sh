@@ -24,7 +24,7 @@ esac
 mkdir "$folder/base" "$folder/base/1"
 cp "$a" "$folder/base/1/model.nacre"
 port=$((20000 + $$ % 20000))
-"$nacre" serve --address=127.0.0.1 --rest_api_port="$port" --model_name=m --model_base_path="$folder/base" \
+"$nacre" serve --address=127.0.0.1 --port=0 --rest_api_port="$port" --model_name=m --model_base_path="$folder/base" \
   --file_system_poll_wait_seconds=0.05 "$@" 2>"$folder/log" &
 server=$!
 
@@ -37,6 +37,7 @@ body = json.dumps({"instances": [{"b64": base64.b64encode(open(image, "rb").read
 
 
 def rss():
+    time.sleep(2)  # what is drained is given back at the next look
     with open(f"/proc/{server}/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS"))
 
@@ -104,6 +105,8 @@ for version in range(3, 23):
 before = rss()
 for version in range(23, 23 + swaps):
     publish(version)
+    if version % 100 == 0:
+        print(f"{version - 22} swaps: RSS {rss()} kB", flush=True)
 after = rss()
 stop.set()
 for client in clients:

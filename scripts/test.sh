@@ -103,7 +103,7 @@ run_judges() {
   failed=$((failed + bad))
   if [ "$bad" -eq 0 ]; then
     printf 'ok      %-28s %4d s   %d cases\n' "judges-$1" "$(($(date +%s) - begun))" "$good"
-    grep -E '^[a-z0-9_]+:? .*(PyTorch|TensorFlow)' "$log" || true
+    grep -E '^[a-z0-9_]+: .*(nacre|PyTorch|TensorFlow)' "$log" || true
   else
     failures="$failures judges-$1"
     printf 'FAILED  %-28s %4d s   (%s)\n' "judges-$1" "$(($(date +%s) - begun))" "$log"

@@ -19,7 +19,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 PROJECT = pathlib.Path(__file__).resolve().parents[1]
-FOLDERS = ["engine", "layers", "image", "train", "serialize", "runtime", "cli", "examples"]
+FOLDERS = ["engine", "layers", "image", "train", "serialize", "runtime", "serve", "cli", "examples"]
 KNOWN = pathlib.Path(os.environ.get("NACRE_TIDY") or pathlib.Path.home() / ".cache/nacre/tidy")
 DATABASE = PROJECT / "build" / "tidy"
 EXTRA = ["-DHWY_COMPILE_ONLY_STATIC", "-Wno-unknown-warning-option"]

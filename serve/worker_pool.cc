@@ -32,10 +32,11 @@ void WorkerPool::run() {
   while (true) {
     work_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
     if (jobs_.empty()) return;
-    const std::function<void()> job = std::move(jobs_.front());
+    std::function<void()> job = std::move(jobs_.front());
     jobs_.pop_front();
     lock.unlock();
     job();
+    job = nullptr;  // what it holds goes without the lock
     lock.lock();
   }
 }

@@ -102,11 +102,13 @@ Status Optimizer::add_slots(const Plan& plan, VariableStore& store) const {
 void Optimizer::bind(const Plan& plan, VariableStore& store) {
   plan_ = &plan;
   targets_.clear();
+  target_of_.assign(plan.variables().size(), 0);
   for (size_t i = 0; i < plan.variables().size(); ++i) {
     const PlannedVariable& variable = plan.variables()[i];
     if (!variable.has_gradient()) continue;
     Target target{i, store.find(variable.name)->view(), {}, variable.decay, variable.moving_average};
     for (const std::string& name : slot_names(variable)) target.slots.push_back(store.find(name)->view());
+    target_of_[i] = targets_.size();
     targets_.push_back(std::move(target));
   }
 }
@@ -118,47 +120,58 @@ float Optimizer::clip_scale(const Executor& executor, int threads) const {
   return norm > options_.clip_norm ? static_cast<float>(options_.clip_norm / norm) : 1.0F;
 }
 
-void Optimizer::apply(const Executor& executor, int64_t step, double rate, int threads) {
+void Optimizer::begin_step(int64_t step, double rate) {
   const auto t = static_cast<double>(step);
-  const float scale = clip_scale(executor, threads);
-  const AdamStep adam{
+  rate_ = rate;
+  adam_ = {
       .step = static_cast<float>(rate * std::sqrt(1.0 - std::pow(options_.beta2, t)) /
                                  (1.0 - std::pow(options_.beta1, t))),
       .beta1 = static_cast<float>(options_.beta1),
       .beta2 = static_cast<float>(options_.beta2),
       .epsilon = static_cast<float>(options_.epsilon),
-      .gradient_scale = scale,
   };
-  const SgdStep sgd{
+  sgd_ = {
       .learning_rate = static_cast<float>(rate),
       .momentum = static_cast<float>(options_.momentum),
       .nesterov = options_.nesterov,
-      .gradient_scale = scale,
   };
+}
+
+void Optimizer::take(size_t variable, int64_t begin, int64_t count, const float* gradient) {
+  update(targets_[target_of_[variable]], begin, count, gradient);
+}
+
+void Optimizer::update(const Target& target, int64_t begin, int64_t count, const float* gradient) const {
+  const double decay = target.decay ? options_.weight_decay : 0.0;
+  const auto at = [&](const TensorView<float>& view) { return view.data + begin; };
+  if (target.moving_average) {
+    move_average(count, *target.moving_average, gradient, at(target.variable));
+    return;
+  }
+  if (options_.kind == OptimizerKind::kSgd) {
+    SgdStep step = sgd_;
+    step.weight_decay = static_cast<float>(decay);
+    float* velocity = target.slots.empty() ? nullptr : at(target.slots[0]);
+    sgd_update(count, step, gradient, at(target.variable), velocity);
+    return;
+  }
+  AdamStep step = adam_;
+  if (options_.kind == OptimizerKind::kAdamW) {
+    step.decoupled_decay = static_cast<float>(rate_ * decay);
+  } else {
+    step.weight_decay = static_cast<float>(decay);
+  }
+  adam_update(count, step, gradient, at(target.variable), at(target.slots[0]), at(target.slots[1]));
+}
+
+void Optimizer::apply(const Executor& executor, int64_t step, double rate, int threads) {
+  begin_step(step, rate);
+  adam_.gradient_scale = sgd_.gradient_scale = clip_scale(executor, threads);
   for (const Target& target : targets_) {
-    const double decay = target.decay ? options_.weight_decay : 0.0;
+    if (plan_->variables()[target.index].streamed) continue;
     const TensorView<const float> gradient = executor.gradient(target.index);
     for_elements(target.variable.size(), threads, [&](int64_t begin, int64_t end) {
-      const auto at = [&](const TensorView<float>& view) { return view.data + begin; };
-      const float* g = gradient.data + begin;
-      if (target.moving_average) {
-        move_average(end - begin, *target.moving_average, g, at(target.variable));
-        return;
-      }
-      if (options_.kind == OptimizerKind::kSgd) {
-        SgdStep update = sgd;
-        update.weight_decay = static_cast<float>(decay);
-        float* velocity = target.slots.empty() ? nullptr : at(target.slots[0]);
-        sgd_update(end - begin, update, g, at(target.variable), velocity);
-        return;
-      }
-      AdamStep update = adam;
-      if (options_.kind == OptimizerKind::kAdamW) {
-        update.decoupled_decay = static_cast<float>(rate * decay);
-      } else {
-        update.weight_decay = static_cast<float>(decay);
-      }
-      adam_update(end - begin, update, g, at(target.variable), at(target.slots[0]), at(target.slots[1]));
+      update(target, begin, end - begin, gradient.data + begin);
     });
   }
 }

@@ -9,6 +9,7 @@
 #include "engine/executor.h"
 #include "engine/plan.h"
 #include "engine/variable_store.h"
+#include "engine/vector_math.h"
 
 namespace nacre {
 
@@ -51,9 +52,15 @@ double global_gradient_norm(const Plan& plan, const Executor& executor, int thre
 /// with momentum is TensorFlow's MomentumOptimizer; Adam is its AdamOptimizer, with the step size rate *
 /// sqrt(1 - beta2^t) / (1 - beta1^t) at step t, from 1. Moving averages (VariableSpec::moving_average) follow
 /// their statistic, whatever the kind.
-class Optimizer {
+///
+/// Gradients that a plan streams (PlanOptions::stream_gradients) are taken during backward, between
+/// begin_step and apply; the others by apply.
+class Optimizer final : public GradientSink {
  public:
   explicit Optimizer(const OptimizerOptions& options) : options_(options) {}
+
+  /// Whether a plan may stream gradients to this: not when the norm of all must be known first.
+  [[nodiscard]] bool can_stream() const { return options_.clip_norm <= 0; }
 
   /// The slots that training `variable` needs, as names.
   [[nodiscard]] std::vector<std::string> slot_names(const PlannedVariable& variable) const;
@@ -62,8 +69,11 @@ class Optimizer {
   /// Finds variables and slots in `store`, which with `plan` must outlive this and keep its tensors. Call
   /// after add_slots.
   void bind(const Plan& plan, VariableStore& store);
-  /// One update with the executor's gradients; `step` counts from 1. Elements are independent: the result
-  /// does not depend on `threads`.
+  /// Prepares step `step`, from 1, before its backward; needed when the plan streams.
+  void begin_step(int64_t step, double rate);
+  void take(size_t variable, int64_t begin, int64_t count, const float* gradient) override;
+  /// The update of a step with the executor's gradients. Elements are independent: the result does not depend
+  /// on `threads`.
   void apply(const Executor& executor, int64_t step, double rate, int threads);
 
  private:
@@ -75,10 +85,16 @@ class Optimizer {
     std::optional<double> moving_average;
   };
   [[nodiscard]] float clip_scale(const Executor& executor, int threads) const;
+  /// Elements [begin, begin + count), from their gradients.
+  void update(const Target& target, int64_t begin, int64_t count, const float* gradient) const;
 
   OptimizerOptions options_;
   const Plan* plan_ = nullptr;
   std::vector<Target> targets_;
+  std::vector<size_t> target_of_;  // of each variable of the plan
+  double rate_ = 0;                // of the step at work
+  AdamStep adam_{};
+  SgdStep sgd_{};
 };
 
 }  // namespace nacre

@@ -124,6 +124,7 @@ Status Training::prepare() {
   plan_options.mode = Mode::kTraining;
   plan_options.threads = options_.threads;
   plan_options.reference = options_.reference;
+  plan_options.stream_gradients = optimizer_.can_stream();
   const InputContract& contract = data_->contract();
   const Shape row{contract.height, contract.width, contract.channels};
   NACRE_ASSIGN_OR_RETURN(plan_, Plan::make(graph_, registry_, row, plan_options));
@@ -152,6 +153,7 @@ Status Training::prepare() {
                   validation_->labels().size(), validation_->image_floats(), classes, data_->image_floats())};
     }
     plan_options.mode = Mode::kInference;
+    plan_options.stream_gradients = false;
     plan_options.batch = std::min(options_.batch_size, validation_->size());
     NACRE_ASSIGN_OR_RETURN(validation_plan_, Plan::make(graph_, registry_, row, plan_options));
     validation_executor_.emplace(*validation_plan_);
@@ -176,8 +178,9 @@ Status Training::step(const Batch& batch, StepReport& report) {
     return {StatusCode::kDiverged, fmt::format("step {}: the loss is {}; the batch was {}", report.step,
                                                loss.loss, image_names(*data_, batch.samples))};
   }
-  executor_->backward(images, grad, context);
   report.learning_rate = learning_rate_at(options_.optimizer, report.step, total_);
+  optimizer_.begin_step(report.step, report.learning_rate);
+  executor_->backward(images, grad, context, &optimizer_);
   optimizer_.apply(*executor_, report.step, report.learning_rate, options_.threads);
 
   report.loss = loss.loss;

@@ -1,6 +1,7 @@
 #include "cli/serve/serve_main.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include <algorithm>
@@ -29,6 +30,14 @@ void raise_file_limit() {
   if (getrlimit(RLIMIT_NOFILE, &files) != 0) return;
   files.rlim_cur = files.rlim_max;
   setrlimit(RLIMIT_NOFILE, &files);
+}
+
+/// Weights get pages of their own and give them back when their version is freed. Left alone, malloc takes
+/// ever larger blocks from its heaps after the first is freed, which then never shrink: memory grew with
+/// every swap.
+void keep_large_blocks_apart() {
+  constexpr int kLargeBlock = 1 << 20;
+  mallopt(M_MMAP_THRESHOLD, kLargeBlock);
 }
 
 /// Waits for SIGTERM or SIGINT, which are blocked, at most for `seconds`; 0: for ever. True when one came.
@@ -63,6 +72,7 @@ Status serve(const ServeOptions& options) {
   NACRE_ASSIGN_OR_RETURN(const GrpcOptions grpc_given, grpc_options(options));
   NACRE_ASSIGN_OR_RETURN(std::vector<ModelConfig> models, configured_models(options));
   raise_file_limit();
+  keep_large_blocks_apart();
   // Blocked in all threads, which are started from here on: this one waits for them.
   sigset_t signals;
   sigemptyset(&signals);

@@ -10,6 +10,7 @@
 
 #include "engine/file.h"
 #include "serialize/atomic_file.h"
+#include "serialize/tensorflow/within_folder.h"
 
 namespace nacre {
 namespace {
@@ -169,7 +170,9 @@ std::string in_quotes(std::string_view text) {
   return result + '"';
 }
 
-Result<CheckpointState> read_state(const std::string& path) {
+Result<CheckpointState> read_state(const std::string& folder) {
+  const std::string path = (fs::path(folder) / kFileName).string();
+  NACRE_RETURN_IF_ERROR(check_within_folder(path, folder));
   NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(path, kMaxCheckpointStateBytes));
   auto state = parse_checkpoint_state({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (!state.ok()) return state.status().at(path);
@@ -189,7 +192,7 @@ std::string checkpoint_state_text(const CheckpointState& state) {
 }
 
 Result<std::string> latest_tf_checkpoint(const std::string& folder) {
-  NACRE_ASSIGN_OR_RETURN(const CheckpointState state, read_state((fs::path(folder) / kFileName).string()));
+  NACRE_ASSIGN_OR_RETURN(const CheckpointState state, read_state(folder));
   fs::path latest = fs::path(state.latest).lexically_normal();
   if (latest.is_absolute() || *latest.begin() == "..") latest = latest.filename();
   return (fs::path(folder) / latest).string();
@@ -197,11 +200,11 @@ Result<std::string> latest_tf_checkpoint(const std::string& folder) {
 
 Result<CheckpointState> state_with_checkpoint(const std::string& prefix) {
   const fs::path path(prefix);
-  const std::string file = (path.parent_path() / kFileName).string();
+  const std::string folder = path.parent_path().string();
   CheckpointState state;
   std::error_code error;
-  if (fs::exists(fs::symlink_status(file, error))) {
-    NACRE_ASSIGN_OR_RETURN(state, read_state(file));
+  if (fs::exists(fs::symlink_status(fs::path(folder) / kFileName, error))) {
+    NACRE_ASSIGN_OR_RETURN(state, read_state(folder));
   }
   state.latest = path.filename().string();
   std::erase(state.all, state.latest);

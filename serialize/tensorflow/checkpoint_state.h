@@ -31,7 +31,8 @@ std::string checkpoint_state_text(const CheckpointState& state);
 
 /// The prefix of the latest checkpoint of a folder with a file `checkpoint`: FOLDER/NAME. A path that leads
 /// out of the folder, such as an absolute one written before the folder was moved, stands for the file of its
-/// name in the folder. Errors are `FILE: reason`: kIo, kLimit, kCorrupt.
+/// name in the folder. Errors are `FILE: reason`: kIo, kLimit, kCorrupt (a file `checkpoint` outside the
+/// folder too: check_within_folder).
 Result<std::string> latest_tf_checkpoint(const std::string& folder);
 
 /// What the folder's file `checkpoint` must say once the checkpoint `prefix` is in its folder: itself, as the

@@ -10,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/shape_text.h"
 #include "serialize/tensorflow/layer_names.h"
 
 namespace nacre {
@@ -165,7 +166,7 @@ class Recognizer {
       NACRE_ASSIGN_OR_RETURN(producers_[&output], add_flatten(output, producer));
     } else if (shape.rank() != 2) {
       return at(output, StatusCode::kUnsupported,
-                fmt::format("expected an output [N, classes], found {}", shape.to_string()));
+                fmt::format("expected an output [N, classes], found {}", batch_shape(shape)));
     }
     if (shape[shape.rank() - 1] >= 2) return {};
     return at(output, StatusCode::kUnsupported, "ends in one number, expected scores of two classes or more");

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/file.h"
+#include "serialize/tensorflow/within_folder.h"
 
 namespace nacre {
 namespace {
@@ -33,6 +34,7 @@ std::string saved_model_variables(const std::string& folder) {
 
 Result<tensorflow::MetaGraphDef> read_saved_model(const std::string& folder) {
   const std::string path = saved_model_path(folder);
+  NACRE_RETURN_IF_ERROR(check_within_folder(path, folder));
   NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(path, kMaxSavedModelBytes));
   const auto fail = [&](StatusCode code, const std::string& reason) {
     return Status(code, path + ": " + reason);

@@ -23,8 +23,8 @@ std::string saved_model_path(const std::string& folder);
 std::string saved_model_variables(const std::string& folder);
 
 /// The one MetaGraph of FOLDER/saved_model.pb that is tagged `serve`. Errors are `path: reason`: kCorrupt
-/// when the file is no SavedModel, kUnsupported for another version of it, kBadData when no MetaGraph has the
-/// tag, kLimit, kIo.
+/// when the file is no SavedModel or lies outside the folder (check_within_folder), kUnsupported for another
+/// version of it, kBadData when no MetaGraph has the tag, kLimit, kIo.
 Result<tensorflow::MetaGraphDef> read_saved_model(const std::string& folder);
 
 /// The signature of that name; of an empty name, `serving_default`, or the only one that predicts. kBadData

@@ -21,6 +21,7 @@
 #include "serialize/tensorflow/tensor_bundle_format.h"
 #include "serialize/tensorflow/tensor_bundle_reader.h"
 #include "serialize/tensorflow/variable_keys.h"
+#include "serialize/tensorflow/within_folder.h"
 
 namespace nacre {
 namespace {
@@ -38,7 +39,7 @@ class Variables {
     std::error_code error;
     // A graph of constants needs none.
     if (!fs::exists(bundle_index_path(variables.prefix_), error)) return variables;
-    NACRE_ASSIGN_OR_RETURN(TensorBundle bundle, TensorBundle::open(variables.prefix_));
+    NACRE_ASSIGN_OR_RETURN(TensorBundle bundle, TensorBundle::open({variables.prefix_, folder}));
     variables.bundle_ = std::make_unique<TensorBundle>(std::move(bundle));
     std::string objects;
     if (variables.bundle_->tensors().contains(kObjectGraphKey)) {
@@ -221,9 +222,7 @@ Result<std::string> read_labels_asset(const std::string& folder) {
   const fs::path path = assets / "labels.txt";
   std::error_code error;
   if (!fs::exists(fs::symlink_status(path, error))) return std::string();
-  if (fs::is_symlink(path, error)) {
-    return Status(StatusCode::kCorrupt, path.string() + ": expected a file, found a link");
-  }
+  NACRE_RETURN_IF_ERROR(check_within_folder(path.string(), folder));
   NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(path.string(), kMaxLabelsBytes));
   return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }

@@ -40,7 +40,7 @@ Result<ImportedModel> import_saved_model(const std::string& folder, const Import
                                          const Registry& registry);
 
 /// The class names in FOLDER/assets/labels.txt as they are written there; empty when there is no such file.
-/// kCorrupt when it is a link that leads out of the folder.
+/// kCorrupt when it lies outside the folder (check_within_folder).
 Result<std::string> read_labels_asset(const std::string& folder);
 
 }  // namespace nacre

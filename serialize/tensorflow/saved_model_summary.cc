@@ -28,8 +28,8 @@ std::vector<SignatureTensor> tensors_of(
 
 }  // namespace
 
-Result<std::vector<TensorSummary>> summarize_tensor_bundle(const std::string& prefix) {
-  NACRE_ASSIGN_OR_RETURN(const TensorBundle bundle, TensorBundle::open(prefix));
+Result<std::vector<TensorSummary>> summarize_tensor_bundle(const BundlePath& path) {
+  NACRE_ASSIGN_OR_RETURN(const TensorBundle bundle, TensorBundle::open(path));
   std::vector<TensorSummary> tensors;
   for (const auto& [name, tensor] : bundle.tensors()) {
     tensors.push_back(
@@ -58,7 +58,7 @@ Result<SavedModelSummary> summarize_saved_model(const std::string& folder) {
   const std::string prefix = saved_model_variables(folder);
   std::error_code error;
   if (std::filesystem::exists(bundle_index_path(prefix), error)) {
-    NACRE_ASSIGN_OR_RETURN(summary.variables, summarize_tensor_bundle(prefix));
+    NACRE_ASSIGN_OR_RETURN(summary.variables, summarize_tensor_bundle({prefix, folder}));
   }
   return summary;
 }

@@ -8,6 +8,7 @@
 
 #include "engine/bundle.h"
 #include "engine/status.h"
+#include "serialize/tensorflow/within_folder.h"
 
 namespace nacre {
 
@@ -32,7 +33,7 @@ struct SavedModelSummary {
 /// read_saved_model's.
 Result<SavedModelSummary> summarize_saved_model(const std::string& folder);
 
-/// The tensors of a bundle (a checkpoint's PREFIX), all of it checked; errors are TensorBundle::open's.
-Result<std::vector<TensorSummary>> summarize_tensor_bundle(const std::string& prefix);
+/// The tensors of a bundle, all of it checked; errors are TensorBundle::open's.
+Result<std::vector<TensorSummary>> summarize_tensor_bundle(const BundlePath& path);
 
 }  // namespace nacre

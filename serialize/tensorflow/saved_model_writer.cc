@@ -7,6 +7,7 @@
 #include "serialize/atomic_folder.h"
 #include "serialize/tensorflow/deterministic_bytes.h"
 #include "serialize/tensorflow/saved_model_graph.h"
+#include "serialize/tensorflow/saved_model_mark.h"
 #include "serialize/tensorflow/tensor_bundle_writer.h"
 #include "serialize/tensorflow/warmup_records.h"
 
@@ -59,12 +60,14 @@ Result<std::vector<Signature>> write_saved_model(const std::string& folder, cons
     NACRE_RETURN_IF_ERROR(
         out.write_file(fmt::format("{}/{}", kAssetsFolder, kLabelsAsset), lines(bundle.contract.labels)));
   }
+  NACRE_RETURN_IF_ERROR(out.make_folder(kExtraFolder));
   if (!bundle.golden.empty()) {
     NACRE_ASSIGN_OR_RETURN(const std::string records, warmup_records(bundle.golden));
-    NACRE_RETURN_IF_ERROR(out.make_folder(kExtraFolder));
     NACRE_RETURN_IF_ERROR(out.write_file(fmt::format("{}/{}", kExtraFolder, kWarmupFile), records));
   }
   NACRE_RETURN_IF_ERROR(out.write_file(kGraphFile, *graph_bytes));
+  NACRE_ASSIGN_OR_RETURN(const std::string mark, saved_model_mark(out.staging()));
+  NACRE_RETURN_IF_ERROR(out.write_file(fmt::format("{}/{}", kExtraFolder, kMarkFile), mark));
   NACRE_RETURN_IF_ERROR(out.commit());
   return std::move(graph.signatures);
 }

@@ -27,8 +27,9 @@ struct SavedModelOptions {
 /// Writes a SavedModel (docs/tensorflow.md) that TensorFlow loads and serves: saved_model.pb with the
 /// network, the input contract and the signatures as a graph; variables/; the labels in assets/; and the
 /// bundle's golden vectors in assets.extra/ (warmup_records.h), by which TensorFlow Serving warms up and
-/// nacre verifies: with `reference` they have to be answered as that graph decodes. The folder appears whole
-/// or not at all (serialize/atomic_folder.h). The same bundle gives the same bytes.
+/// nacre verifies: with `reference` they have to be answered as that graph decodes; there too the digests of
+/// all these files (saved_model_mark.h). The folder appears whole or not at all (serialize/atomic_folder.h).
+/// The same bundle gives the same bytes.
 ///
 /// Returns the signatures. Errors are `folder: reason`: kUnsupported for what TensorFlow cannot express (EXIF
 /// turning, names that begin with '_' or '-', no variables), kLimit for a graph of too many nodes, and those

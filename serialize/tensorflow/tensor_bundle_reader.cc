@@ -31,23 +31,6 @@ uint32_t checksum_of(std::string_view bytes, uint32_t before = 0) {
   return crc32c(std::as_bytes(std::span(bytes)), before);
 }
 
-/// kCorrupt when `path` is a symlink that leads out of its folder, or there is no such file.
-Status check_within_folder(const std::string& path) {
-  std::error_code error;
-  const fs::path parent = fs::path(path).parent_path();
-  const fs::path folder = fs::canonical(parent.empty() ? fs::path(".") : parent, error);
-  if (error) return {StatusCode::kIo, fmt::format("{}: {}", parent.string(), error.message())};
-  const fs::path file = fs::canonical(path, error);
-  if (error == std::errc::no_such_file_or_directory) {
-    return corrupt(path + ": is not there, but belongs to the bundle");
-  }
-  if (error) return {StatusCode::kIo, fmt::format("{}: {}", path, error.message())};
-  if (std::ranges::mismatch(folder, file).in1 != folder.end()) {
-    return corrupt(fmt::format("{}: is a link that leads out of its folder, to {}", path, file.string()));
-  }
-  return {};
-}
-
 /// Checks the bytes of a tensor of strings: lengths, a checksum of the lengths, the bytes of all strings. The
 /// result is the checksum that the index should have: over the lengths as numbers of 32 bits (64 if need be),
 /// their checksum, and the strings.
@@ -106,19 +89,23 @@ void copy_box(const BundlePart& box, std::string_view bytes, Tensor& tensor) {
 
 }  // namespace
 
-Result<TensorBundle> TensorBundle::open(const std::string& prefix) {
-  const std::string index_path = bundle_index_path(prefix);
-  NACRE_RETURN_IF_ERROR(read_file_head(index_path, 1).status());
-  NACRE_RETURN_IF_ERROR(check_within_folder(index_path));
+Result<TensorBundle> TensorBundle::open(const BundlePath& path) {
+  const std::string root = path.root.empty() ? fs::path(path.prefix).parent_path().string() : path.root;
+  const std::string index_path = bundle_index_path(path.prefix);
+  NACRE_RETURN_IF_ERROR(check_within_folder(index_path, root));
   NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(index_path, kMaxBundleIndexBytes));
   auto index = parse_bundle_index({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   if (!index.ok()) return index.status().at(index_path);
   std::vector<Shard> shards;
   for (int i = 0; i < index->num_shards; ++i) {
-    const std::string path = bundle_shard_path(prefix, i, index->num_shards);
-    NACRE_RETURN_IF_ERROR(check_within_folder(path));
-    NACRE_ASSIGN_OR_RETURN(FileBytes file, open_file(path, /*use_mmap=*/true));
-    shards.push_back({path, std::move(file)});
+    const std::string shard = bundle_shard_path(path.prefix, i, index->num_shards);
+    std::error_code ignored;
+    if (fs::status(shard, ignored).type() == fs::file_type::not_found) {
+      return corrupt(shard + ": is not there, but belongs to the bundle");
+    }
+    NACRE_RETURN_IF_ERROR(check_within_folder(shard, root));
+    NACRE_ASSIGN_OR_RETURN(FileBytes file, open_file(shard, /*use_mmap=*/true));
+    shards.push_back({shard, std::move(file)});
   }
   return check(std::move(index).value(), std::move(shards));
 }

@@ -10,6 +10,7 @@
 #include "engine/tensor.h"
 #include "serialize/container.h"
 #include "serialize/tensorflow/tensor_bundle_index.h"
+#include "serialize/tensorflow/within_folder.h"
 
 namespace nacre {
 
@@ -24,8 +25,8 @@ class TensorBundle {
  public:
   /// Opens PREFIX.index and the data files PREFIX.data-0000i-of-0000n. Errors are `FILE[:where]: reason`: kIo
   /// when there is no such index or the system refuses; kCorrupt for damage, a data file that is not there,
-  /// and a file that a symlink leads out of the folder to; kUnsupported, kLimit as parse_bundle_index.
-  static Result<TensorBundle> open(const std::string& prefix);
+  /// and a file outside the folder (check_within_folder); kUnsupported, kLimit as parse_bundle_index.
+  static Result<TensorBundle> open(const BundlePath& path);
 
   /// The same for bytes at hand; data files are named `shard 0`, ... in messages, the index is not.
   static Result<TensorBundle> parse(std::string_view index, std::vector<FileBytes> shards);

@@ -69,12 +69,21 @@ bool has_adam_slots(const VariableStore& variables) {
   });
 }
 
+/// What the step is called in the file.
+std::string step_name(const NameMap& map) {
+  const auto mapped = map.find(kGlobalStep);
+  return mapped == map.end() ? std::string(kGlobalStep) : mapped->second;
+}
+
 /// The store's tensors under TensorFlow's names. Every one of them must come back under its own.
 Result<std::vector<BundleItem>> name_tensors(const VariableStore& variables, const NameMap& map) {
   const TensorNames names(map);
   std::vector<BundleItem> items;
-  std::set<std::string, std::less<>> taken{std::string(kGlobalStep), std::string(kBeta1Power),
-                                           std::string(kBeta2Power), std::string(kNacreState)};
+  std::set<std::string, std::less<>> taken{std::string(kBeta1Power), std::string(kBeta2Power),
+                                           std::string(kNacreState)};
+  if (const std::string step = step_name(map); !taken.insert(step).second) {
+    return bad(fmt::format("{}: another tensor is called {:?} in the checkpoint", kGlobalStep, step));
+  }
   std::set<std::string, std::less<>> bare;
   for (const auto& [name, tensor] : variables.tensors()) {
     std::string theirs =
@@ -117,7 +126,8 @@ class Sorter {
  private:
   Status take(const std::string& name, const std::string& ours, const BundleTensor& tensor) {
     const bool is_number = tensor.type == BundleType::kInt64 || tensor.type == BundleType::kInt32;
-    if (ours == kGlobalStep && is_number && tensor.shape.rank() == 0) {
+    const bool is_step = ours == kGlobalStep && (!map_.contains(ours) || names_.is_mapped(name));
+    if (is_step && is_number && tensor.shape.rank() == 0) {
       NACRE_ASSIGN_OR_RETURN(const int64_t step, bundle_.integer(name));
       if (step < 0) return bad(fmt::format("{} is {}", name, step));
       result_.step = static_cast<uint64_t>(step);
@@ -190,7 +200,7 @@ Status write_tf_checkpoint(const std::string& prefix, const Checkpoint& checkpoi
     return {StatusCode::kLimit,
             fmt::format("{}: {} steps are more than {} can say", prefix, step, kGlobalStep)};
   }
-  items.push_back({std::string(kGlobalStep), static_cast<int64_t>(step)});
+  items.push_back({step_name(options.names), static_cast<int64_t>(step)});
   auto text = state_text(checkpoint);
   if (!text.ok()) return text.status().at(prefix);
   items.push_back({std::string(kNacreState), std::move(text).value()});
@@ -203,31 +213,31 @@ Status write_tf_checkpoint(const std::string& prefix, const Checkpoint& checkpoi
   return write_checkpoint_state(fs::path(prefix).parent_path().string(), state, file_system);
 }
 
-Result<TfCheckpoint> read_tf_checkpoint(const std::string& prefix, const NameMap& names) {
-  NACRE_ASSIGN_OR_RETURN(const TensorBundle bundle, TensorBundle::open(prefix));
-  NACRE_RETURN_IF_ERROR(check_mapped(bundle, names).at(prefix));
+Result<TfCheckpoint> read_tf_checkpoint(const BundlePath& path, const NameMap& names) {
+  NACRE_ASSIGN_OR_RETURN(const TensorBundle bundle, TensorBundle::open(path));
+  NACRE_RETURN_IF_ERROR(check_mapped(bundle, names).at(path.prefix));
   auto sorted = Sorter(bundle, names).sort();
-  if (!sorted.ok()) return sorted.status().at(prefix);
+  if (!sorted.ok()) return sorted.status().at(path.prefix);
   return sorted;
 }
 
-Result<std::optional<std::string>> find_tf_checkpoint(const std::string& path) {
+Result<std::optional<BundlePath>> find_tf_checkpoint(const std::string& path) {
   const auto is_there = [](const std::string& file) {
     std::error_code ignored;
     return fs::exists(fs::symlink_status(file, ignored));
   };
   std::error_code ignored;
   if (fs::is_directory(path, ignored)) {
-    if (!is_there((fs::path(path) / "checkpoint").string())) return std::optional<std::string>();
+    if (!is_there((fs::path(path) / "checkpoint").string())) return std::optional<BundlePath>();
     NACRE_ASSIGN_OR_RETURN(std::string latest, latest_tf_checkpoint(path));
-    return std::optional<std::string>(std::move(latest));
+    return std::optional(BundlePath{std::move(latest), path});
   }
   constexpr std::string_view kIndex = ".index";
-  if (is_there(bundle_index_path(path))) return std::optional<std::string>(path);
+  if (is_there(bundle_index_path(path))) return std::optional(BundlePath{path});
   if (path.ends_with(kIndex) && is_there(path)) {
-    return std::optional<std::string>(path.substr(0, path.size() - kIndex.size()));
+    return std::optional(BundlePath{path.substr(0, path.size() - kIndex.size())});
   }
-  return std::optional<std::string>();
+  return std::optional<BundlePath>();
 }
 
 }  // namespace nacre

@@ -10,11 +10,12 @@
 #include "engine/status.h"
 #include "serialize/file_system.h"
 #include "serialize/tensorflow/tensor_names.h"
+#include "serialize/tensorflow/within_folder.h"
 
 namespace nacre {
 
 struct TfWriteOptions {
-  NameMap names;
+  NameMap names;     ///< of variables, slots and global_step
   double beta1 = 0;  ///< of Adam; for beta1_power, when there are slots of Adam's
   double beta2 = 0;
   bool overwrite = false;
@@ -42,10 +43,10 @@ struct TfCheckpoint {
 /// Reads a V2 checkpoint, all of it checked (tensor_bundle_reader.h); every name of `names` must be there.
 /// Errors are `path: reason`: those of TensorBundle; kBadData for a name that is not there (listing what is)
 /// or a step below 0, when two tensors would have one name, or nacre/state and global_step disagree.
-Result<TfCheckpoint> read_tf_checkpoint(const std::string& prefix, const NameMap& names);
+Result<TfCheckpoint> read_tf_checkpoint(const BundlePath& path, const NameMap& names);
 
-/// The prefix of the TensorFlow checkpoint that `path` stands for: itself, PREFIX.index, or a folder with a
-/// file `checkpoint` (its latest). Nothing when it is none of these.
-Result<std::optional<std::string>> find_tf_checkpoint(const std::string& path);
+/// The TensorFlow checkpoint that `path` stands for: itself as its prefix, PREFIX.index, or a folder with a
+/// file `checkpoint` (its latest), which is then the root. Nothing when it is none of these.
+Result<std::optional<BundlePath>> find_tf_checkpoint(const std::string& path);
 
 }  // namespace nacre

@@ -12,6 +12,7 @@
 #include "serialize/tensorflow/saved_model_graph.h"
 #include "serialize/tensorflow/saved_model_writer.h"
 #include "serialize/tensorflow/tf_record.h"
+#include "serialize/tensorflow/within_folder.h"
 
 namespace nacre {
 namespace {
@@ -67,6 +68,7 @@ Result<std::vector<GoldenVector>> read_warmup_records(const std::string& saved_m
   std::vector<GoldenVector> all;
   std::error_code error;
   if (!std::filesystem::exists(std::filesystem::symlink_status(path, error))) return all;
+  NACRE_RETURN_IF_ERROR(check_within_folder(path, saved_model));
   NACRE_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_file(path, kMaxWarmupBytes));
   std::string_view rest(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   for (int number = 1; !rest.empty(); ++number) {

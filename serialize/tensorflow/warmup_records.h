@@ -20,7 +20,8 @@ Result<std::string> warmup_records(const std::vector<GoldenVector>& golden);
 
 /// The golden vectors in SAVED_MODEL/assets.extra/tf_serving_warmup_requests: the records as warmup_records
 /// writes them. Others, which have no answer or are of another signature, are left out; none without the
-/// file. Errors are `path: reason`: kIo, kLimit (64 MiB), and kCorrupt for a record that is damaged.
+/// file. Errors are `path: reason`: kIo, kLimit (64 MiB), and kCorrupt for a record that is damaged
+/// and for a file outside the folder (check_within_folder).
 Result<std::vector<GoldenVector>> read_warmup_records(const std::string& saved_model);
 
 }  // namespace nacre

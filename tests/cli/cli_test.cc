@@ -86,7 +86,7 @@ TEST_F(CommandLine, WrongUsageSaysWhatIsWrong) {
     EXPECT_EQ(outcome.err, "nacre: " + reason + "\n");
   };
   const std::string commands =
-      "known are train, eval, export, convert, predict, inspect, verify, diff, models, bench";
+      "known are train, eval, export, convert, predict, inspect, verify, diff, models, bench, serve";
   expect({"frobnicate", "--data", "photos"},
          "unknown command frobnicate; " + commands + " (see nacre --help)");
   expect({"trian", "--data", "photos"},

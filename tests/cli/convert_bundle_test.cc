@@ -1,5 +1,7 @@
 // nacre convert SAVED_MODEL --to bundle, and what inspect, diff and verify say of TensorFlow's files.
 
+#include <filesystem>
+
 #include "tests/cli/run_fixture.h"
 
 namespace nacre {
@@ -121,9 +123,66 @@ TEST_F(ConvertBundleTest, VerifyNoticesWeightsOfAnotherModel) {
   for (const std::string file : {"variables.index", "variables.data-00000-of-00001"}) {
     write("models/digits/1/variables/" + file, read("other_model/variables/" + file));
   }
+  const Outcome marked = nacre({"verify", "models/digits/1"});
+  EXPECT_EQ(marked.code, 4);
+  EXPECT_THAT(marked.err, HasSubstr("models/digits/1/variables/variables."));
+  EXPECT_THAT(marked.err, HasSubstr("SHA-256"));
+  ASSERT_TRUE(std::filesystem::remove(path("models/digits/1/assets.extra/nacre.json")));
   const Outcome outcome = nacre({"verify", "models/digits/1"});
   EXPECT_EQ(outcome.code, 4);
   EXPECT_THAT(outcome.err, HasSubstr("models/digits/1: golden vector \"record 1\""));
+}
+
+TEST_F(ConvertBundleTest, VerifyNoticesEveryFileThatIsNotAsItWasWritten) {
+  const std::string folder = "models/digits/1/";
+  // Flips that leave the file readable: a constant's value, the names of classes, the mark itself.
+  for (const std::string file : {"saved_model.pb", "assets/labels.txt", "assets.extra/nacre.json",
+                                 "assets.extra/tf_serving_warmup_requests", "variables/variables.index",
+                                 "variables/variables.data-00000-of-00001"}) {
+    SCOPED_TRACE(file);
+    const std::string bytes = read(folder + file);
+    for (size_t at = 0; at < bytes.size(); at += bytes.size() / 7 + 1) {
+      std::string damaged = bytes;
+      damaged[at] = static_cast<char>(damaged[at] ^ 1);
+      write(folder + file, damaged);
+      const Outcome outcome = nacre({"verify", folder});
+      EXPECT_NE(outcome.code, 0) << at;
+      EXPECT_EQ(outcome.err.find('\n'), outcome.err.size() - 1) << outcome.err;
+    }
+    ASSERT_TRUE(std::filesystem::remove(path(folder + file)));
+    // Without the mark it is as another program's; else the file's absence is damage.
+    const int code = nacre({"verify", folder}).code;
+    if (file == "assets.extra/nacre.json") {
+      EXPECT_EQ(code, 0);
+    } else if (file == "saved_model.pb") {
+      EXPECT_NE(code, 0);
+    } else {
+      EXPECT_EQ(code, 4);
+    }
+    write(folder + file, bytes);
+  }
+  const Outcome right = nacre({"verify", folder, "--json"});
+  EXPECT_EQ(right.code, 0) << right.err;
+  EXPECT_EQ(nlohmann::json::parse(right.out).at("sha256"), true);
+}
+
+TEST_F(ConvertBundleTest, VerifySaysThatAForeignSavedModelHasNoAnswers) {
+  std::filesystem::remove_all(path("models/digits/1/assets.extra"));
+  const Outcome outcome = nacre({"verify", "models/digits/1"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("foreign: structure and checksums alone"));
+  EXPECT_EQ(nlohmann::json::parse(nacre({"verify", "models/digits/1", "--json"}).out).at("sha256"), false);
+}
+
+TEST_F(ConvertBundleTest, VerifyRefusesAMarkOfALaterVersion) {
+  const std::string file = "models/digits/1/assets.extra/nacre.json";
+  std::string mark = read(file);
+  const size_t at = mark.find(": 1,");
+  ASSERT_NE(at, std::string::npos);
+  write(file, mark.replace(at, 4, ": 7,"));
+  const Outcome outcome = nacre({"verify", "models/digits/1"});
+  EXPECT_EQ(outcome.code, 6);
+  EXPECT_THAT(outcome.err, HasSubstr("version 7"));
 }
 
 TEST_F(ConvertBundleTest, VerifyNoticesDamagedRecords) {

@@ -67,7 +67,7 @@ TEST_F(ConvertSavedModelTest, ARunStandsForItsLatestCheckpoint) {
   ASSERT_EQ(convert("latest.nacre", "c").code, 0);
   for (const char* file :
        {"saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001",
-        "assets/labels.txt", "assets.extra/tf_serving_warmup_requests"}) {
+        "assets/labels.txt", "assets.extra/tf_serving_warmup_requests", "assets.extra/nacre.json"}) {
     const std::string bytes = read(std::string("a/") + file);
     EXPECT_FALSE(bytes.empty()) << file;
     EXPECT_EQ(read(std::string("b/") + file), bytes) << file;

@@ -151,12 +151,53 @@ TEST_F(Models, BenchSaysWhereTheTimeGoes) {
   EXPECT_GT(train["units"][0]["forward_gflops"], 0.0);
   EXPECT_GT(train["units"][0]["backward_ms"], 0.0);
   EXPECT_GT(train["units"][0]["backward_gflops"], 0.0);
+  const double peak = train["peak_gflops"];
+  EXPECT_GT(peak, 0.0);
+  EXPECT_DOUBLE_EQ(train["units"][0]["forward_peak"],
+                   train["units"][0]["forward_gflops"].get<double>() / peak);
+  EXPECT_DOUBLE_EQ(train["units"][0]["backward_peak"],
+                   train["units"][0]["backward_gflops"].get<double>() / peak);
   const json infer = json_of({"bench", "infer", "--model=tiny.json", "--steps=2", "--profile", "--json"});
   EXPECT_GT(infer["units"][0]["forward_ms"], 0.0);
   EXPECT_TRUE(infer["units"][0]["backward_ms"].is_null());
+  EXPECT_TRUE(infer["units"][0]["backward_peak"].is_null());
   const std::string text = nacre({"bench", "infer", "--model=tiny.json", "--steps=2", "--profile"}).out;
   EXPECT_THAT(text, HasSubstr(infer["units"][0]["unit"].get<std::string>()));
   EXPECT_THAT(text, HasSubstr("GFLOP/s"));
+}
+
+TEST_F(Models, BenchTrainsByTheRecipe) {
+  const auto bench = [this](const std::string& recipe) {
+    write("model.json",
+          R"({"name": "m", "input": {"height": 6, "width": 6, "channels": 1}, "layers": [)"
+          R"({"op": "Conv2D", "filters": 4, "kernel_size": 3, "activation": "relu"}, {"op": "Flatten"},)"
+          R"({"op": "Dense", "units": "classes"}], "recipe": )" +
+              recipe + "}");
+    return nacre(
+        {"bench", "train", "--model=model.json", "--steps=3", "--batch-size=4", "--recipe", "--json"});
+  };
+  const auto live_of = [](const Outcome& outcome) {
+    return json::parse(outcome.out)["live_cells"].get<double>();
+  };
+  const Outcome still = bench(R"({"optimizer": "sgd", "learning-rate": 0})");
+  ASSERT_EQ(still.code, 0) << still.err;
+  EXPECT_GT(live_of(still), 0.0);
+  EXPECT_LT(live_of(still), 1.0);
+  const Outcome wild = bench(R"({"optimizer": "sgd", "learning-rate": 10})");
+  ASSERT_EQ(wild.code, 0) << wild.err;
+  EXPECT_NE(live_of(wild), live_of(still)) << "the recipe's rate has moved the weights";
+  EXPECT_EQ(bench(R"({"optimiser": "sgd"})").code, 3);
+  EXPECT_EQ(nacre({"bench", "train", "--model=model.json", "--recipe", "--optimizer=sgd"}).code, 2);
+}
+
+TEST_F(Models, BenchCountsNoCellsWhereNothingClips) {
+  write("model.json", R"({"name": "m", "input": {"height": 4, "width": 4, "channels": 1}, "layers": [)"
+                      R"({"op": "Conv2D", "filters": 4, "kernel_size": 3}, {"op": "Flatten"},)"
+                      R"({"op": "Dense", "units": "classes"}]})");
+  const Outcome train =
+      nacre({"bench", "train", "--model=model.json", "--steps=1", "--batch-size=4", "--json"});
+  ASSERT_EQ(train.code, 0) << train.err;
+  EXPECT_FALSE(json::parse(train.out).contains("live_cells"));
 }
 
 TEST_F(Models, PresetsAreListedAndPrinted) {

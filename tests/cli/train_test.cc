@@ -123,7 +123,7 @@ TEST_F(TrainTest, AModelThatCannotBeExportedIsRefusedBeforeTraining) {
     {"op": "Flatten", "name": "prediction"}, {"op": "Dense", "name": "out", "units": "classes"}]})");
   const Outcome outcome = nacre({"train", "--model", "taken.json", "--data", "idx", "--out", "run"});
   EXPECT_EQ(outcome.code, 3);
-  EXPECT_THAT(outcome.err, HasSubstr("model taken: two nodes are named \"prediction\""));
+  EXPECT_THAT(outcome.err, HasSubstr("taken.json: two nodes are named \"prediction\""));
   EXPECT_FALSE(exists("run/checkpoints/latest"));
 }
 

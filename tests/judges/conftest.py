@@ -35,7 +35,9 @@ def exported(nacre, tmp_path_factory):
 
 
 def pytest_generate_tests(metafunc):
-    if "preset" in metafunc.fixturenames:
+    """`preset`: each that there is; `network_name`: each, and the model file that has all ops."""
+    others = {"preset": [], "network_name": ["every_layer"]}
+    for fixture in others.keys() & set(metafunc.fixturenames):
         from pytorch_test import presets
 
-        metafunc.parametrize("preset", presets(program(metafunc.config)))
+        metafunc.parametrize(fixture, presets(program(metafunc.config)) + others[fixture])

@@ -15,10 +15,11 @@ SIZES = [(96, 96), (40, 61), (133, 87), (28, 28), (200, 150), (7, 9), (64, 64)]
 SAMPLINGS = ["420", "444", "422", "440", "grey", "420", "411"]
 
 # What Fashion-MNIST has, not in the order of their bytes, and not all of them ASCII.
-LABELS = ["T-shirt/top", "Trouser", "Pullover", "Robe d\u2019\u00e9t\u00e9", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+LABELS = ["T-shirt/top", "Trouser", "Pullover", "Robe d\u2019\u00e9t\u00e9", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+          "Ankle boot"]
 
-# Those that are trained for real, by their recipes, but for the options: how many images there are, of which a tenth is held out,
-# and the accuracy of those that must be reached.
+# Those that are trained for real, by their recipes but for the options: how many images there are, and the accuracy that must
+# be reached on the tenth of them that is held out.
 TRAINED = {
     "face96": (1200, ["--batch-size", 40, "--steps", 120], 0.5),
     "fashion28": (3000, ["--batch-size", 50, "--steps", 150, "--warmup-steps", 10], 0.75),

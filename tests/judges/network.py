@@ -8,18 +8,23 @@ def _pair(value):
     return (value, value) if isinstance(value, int) else tuple(value)
 
 
-def _same_padding(x, window, strides, dilation, value):
-    """Pads [N, C, H, W] as TensorFlow does: the odd row or column at the bottom or right."""
+def same_amounts(x, window, strides, dilation=(1, 1)):
+    """Rows (above, below) and columns (left, right) that "same" adds: the odd one at the bottom or right."""
     amounts = []
     for size, k, s, d in zip(x.shape[2:], window, strides, dilation):
         reach = (k - 1) * d + 1
         total = max(0, (-(-size // s) - 1) * s + reach - size)
         amounts.append((total // 2, total - total // 2))
-    (top, bottom), (left, right) = amounts
+    return amounts
+
+
+def _same_padding(x, window, strides, dilation, value):
+    """Pads [N, C, H, W] as TensorFlow does."""
+    (top, bottom), (left, right) = same_amounts(x, window, strides, dilation)
     return F.pad(x, (left, right, top, bottom), value=value)
 
 
-def _activate(x, name):
+def activate(x, name):
     return {"linear": lambda t: t, "relu": torch.relu, "relu6": F.relu6, "sigmoid": torch.sigmoid, "tanh": torch.tanh}[name](x)
 
 
@@ -70,7 +75,7 @@ class Network:
         if layer.get("padding", "valid") == "same":
             x = _same_padding(x, kernel.shape[2:], strides, dilation, 0.0)
         y = F.conv2d(x, kernel, self._variable(layer, "bias"), strides, 0, dilation, groups)
-        return _activate(y, layer.get("activation", "linear"))
+        return activate(y, layer.get("activation", "linear"))
 
     def _conv2d(self, layer, inputs):
         kernel = self._variable(layer, "kernel").permute(3, 2, 0, 1)
@@ -85,7 +90,7 @@ class Network:
     def _dense(self, layer, inputs):
         y = inputs[0] @ self._variable(layer, "kernel")
         bias = self._variable(layer, "bias")
-        return _activate(y if bias is None else y + bias, layer.get("activation", "linear"))
+        return activate(y if bias is None else y + bias, layer.get("activation", "linear"))
 
     def _batchnorm(self, layer, inputs):
         return F.batch_norm(
@@ -123,8 +128,18 @@ class Network:
         assert layer["rate"] == 0, "its draws cannot be repeated here"
         return inputs[0]
 
+    def _zeropad2d(self, layer, inputs):
+        top, bottom, left, right = layer["padding"]
+        return F.pad(inputs[0], (left, right, top, bottom))
+
     def _relu(self, layer, inputs):
         return torch.relu(inputs[0])
+
+    def _elu(self, layer, inputs):
+        return F.elu(inputs[0], layer.get("alpha", 1.0))
+
+    def _leakyrelu(self, layer, inputs):
+        return F.leaky_relu(inputs[0], layer.get("negative_slope", 0.3))
 
     def _relu6(self, layer, inputs):
         return F.relu6(inputs[0])

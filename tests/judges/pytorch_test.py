@@ -4,9 +4,16 @@ Gradients come from one step of SGD at a rate so large that the step is the grad
 double precision, so what differs is nacre's own error. Dropout is left out: its draws are nacre's own.
 
 A sum within rounding of zero may fall on either side of a relu, and then the gradients of two right engines differ by
-thousandths. Deep networks on a batch of 20 images have millions of such sums, and some are that near. Hence two batches: of 2
-images, where there are few, the bound is strict for the middle one of three starts; of 20, where the parallel code is at work,
-it is how far PyTorch in single precision is from itself in double, at most 0.02.
+thousandths. Deep networks on a batch of 20 images have millions of such sums, and some are that near. Hence
+
+- batches of 2 images, where there are few: the bound is strict for every start at which PyTorch in single precision agrees with
+  itself in double, so that no tie is in sight; the others (with mobilenet96 there are no such) are tried until three are alike;
+- batches of 20, where the parallel code is at work: strict for the presets with smooth functions in the place of relu and
+  max pooling (case.smooth), of which nothing can fall on either side;
+- and the networks as they are on 20 images: at most as far as PyTorch in single precision is from itself, and 0.02.
+
+Over longer runs two right engines drift apart. The yardstick is how far PyTorch in single precision is from itself in double
+after the same steps.
 """
 
 import json
@@ -16,13 +23,16 @@ import torch
 
 import command
 import network
-from case import BATCH, Case
+from case import BATCH, Case, smooth
 
 SMALL_BATCH = 2
+STARTS, STARTS_ALIKE = 10, 3  # so many at most are looked at; so many must be alike
+NO_TIE = 5e-5
 
 # By what part the first step of ten lowers the loss, to first order. Behind many batch normalizations a longer way carries
-# some sum over a relu's edge; what is left is well above the bound.
-FIRST_STEP = {"residual32": 1e-3, "mobilenet96": 3e-4}
+# some sum over a relu's edge, where there is one.
+FIRST_STEP = 0.01
+SHORT_FIRST_STEP = {"residual32": 1e-3, "mobilenet96": 3e-4}
 
 
 def presets(nacre):
@@ -41,50 +51,83 @@ def judge_losses(case, start, steps, optimizer, dtype):
     return network.Network(case.model, start, dtype).train(case, steps, optimizer)
 
 
-def gradient_errors(case):
-    """Largest relative L2 error of a variable's gradient, and its name: nacre's, and PyTorch's in single precision."""
-    start = case.start()
+def distance(gradients, expected):
+    """Largest relative L2 distance of a variable's gradient, and its name."""
+    assert gradients.keys() == expected.keys() and len(expected) >= 8
+    assert all(np.isfinite(gradient).all() for gradient in gradients.values())
+    relative = lambda name: np.linalg.norm(gradients[name] - expected[name]) / np.linalg.norm(expected[name])
+    return max((relative(name), name) for name in expected)
+
+
+def own_gradients(case, start, names):
     rate = 1000.0
-    _, after = case.train("step", 1, "--optimizer", "sgd", "--learning-rate", str(rate))
-    _, expected = judge_gradients(case, start, torch.float64)
-    _, single = judge_gradients(case, start, torch.float32)
-    own = {name: (start[name].astype(np.float64) - after[name]) / rate for name in expected}
-    assert len(own) >= 8
-    assert all(np.isfinite(gradient).all() for gradient in own.values())
-    error = lambda name, gradient: np.linalg.norm(gradient - expected[name]) / np.linalg.norm(expected[name])
-    return (max((error(name, gradients[name]), name) for name in expected) for gradients in (own, single))
+    _, after = case.train("step", 1, "--optimizer", "sgd", "--learning-rate", rate)
+    return {name: (start[name].astype(np.float64) - after[name]) / rate for name in names}
 
 
-def test_gradients_of_one_step(nacre, preset, tmp_path):
-    errors = []
-    for seed in (1, 2, 3):
-        own, single = gradient_errors(Case(nacre, preset, tmp_path / str(seed), SMALL_BATCH, SMALL_BATCH, seed))
-        print(f"{preset}: largest relative error {own[0]:.1e} ({own[1]}) (PyTorch's own in single: {single[0]:.1e})")
-        errors.append(own[0])
-    assert sorted(errors)[1] <= 1e-4, errors
+def judged_distance(case, start, expected):
+    own = distance(own_gradients(case, start, expected), expected)
+    print(f"{case.name}: gradients of {case.batch_size} images (seed {case.seed}) within {own[0]:.1e} of PyTorch's ({own[1]})")
+    return own[0]
+
+
+def test_gradients_of_one_step(nacre, network_name, tmp_path):
+    alike = 0
+    for seed in range(1, STARTS + 1):
+        case = Case(nacre, network_name, tmp_path / str(seed), SMALL_BATCH, SMALL_BATCH, seed)
+        start = case.start()
+        (_, expected), (_, single) = (judge_gradients(case, start, dtype) for dtype in (torch.float64, torch.float32))
+        yardstick = distance(single, expected)[0]
+        print(f"{case.name}: PyTorch in single is {yardstick:.1e} from itself in double")
+        own = judged_distance(case, start, expected)
+        assert own <= 1e-4 or yardstick > NO_TIE
+        alike += own <= 1e-4
+        if alike == STARTS_ALIKE:
+            return
+    raise AssertionError(f"only {alike} of {STARTS} starts are alike")
 
 
 def test_gradients_of_a_larger_batch(nacre, preset, tmp_path):
-    own, single = gradient_errors(Case(nacre, preset, tmp_path, BATCH))
-    print(f"{preset}: largest relative error {own[0]:.1e} ({own[1]}) (PyTorch's own in single: {single[0]:.1e})")
-    assert own[0] <= max(1e-4, min(2e-2, single[0])), own
+    case = Case(nacre, preset, tmp_path, BATCH)
+    start = case.start()
+    (_, expected), (_, single) = (judge_gradients(case, start, dtype) for dtype in (torch.float64, torch.float32))
+    yardstick = distance(single, expected)[0]
+    print(f"{preset}: PyTorch in single is {yardstick:.1e} from itself in double")
+    assert judged_distance(case, start, expected) <= max(1e-4, min(2e-2, yardstick))
+
+
+def assert_losses_alike(case, start, loss, gradients, first_step, resolution):
+    """Ten steps of SGD, of which the first lowers the loss by the part `first_step`, to first order.
+
+    What the steps change is `resolution` times the error at least.
+    """
+    square = sum(np.square(gradient).sum() for gradient in gradients.values())
+    rate = float(f"{first_step * loss / square:.2g}")
+    losses, _ = case.train("run", 10, "--optimizer", "sgd", "--learning-rate", rate)
+    assert len(losses) == 10
+    expected = judge_losses(case, start, 10, lambda variables: torch.optim.SGD(variables, rate), torch.float64)
+    judge = network.Network(case.model, start, torch.float64)
+    with torch.no_grad():
+        standing = [judge.loss(*case.batch(step)).item() for step in range(10)]
+    error, effect = (max(abs(a - b) / b for a, b in zip(curve, expected)) for curve in (losses, standing))
+    print(f"{case.name}: ten losses at rate {rate:g} within {error:.1e} of PyTorch's (without steps: {effect:.1e})")
+    assert error <= 2e-5
+    assert effect >= max(first_step / 4, resolution * error), "the steps must show in the losses"
+
+
+def test_without_ties(nacre, preset, tmp_path):
+    case = Case(nacre, preset, tmp_path, 10 * BATCH, alter=smooth)
+    start = case.start()
+    loss, gradients = judge_gradients(case, start, torch.float64)
+    assert judged_distance(case, start, gradients) <= 1e-4
+    assert_losses_alike(case, start, loss, gradients, FIRST_STEP, 100)
 
 
 def test_first_ten_losses(nacre, preset, tmp_path):
     case = Case(nacre, preset, tmp_path, 10 * BATCH)
     start = case.start()
     loss, gradients = judge_gradients(case, start, torch.float64)
-    square = sum(np.square(gradient).sum() for gradient in gradients.values())
-    rate = float(f"{FIRST_STEP.get(preset, 0.01) * loss / square:.2g}")
-    losses, _ = case.train("run", 10, "--optimizer", "sgd", "--learning-rate", str(rate))
-    expected, single, standing = (judge_losses(case, start, 10, lambda v: torch.optim.SGD(v, r), dtype)
-                                  for r, dtype in ((rate, torch.float64), (rate, torch.float32), (0.0, torch.float64)))
-    error, judge_error, effect = (max(abs(a - b) / b for a, b in zip(curve, expected)) for curve in (losses, single, standing))
-    print(f"{preset}: largest relative difference of a loss {error:.1e} (PyTorch's own in single: {judge_error:.1e};"
-          f" without steps: {effect:.1e})")
-    assert len(losses) == 10
-    assert error <= 2e-5
-    assert effect > 1e-4, "the steps must show in the losses"
+    assert_losses_alike(case, start, loss, gradients, SHORT_FIRST_STEP.get(preset, FIRST_STEP), 20)
 
 
 def test_the_loss_falls_alike(nacre, preset, tmp_path):
@@ -95,8 +138,8 @@ def test_the_loss_falls_alike(nacre, preset, tmp_path):
     start = case.start()
     curves = [judge_losses(case, start, steps, lambda v: torch.optim.Adam(v, rate), dtype)
               for dtype in (torch.float64, torch.float32)]
-    for at in range(0, steps, 6):
-        print(f"{preset} step {at + 1:3}: nacre {losses[at]:.4f}  PyTorch {curves[0][at]:.4f} (double) {curves[1][at]:.4f} (single)")
+    for at in range(0, steps, 3):
+        print(f"{preset}: step {at + 1:3}: nacre {losses[at]:.4f}  PyTorch {curves[0][at]:.4f} (double) {curves[1][at]:.4f} (single)")
     ends = [np.mean(curve[-15:]) for curve in (losses, *curves)]
     print(f"{preset}: mean of the last 15: nacre {ends[0]:.4f}  PyTorch {ends[1]:.4f} {ends[2]:.4f}")
     assert ends[0] < 0.6 * np.mean(losses[:3]), "the loss must fall"

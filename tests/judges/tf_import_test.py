@@ -92,8 +92,18 @@ def separable():
     return keras.Model(source, x, name="separable")
 
 
-NETWORKS = {"plain": plain, "residual": residual, "separable": separable}
-SCALES_ITSELF = {"plain", "separable"}
+def bent():
+    """On levels, of which only the mean that it takes away tells; dilations, ELU with an alpha, a softmax of 1 x 1."""
+    return keras.Sequential([
+        keras.Input((SIDE, SIDE, 3)), layers.ZeroPadding2D(1),
+        layers.Normalization(mean=[123.0, 116.0, 103.0], variance=[3000.0, 3200.0, 3400.0]),
+        layers.Conv2D(8, 3, padding="same", dilation_rate=2, activation="relu"), layers.Conv2D(12, (3, 2), dilation_rate=(2, 3)),
+        layers.ELU(0.5), layers.GlobalAveragePooling2D(keepdims=True), layers.Conv2D(CLASSES, 1), layers.Softmax(),
+        layers.Flatten()], name="bent")
+
+
+NETWORKS = {"plain": plain, "residual": residual, "separable": separable, "bent": bent}
+SCALES_ITSELF = {"plain", "separable", "bent"}
 
 
 def factor(name):
@@ -159,36 +169,65 @@ def test_keras(nacre, network, tmp_path, name, way):
 class Decoding(tf.Module):
     """A network behind a decoder, as people put them together for serving."""
 
-    def __init__(self, model, decode, scale):
+    def __init__(self, model, decode, finish):
         super().__init__()
-        self.model, self.decode, self.scale = model, decode, scale
+        self.model, self.decode, self.finish = model, decode, finish
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def __call__(self, images):
         def load(image):
-            image = tf.image.resize(self.decode(image), [SIDE, SIDE])
-            return image if self.scale is None else image / self.scale
+            return self.finish(tf.image.resize(self.decode(image), [SIDE, SIDE]))
 
         return {"scores": self.model(tf.map_fn(load, images, fn_output_signature=tf.float32))}
 
 
+def to_units(image):
+    return image / 255.0
+
+
 DECODERS = {
     "jpeg": lambda image: tf.io.decode_jpeg(image, channels=3),
+    "signed": lambda image: tf.io.decode_jpeg(image, channels=3),
+    "even": lambda image: tf.io.decode_jpeg(image, channels=3),
+    "negative": lambda image: tf.io.decode_jpeg(image, channels=3),
     "accurate": lambda image: tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE"),
     "image": lambda image: tf.io.decode_image(image, channels=3, expand_animations=False),
     "floats": lambda image: tf.image.convert_image_dtype(tf.io.decode_png(image, channels=3), tf.float32),
 }
 
 
+FINISHES = {
+    "floats": lambda image: image,
+    "signed": lambda image: image / 127.5 - 1.0,
+    "even": lambda image: (image / 255.0 - [0.485, 0.456, 0.406]) / [0.6, 0.7, 0.8],
+    "negative": lambda image: 1.0 - image / 255.0,
+}
+
+
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_decoders(nacre, network, tmp_path, decoder):
-    module = Decoding(network("residual"), DECODERS[decoder], None if decoder == "floats" else 255.0)
+    module = Decoding(network("residual"), DECODERS[decoder], FINISHES.get(decoder, to_units))
     folder = tmp_path / "model"
     tf.saved_model.save(module, str(folder), signatures=module.__call__)
     images = photos(64, 50)
     encoded = [pictures.jpeg(image, 80) for image in images[:3]] + [pictures.png(image) for image in images[3:]]
     expected = probabilities(module(tf.constant(encoded))["scores"])
     assert_close(predict(nacre, to_bundle(nacre, folder), tmp_path, encoded), expected)
+
+
+@pytest.mark.parametrize("first", [lambda images: images[0], lambda images: tf.reshape(images, [])], ids=["index", "reshape"])
+def test_one_image(nacre, network, tmp_path, first):
+    """Without a loop: tf.image.resize of one image, and a batch made of it by [None]."""
+    module = tf.Module()
+    module.model = network("residual")
+    module.answer = tf.function(
+        lambda images: module.model(
+            to_units(tf.image.resize(tf.io.decode_jpeg(first(images), channels=3), [SIDE, SIDE]))[None]),
+        input_signature=[tf.TensorSpec([None], tf.string)])
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=module.answer)
+    encoded = [pictures.jpeg(image, 80) for image in photos(64, 50)]
+    expected = probabilities(np.concatenate([module.answer(tf.constant([image])) for image in encoded]))
+    assert_close(predict(nacre, to_bundle(nacre, tmp_path / "model"), tmp_path, encoded), expected)
 
 
 def classic(folder, resource):
@@ -298,5 +337,25 @@ def test_inspect_and_diff_of_saved_models(nacre, network, tmp_path):
         network("plain").export(tmp_path / name, verbose=False)
     inside = json.loads(command.run(nacre, "inspect", tmp_path / "a", "--json"))
     assert [layer["op"] for layer in inside["layers"]][:2] == ["Conv2D", "MaxPool2D"]
-    difference = json.loads(command.run(nacre, "diff", tmp_path / "a", tmp_path / "b", "--json"))
-    assert difference["identical"] and difference["variables"]
+    for other in (tmp_path / "b", to_bundle(nacre, tmp_path / "a")):
+        difference = json.loads(command.run(nacre, "diff", tmp_path / "a", other, "--json"))
+        assert difference["identical"] and difference["variables"]
+    verified = command.run(nacre, "verify", tmp_path / "a")
+    assert "foreign: structure and checksums alone" in verified
+
+
+def test_random_layers_are_named(nacre, tmp_path):
+    """Keras keeps them in what it exports: the SavedModel itself answers differently from call to call."""
+    model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), layers.Rescaling(1 / 255.0), layers.RandomFlip(),
+                              layers.RandomRotation(0.1), layers.Flatten(), layers.Dense(CLASSES, activation="softmax")])
+    model.export(tmp_path / "model", verbose=False)
+    refused = command.refused(nacre, "convert", tmp_path / "model", "--to", "bundle", "--out", tmp_path / "x.nacre")
+    assert refused.returncode == 6 and "draws random numbers" in refused.stderr
+
+
+def test_preprocessing_that_nacre_lacks_is_named_before_a_size_is_asked_for(nacre, tmp_path):
+    model = keras.Sequential([keras.Input((None, None, 3)), layers.Resizing(24, 24, crop_to_aspect_ratio=True),
+                              layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(), layers.Dense(CLASSES)])
+    model.export(tmp_path / "model", verbose=False)
+    refused = command.refused(nacre, "convert", tmp_path / "model", "--to", "bundle", "--out", tmp_path / "x.nacre")
+    assert refused.returncode == 6 and "node" in refused.stderr and "--input-size" not in refused.stderr

@@ -42,7 +42,7 @@ def test_other_sizes_are_refused(exported, tmp_path):
         tf.saved_model.load(model.saved_model).signatures["encoded_image"](image=tf.constant(other))
     (tmp_path / "other.jpg").write_bytes(other[0])
     refused = command.refused(model.nacre, "predict", model.bundle, tmp_path / "other.jpg")
-    assert refused.returncode == 4 and "28" in refused.stderr
+    assert refused.returncode == 3 and "exactly 28 x 28" in refused.stderr
 
 
 def test_every_layer_has_all_ops():

@@ -15,9 +15,9 @@ INSTANTIATE_TEST_SUITE_P(Add, LayerTest,
 
 INSTANTIATE_TEST_SUITE_P(
     Add, RefusalTest,
-    ::testing::Values(RefusalCase{{"Add", {AttrMap{}}, {Shape{2, 3}, Shape{2, 4}}, {}}, "[2, 3] and [2, 4]"},
+    ::testing::Values(RefusalCase{{"Add", {AttrMap{}}, {Shape{2, 3}, Shape{2, 4}}, {}}, "[N, 3] and [N, 4]"},
                       RefusalCase{{"Add", {AttrMap{}}, {Shape{2, 3}, Shape{2, 3}, Shape{2, 3, 1}}, {}},
-                                  "[2, 3] and [2, 3, 1]"},
+                                  "[N, 3] and [N, 3, 1]"},
                       RefusalCase{layer({0, 3}, 2), "empty"},
                       RefusalCase{{"Add", {{{"axis", int64_t{1}}}}, {Shape{2, 3}, Shape{2, 3}}, {}},
                                   "axis"}));

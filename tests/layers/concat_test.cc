@@ -23,8 +23,8 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Concat, RefusalTest,
-    ::testing::Values(RefusalCase{layer({{2, 3}, {3, 3}}, {}), "[2, 3] and [3, 3]"},
-                      RefusalCase{layer({{2, 3, 3, 1}, {2, 3, 3}}, {}), "[2, 3, 3, 1] and [2, 3, 3]"},
+    ::testing::Values(RefusalCase{layer({{2, 3, 4}, {2, 5, 4}}, {}), "[N, 3, 4] and [N, 5, 4]"},
+                      RefusalCase{layer({{2, 3, 3, 1}, {2, 3, 3}}, {}), "[N, 3, 3, 1] and [N, 3, 3]"},
                       RefusalCase{layer({{2}, {2}}, {}), "[N, ..., channels]"},
                       RefusalCase{layer({{2, 3}, {2, 0}}, {}), "empty"},
                       RefusalCase{layer({{2, 3, 3, 1}, {2, 3, 3, 1}}, {}, {{"axis", int64_t{1}}}), "-1 or 3"},

@@ -9,6 +9,7 @@
 #include "layer_runner.h"
 #include "layer_test.h"
 #include "layers/conv_path.h"
+#include "layers/pool_kernels.h"
 
 namespace nacre {
 namespace {
@@ -103,6 +104,11 @@ void check(const LayerCase& layer) {
   served.fill();
   served.forward(false);
   expect_near(served.output, exact.output, 1e-5, "output in inference");
+  LayerRunner<float> packed(*serving, layer.inputs, n, 1);
+  packed.fill();
+  packed.pack(1);
+  packed.forward(false);
+  EXPECT_EQ(results(packed).front(), results(served).front()) << "with a packed kernel";
   // The gradients of the same function: with the winners, and what relu clipped, as the fast path has them.
   std::copy_n(fast.saved().data(), fast.saved().size(), exact.saved().data());
   std::copy_n(fast.output.data(), fast.output.size(), exact.output.data());
@@ -151,6 +157,7 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
   std::map<ForwardPath, int> drawn;
   int sparse = 0;
   int pooled = 0;
+  int pairs = 0;  // pooled in registers
   for (uint64_t shape = 0; shape < kShapes; ++shape) {
     const LayerCase layer = draw_case(shape);
     const auto conv = parse_attributes<ConvAttrs>(layer.attributes[0]).value();
@@ -163,12 +170,17 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
     const Window2 pool = make_pool_window(layer.attributes[1], sums).value().window;
     ++drawn[choose_forward_path(geometry, pool.y, Mode::kInference)];
     ++pooled;
+    const FusedPool fused{{pool, geometry.filters}, geometry.relu};
+    if (fused.of_pairs() && choose_forward_path(geometry, pool.y, Mode::kTraining) != ForwardPath::kGemm) {
+      ++pairs;
+    }
     if (choose_sparse_gradient(geometry, pool)) ++sparse;
   }
   for (const ForwardPath path : {ForwardPath::kGemm, ForwardPath::kDirect, ForwardPath::kWinograd}) {
     EXPECT_GE(drawn[path], 20) << static_cast<int>(path);
   }
   EXPECT_GE(sparse, 20);
+  EXPECT_GE(pairs, 20);
   EXPECT_GE(pooled - sparse, 5);
 }
 

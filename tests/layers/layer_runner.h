@@ -54,6 +54,14 @@ class LayerRunner {
     fill_ramp(grad_output, seed++);
   }
 
+  /// Packs the variables as they are now; forward is given the result from now on.
+  void pack(int threads) {
+    if (op_.info().packed_bytes == 0) return;
+    packed_ = BasicTensor<std::byte>(Shape{static_cast<int64_t>(op_.info().packed_bytes)});
+    poison(packed_);
+    op_.pack(views<const float>(variables), threads, packed_.data());
+  }
+
   void forward(bool reference) {
     poison(output);
     poison(saved_);
@@ -65,6 +73,7 @@ class LayerRunner {
     args.output = output.view();
     args.variables = vars;
     args.saved = context.mode == Mode::kTraining ? saved_.data() : nullptr;
+    args.packed = packed_.size() > 0 ? packed_.data() : nullptr;
     args.workspace = workspace_;
     args.context = context;
     if constexpr (std::is_same_v<T, float>) {
@@ -142,6 +151,7 @@ class LayerRunner {
 
   const Operator& op_;
   BasicTensor<std::byte> saved_;
+  BasicTensor<std::byte> packed_;
   BasicTensor<std::byte> shared_;
   BasicTensor<std::byte> per_thread_;
   Workspace workspace_;

@@ -244,15 +244,6 @@ TEST_F(HostileSavedModel, AssetsOutsideTheFolderAreRefused) {
   }
 }
 
-TEST_F(HostileSavedModel, LabelsThatAreALinkAreRefused) {
-  const std::string labels = folder_ + "/assets/labels.txt";
-  fs::remove(labels);
-  fs::create_symlink("/etc/passwd", labels);
-  const auto read = read_labels_asset(folder_);
-  ASSERT_FALSE(read.ok());
-  EXPECT_EQ(read.status().code(), StatusCode::kCorrupt);
-}
-
 TEST_F(HostileSavedModel, MissingAndDamagedVariablesAreRefused) {
   change([](MetaGraphDef& meta) {
     for (auto& node : *meta.mutable_graph_def()->mutable_node()) {

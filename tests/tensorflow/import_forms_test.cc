@@ -162,7 +162,7 @@ TEST_F(ImportForms, ScoresOfOnePositionAreARow) {
 TEST_F(ImportForms, ScoresOfManyPositionsAreRefused) {
   for (const std::string op : {"Softmax", "Relu"}) {
     expect_refused(import([&](GraphDef& graph) { add(graph, "out", op, {"image"}); }),
-                   StatusCode::kUnsupported, "[1, 8, 8, 3]");
+                   StatusCode::kUnsupported, "[N, 8, 8, 3]");
   }
 }
 

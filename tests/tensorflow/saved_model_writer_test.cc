@@ -9,6 +9,7 @@
 #include "layers/registry.h"
 #include "schemas/tensorflow/predict.pb.h"
 #include "schemas/tensorflow/saved_model.pb.h"
+#include "serialize/tensorflow/saved_model_mark.h"
 #include "serialize/tensorflow/tensor_bundle_writer.h"
 #include "serialize/tensorflow/warmup_records.h"
 #include "tests/serialize/faulty_file_system.h"
@@ -51,9 +52,10 @@ TEST(SavedModelWriter, WritesTheFilesThatLoadersLookFor) {
   const auto signatures = write_saved_model(temp.file("out"), bundle, builtin_ops(), {});
   ASSERT_TRUE(signatures.ok()) << signatures.status().message();
   EXPECT_EQ(signatures->size(), 4U);
-  EXPECT_THAT(files_of(temp.file("out")),
-              ElementsAre("assets.extra/tf_serving_warmup_requests", "assets/labels.txt", "saved_model.pb",
-                          "variables/variables.data-00000-of-00001", "variables/variables.index"));
+  EXPECT_THAT(
+      files_of(temp.file("out")),
+      ElementsAre("assets.extra/nacre.json", "assets.extra/tf_serving_warmup_requests", "assets/labels.txt",
+                  "saved_model.pb", "variables/variables.data-00000-of-00001", "variables/variables.index"));
   EXPECT_THAT(temp.names(), ElementsAre("out"));
   EXPECT_EQ(read_text(temp.file("out/assets/labels.txt")), "anna\nbert\ncleo\n");
   const tensorflow::SavedModel model = read_model(temp.file("out"));
@@ -65,6 +67,25 @@ TEST(SavedModelWriter, WritesTheFilesThatLoadersLookFor) {
     EXPECT_EQ(read_text(temp.file("out/variables/variables" + suffix)),
               read_text(temp.file("variables" + suffix)));
   }
+}
+
+TEST(SavedModelWriter, TheMarkHasTheDigestOfEveryOtherFile) {
+  const TempFolder temp;
+  const std::string folder = temp.file("out");
+  ASSERT_TRUE(write(folder, make_bundle()).ok());
+  const std::string mark = read_text(folder + "/assets.extra/nacre.json");
+  EXPECT_EQ(saved_model_mark(folder).value(), mark);
+  for (const std::string& file : files_of(folder)) {
+    if (file == "assets.extra/nacre.json") continue;
+    EXPECT_THAT(mark, HasSubstr("\"" + file + "\": \""));
+  }
+  const auto checked = check_saved_model_mark(folder);
+  ASSERT_TRUE(checked.ok()) << checked.status().message();
+  EXPECT_TRUE(*checked);
+  fs::remove(folder + "/assets/labels.txt");
+  EXPECT_EQ(check_saved_model_mark(folder).status().code(), StatusCode::kCorrupt);
+  fs::remove(folder + "/assets.extra/nacre.json");
+  EXPECT_FALSE(check_saved_model_mark(folder).value());
 }
 
 TEST(SavedModelWriter, OnlyTheGraphsVariablesAreWritten) {
@@ -125,9 +146,9 @@ TEST(SavedModelWriter, WhatABundleLacksIsLeftOut) {
   bundle.golden.clear();
   bundle.contract.labels.clear();
   ASSERT_TRUE(write(temp.file("out"), bundle).ok());
-  EXPECT_THAT(
-      files_of(temp.file("out")),
-      ElementsAre("saved_model.pb", "variables/variables.data-00000-of-00001", "variables/variables.index"));
+  EXPECT_THAT(files_of(temp.file("out")),
+              ElementsAre("assets.extra/nacre.json", "saved_model.pb",
+                          "variables/variables.data-00000-of-00001", "variables/variables.index"));
 }
 
 TEST(SavedModelWriter, AnOldOneIsReplacedWhenThatIsAskedFor) {
@@ -170,7 +191,7 @@ TEST(SavedModelWriter, AFailedCallLeavesNothingOrAllOfIt) {
         if (n >= file_system.calls().size()) break;
         const std::string where = std::to_string(n) + " " + file_system.calls()[n] + ": " + status.message();
         if (fs::exists(temp.file("out"))) {
-          EXPECT_EQ(files_of(temp.file("out")).size(), 5U) << where;
+          EXPECT_EQ(files_of(temp.file("out")).size(), 6U) << where;
         } else {
           EXPECT_EQ(status.code(), StatusCode::kIo) << where;
           // What cannot be removed stays, beside the target.
@@ -199,7 +220,7 @@ TEST(SavedModelWriter, AFailedCallLeavesTheOldOneOrTheNewOne) {
         const Status status = write(temp.file("out"), bundle, options, file_system);
         if (n >= file_system.calls().size()) break;
         const std::string where = std::to_string(n) + " " + file_system.calls()[n] + ": " + status.message();
-        ASSERT_EQ(files_of(temp.file("out")).size(), 5U) << where;
+        ASSERT_EQ(files_of(temp.file("out")).size(), 6U) << where;
         const bool is_new = read_text(temp.file("out/assets/labels.txt")) == "dora\nemil\nfritz\n";
         const bool has_new_graph =
             read_text(temp.file("out/saved_model.pb")) != read_text(before.file("out/saved_model.pb"));

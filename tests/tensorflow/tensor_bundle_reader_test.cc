@@ -31,7 +31,7 @@ void expect_ramp(const TensorBundle& bundle, const std::string& name, const Shap
 }
 
 TEST(TensorBundle, ReadsTensorFlowsShardsAndPartitionedVariables) {
-  const auto bundle = TensorBundle::open(kFixtures + "sharded");
+  const auto bundle = TensorBundle::open({kFixtures + "sharded"});
   ASSERT_TRUE(bundle.ok()) << bundle.status().message();
   std::vector<std::string> names;
   for (const auto& [name, tensor] : bundle->tensors()) names.push_back(name);
@@ -49,7 +49,7 @@ TEST(TensorBundle, ReadsTensorFlowsShardsAndPartitionedVariables) {
 }
 
 TEST(TensorBundle, ReadsAnObjectBasedCheckpoint) {
-  const auto bundle = TensorBundle::open(kFixtures + "objects");
+  const auto bundle = TensorBundle::open({kFixtures + "objects"});
   ASSERT_TRUE(bundle.ok()) << bundle.status().message();
   EXPECT_EQ(bundle->tensors().size(), 4U);
   expect_ramp(*bundle, "out/kernel/.ATTRIBUTES/VARIABLE_VALUE", {3, 2});
@@ -58,7 +58,7 @@ TEST(TensorBundle, ReadsAnObjectBasedCheckpoint) {
 }
 
 TEST(TensorBundle, TypesThatAreNotAskedForAreNamed) {
-  const auto bundle = TensorBundle::open(kFixtures + "sharded");
+  const auto bundle = TensorBundle::open({kFixtures + "sharded"});
   ASSERT_TRUE(bundle.ok());
   const auto expect = [](const Status& status, const std::string& message) {
     EXPECT_EQ(status.code(), StatusCode::kUnsupported);
@@ -83,7 +83,7 @@ TEST(TensorBundle, WhatNacreWritesComesBackToTheBit) {
   for (const auto& [name, tensor] : checkpoint.variables.tensors()) items.push_back({name, tensor.view()});
   const Status written = write_tensor_bundle(folder.file("x"), items, false);
   ASSERT_TRUE(written.ok()) << written.message();
-  const auto bundle = TensorBundle::open(folder.file("x"));
+  const auto bundle = TensorBundle::open({folder.file("x")});
   ASSERT_TRUE(bundle.ok()) << bundle.status().message();
   EXPECT_EQ(bundle->tensors().size(), items.size());
   VariableStore store;
@@ -182,7 +182,7 @@ class BundleFolderTest : public testing::Test {
       fs::copy_file(kFixtures + "sharded" + suffix, folder_.file(std::string("in/x") + suffix));
     }
   }
-  [[nodiscard]] Status open() const { return TensorBundle::open(folder_.file("in/x")).status(); }
+  [[nodiscard]] Status open() const { return TensorBundle::open({folder_.file("in/x")}).status(); }
 
   TempFolder folder_;
   const std::string shard_ = folder_.file("in/x.data-00001-of-00002");
@@ -204,10 +204,10 @@ TEST_F(BundleFolderTest, DamageNamesTheFileAndTheTensor) {
 }
 
 TEST_F(BundleFolderTest, NoSuchPrefixIsAnErrorOfTheSystem) {
-  EXPECT_EQ(TensorBundle::open(folder_.file("in/y")).status().code(), StatusCode::kIo);
-  EXPECT_EQ(TensorBundle::open(folder_.file("none/y")).status().code(), StatusCode::kIo);
+  EXPECT_EQ(TensorBundle::open({folder_.file("in/y")}).status().code(), StatusCode::kIo);
+  EXPECT_EQ(TensorBundle::open({folder_.file("none/y")}).status().code(), StatusCode::kIo);
   fs::create_directory(folder_.file("y.index"));
-  EXPECT_EQ(TensorBundle::open(folder_.file("y")).status().code(), StatusCode::kIo);
+  EXPECT_EQ(TensorBundle::open({folder_.file("y")}).status().code(), StatusCode::kIo);
 }
 
 TEST_F(BundleFolderTest, LinksMustNotLeadOut) {
@@ -228,7 +228,7 @@ TEST_F(BundleFolderTest, LinksMustNotLeadOut) {
   }
   // The folder itself may be reached through a link.
   fs::create_directory_symlink("in", folder_.file("link"));
-  EXPECT_TRUE(TensorBundle::open(folder_.file("link/x")).ok());
+  EXPECT_TRUE(TensorBundle::open({folder_.file("link/x")}).ok());
   // A shard that is no regular file.
   fs::remove(shard_);
   fs::create_directory(shard_);

@@ -17,8 +17,11 @@
 namespace nacre {
 namespace {
 
+using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 
 const std::string kFixtures = std::string(NACRE_SOURCE_DIR) + "/tests/tensorflow/fixtures/";
 
@@ -47,7 +50,7 @@ Checkpoint adam_checkpoint() {
 const TfWriteOptions kAdam{.names = {}, .beta1 = 0.9, .beta2 = 0.999};
 
 std::vector<std::string> names_in(const std::string& prefix) {
-  const auto bundle = TensorBundle::open(prefix);
+  const auto bundle = TensorBundle::open({prefix});
   EXPECT_TRUE(bundle.ok()) << bundle.status().message();
   std::vector<std::string> names;
   if (!bundle.ok()) return names;
@@ -70,7 +73,7 @@ TEST(TfCheckpoint, ComesBackToTheBit) {
   ASSERT_TRUE(status.ok()) << status.message();
   EXPECT_THAT(folder.names(),
               ElementsAre("checkpoint", "model.ckpt-120.data-00000-of-00001", "model.ckpt-120.index"));
-  auto read = read_tf_checkpoint(folder.file("model.ckpt-120"), {});
+  auto read = read_tf_checkpoint({folder.file("model.ckpt-120")}, {});
   ASSERT_TRUE(read.ok()) << read.status().message();
   EXPECT_EQ(read->step, written.state.step);
   EXPECT_TRUE(read->passed_over.empty());
@@ -88,7 +91,7 @@ TEST(TfCheckpoint, NamesAreThoseOfTensorFlowsSaver) {
       ElementsAre("beta1_power", "beta2_power", "conv1/bias", "conv1/bias/Adam", "conv1/bias/Adam_1",
                   "conv1/kernel", "conv1/kernel/Adam", "conv1/kernel/Adam_1", "global_step", "nacre/state",
                   "norm/moving_mean", "out/kernel", "out/kernel/Adam", "out/kernel/Adam_1"));
-  const auto bundle = TensorBundle::open(folder.file("x"));
+  const auto bundle = TensorBundle::open({folder.file("x")});
   const auto step = static_cast<double>(adam_checkpoint().state.step);
   EXPECT_EQ(bundle->integer("global_step").value(), static_cast<int64_t>(step));
   EXPECT_NEAR(bundle->floats("beta1_power")->data()[0], std::pow(0.9, step + 1), 1e-8);
@@ -102,7 +105,7 @@ TEST(TfCheckpoint, NamesAreThoseOfTensorFlowsSaver) {
   ASSERT_TRUE(write_tf_checkpoint(folder.file("y"), momentum, kAdam).ok());
   EXPECT_THAT(names_in(folder.file("y")),
               ElementsAre("a/kernel", "a/kernel/Momentum", "global_step", "nacre/state"));
-  expect_equal(joined(read_tf_checkpoint(folder.file("y"), {}).value()), momentum);
+  expect_equal(joined(read_tf_checkpoint({folder.file("y")}, {}).value()), momentum);
 }
 
 TEST(TfCheckpoint, PowersOfBetaEndAtZero) {
@@ -114,7 +117,7 @@ TEST(TfCheckpoint, PowersOfBetaEndAtZero) {
     TfWriteOptions options = kAdam;
     options.overwrite = true;
     ASSERT_TRUE(write_tf_checkpoint(folder.file("x"), checkpoint, options).ok());
-    EXPECT_EQ(TensorBundle::open(folder.file("x"))->floats("beta1_power")->data()[0], expected) << step;
+    EXPECT_EQ(TensorBundle::open({folder.file("x")})->floats("beta1_power")->data()[0], expected) << step;
   }
   checkpoint.state.step = uint64_t{1} << 63;
   EXPECT_EQ(write_tf_checkpoint(folder.file("z"), checkpoint, kAdam).code(), StatusCode::kLimit);
@@ -135,12 +138,12 @@ TEST(TfCheckpoint, ForeignNames) {
                           "global_step", "nacre/state", "norm/moving_mean", "scope/Variable",
                           "scope/Variable/Adam", "scope/Variable/Adam_1", "scope/Variable_1",
                           "scope/Variable_1/Adam", "scope/Variable_1/Adam_1"));
-  auto read = read_tf_checkpoint(folder.file("x"), options.names);
+  auto read = read_tf_checkpoint({folder.file("x")}, options.names);
   ASSERT_TRUE(read.ok()) << read.status().message();
   EXPECT_EQ(read->theirs.find("conv1/bias/adam_v")->second, "scope/Variable_1/Adam_1");
   expect_equal(joined(std::move(read).value()), written);
 
-  const auto unknown = read_tf_checkpoint(folder.file("x"), {{"conv1/kernel", "nothing"}});
+  const auto unknown = read_tf_checkpoint({folder.file("x")}, {{"conv1/kernel", "nothing"}});
   EXPECT_EQ(unknown.status().code(), StatusCode::kBadData);
   EXPECT_THAT(
       unknown.status().message(),
@@ -148,10 +151,55 @@ TEST(TfCheckpoint, ForeignNames) {
           "has no tensor \"nothing\", which conv1/kernel is mapped to; it has beta1_power, beta2_power, "
           "conv1/kernel"));
   // What has the name of a variable that is mapped elsewhere is another one.
-  const auto shadowed = read_tf_checkpoint(folder.file("x"), {{"conv1/kernel", "scope/Variable"}});
+  const auto shadowed = read_tf_checkpoint({folder.file("x")}, {{"conv1/kernel", "scope/Variable"}});
   ASSERT_TRUE(shadowed.ok()) << shadowed.status().message();
   EXPECT_THAT(shadowed->passed_over, ElementsAre("conv1/kernel (conv1/kernel is mapped to another)"));
   EXPECT_EQ(shadowed->theirs.find("conv1/kernel/adam_v")->second, "scope/Variable/Adam_1");
+}
+
+TEST(TfCheckpoint, TheStepMayHaveAnotherName) {
+  const TempFolder folder;
+  const Checkpoint written = adam_checkpoint();
+  TfWriteOptions options = kAdam;
+  options.names = {{"global_step", "scope/step"}};
+  ASSERT_TRUE(write_tf_checkpoint(folder.file("x"), written, options).ok());
+  EXPECT_THAT(names_in(folder.file("x")), AllOf(Contains("scope/step"), Not(Contains("global_step"))));
+  auto read = read_tf_checkpoint({folder.file("x")}, options.names);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  EXPECT_EQ(read->step, written.state.step);
+  expect_equal(joined(std::move(read).value()), written);
+  options.names = {{"global_step", "conv1/kernel"}};
+  const Status taken = write_tf_checkpoint(folder.file("y"), written, options);
+  EXPECT_EQ(taken.code(), StatusCode::kBadData);
+  EXPECT_THAT(taken.message(), HasSubstr("conv1/kernel: another tensor is called \"conv1/kernel\""));
+  options.names = {{"global_step", "nacre/state"}};
+  EXPECT_EQ(write_tf_checkpoint(folder.file("y"), written, options).code(), StatusCode::kBadData);
+  // What is called global_step where the map names another is not the step.
+  ASSERT_TRUE(
+      write_tensor_bundle(folder.file("z"), {{"global_step", int64_t{1}}, {"zz", int64_t{2}}}, false).ok());
+  for (const std::string name : {"zz", "global_step"}) {
+    const auto both = read_tf_checkpoint({folder.file("z")}, {{"global_step", name}});
+    ASSERT_TRUE(both.ok()) << both.status().message();
+    EXPECT_EQ(both->step, name == "zz" ? 2U : 1U);
+  }
+}
+
+TEST(TfCheckpoint, PartitionedVariablesOfForeignNames) {
+  const NameMap names{{"out/kernel", "rows"}, {"out/kernel/adam_m", "columns"}, {"conv1/kernel", "kernel"}};
+  const auto read = read_tf_checkpoint({kFixtures + "sharded"}, names);
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  const auto bundle = TensorBundle::open({kFixtures + "sharded"});
+  ASSERT_TRUE(bundle.ok());
+  for (const auto& [ours, theirs] : names) {
+    const Tensor* tensor = read->variables.find(ours);
+    ASSERT_NE(tensor, nullptr) << ours;
+    EXPECT_EQ(read->theirs.find(ours)->second, theirs);
+    EXPECT_EQ(read->variables.find(theirs), nullptr);
+    const Tensor expected = bundle->floats(theirs).value();
+    ASSERT_EQ(tensor->shape(), expected.shape());
+    EXPECT_TRUE(std::equal(tensor->data(), tensor->data() + tensor->size(), expected.data())) << ours;
+  }
+  EXPECT_EQ(bundle->tensors().find("rows")->second.parts.size(), 3U);
 }
 
 TEST(TfCheckpoint, NamesThatWouldMeetOrComeBackAsOthersAreRefused) {
@@ -177,7 +225,7 @@ TEST(TfCheckpoint, NamesThatWouldMeetOrComeBackAsOthersAreRefused) {
 }
 
 TEST(TfCheckpoint, TensorFlowsOwn) {
-  const auto read = read_tf_checkpoint(kFixtures + "sharded", {});
+  const auto read = read_tf_checkpoint({kFixtures + "sharded"}, {});
   ASSERT_TRUE(read.ok()) << read.status().message();
   EXPECT_EQ(read->step, 1234567890123U);
   EXPECT_FALSE(read->own.has_value());
@@ -186,7 +234,7 @@ TEST(TfCheckpoint, TensorFlowsOwn) {
   EXPECT_THAT(read->passed_over,
               ElementsAre("count (int32)", "double (float64)", "flags (bool)", "words (string)"));
 
-  const auto objects = read_tf_checkpoint(kFixtures + "objects", {{"global_step", "step"}});
+  const auto objects = read_tf_checkpoint({kFixtures + "objects"}, {{"global_step", "step"}});
   ASSERT_TRUE(objects.ok()) << objects.status().message();
   EXPECT_EQ(objects->step, 5U);
   EXPECT_EQ(objects->theirs, (NameMap{{"out/bias", "out/bias/.ATTRIBUTES/VARIABLE_VALUE"},
@@ -194,7 +242,7 @@ TEST(TfCheckpoint, TensorFlowsOwn) {
   EXPECT_TRUE(objects->passed_over.empty());
   // A map may say the whole name too.
   const auto whole =
-      read_tf_checkpoint(kFixtures + "objects", {{"fc/bias", "out/bias/.ATTRIBUTES/VARIABLE_VALUE"}});
+      read_tf_checkpoint({kFixtures + "objects"}, {{"fc/bias", "out/bias/.ATTRIBUTES/VARIABLE_VALUE"}});
   ASSERT_TRUE(whole.ok()) << whole.status().message();
   EXPECT_NE(whole->variables.find("fc/bias"), nullptr);
 }
@@ -202,10 +250,10 @@ TEST(TfCheckpoint, TensorFlowsOwn) {
 TEST(TfCheckpoint, WhatContradictsItselfIsRefused) {
   const TempFolder folder;
   ASSERT_TRUE(write_tf_checkpoint(folder.file("good"), adam_checkpoint(), kAdam).ok());
-  const std::string state = TensorBundle::open(folder.file("good"))->text("nacre/state").value();
+  const std::string state = TensorBundle::open({folder.file("good")})->text("nacre/state").value();
   const auto refused = [&](std::vector<BundleItem> items, StatusCode code, const std::string& reason) {
     ASSERT_TRUE(write_tensor_bundle(folder.file("x"), std::move(items), true).ok());
-    const auto read = read_tf_checkpoint(folder.file("x"), {});
+    const auto read = read_tf_checkpoint({folder.file("x")}, {});
     EXPECT_EQ(read.status().code(), code) << reason;
     EXPECT_THAT(read.status().message(), HasSubstr(folder.file("x") + ": " + reason));
   };
@@ -223,7 +271,7 @@ TEST(TfCheckpoint, WhatContradictsItselfIsRefused) {
   refused(
       {{"nacre/state", std::string(reinterpret_cast<const char*>(with_tensors.data()), with_tensors.size())}},
       StatusCode::kCorrupt, "nacre/state: holds tensors");
-  EXPECT_EQ(read_tf_checkpoint(folder.file("none"), {}).status().code(), StatusCode::kIo);
+  EXPECT_EQ(read_tf_checkpoint({folder.file("none")}, {}).status().code(), StatusCode::kIo);
 }
 
 TEST(TfCheckpoint, IsFoundByPrefixIndexAndFolder) {
@@ -232,7 +280,7 @@ TEST(TfCheckpoint, IsFoundByPrefixIndexAndFolder) {
   EXPECT_FALSE(find_tf_checkpoint(folder.file("x")).value().has_value());
   ASSERT_TRUE(write_tf_checkpoint(folder.file("x"), adam_checkpoint(), kAdam).ok());
   for (const std::string& path : {folder.path(), folder.file("x"), folder.file("x.index")}) {
-    EXPECT_EQ(find_tf_checkpoint(path).value(), folder.file("x")) << path;
+    EXPECT_EQ(find_tf_checkpoint(path).value()->prefix, folder.file("x")) << path;
   }
   EXPECT_FALSE(find_tf_checkpoint(folder.file("x.data-00000-of-00001")).value().has_value());
   EXPECT_FALSE(find_tf_checkpoint(folder.file("y.index")).value().has_value());
@@ -259,7 +307,7 @@ TEST(TfCheckpoint, WhateverFailsNoCheckpointIsHalfThere) {
       FaultyFileSystem fs(fault, n, ENOSPC);
       const Status status = write_tf_checkpoint(folder.file("new"), checkpoint, kAdam, fs);
       if (status.ok()) {
-        EXPECT_TRUE(read_tf_checkpoint(folder.file("new"), {}).ok());
+        EXPECT_TRUE(read_tf_checkpoint({folder.file("new")}, {}).ok());
       } else {
         EXPECT_TRUE(fs.fired());
         EXPECT_EQ(status.code(), StatusCode::kIo) << status.message();
@@ -267,11 +315,11 @@ TEST(TfCheckpoint, WhateverFailsNoCheckpointIsHalfThere) {
       // The latest one is the old one or the new one, and is whole.
       const auto latest = latest_tf_checkpoint(folder.path());
       ASSERT_TRUE(latest.ok()) << latest.status().message();
-      auto read = read_tf_checkpoint(*latest, {});
+      auto read = read_tf_checkpoint({*latest}, {});
       ASSERT_TRUE(read.ok()) << read.status().message();
       expect_equal(joined(std::move(read).value()), checkpoint);
       if (std::filesystem::exists(folder.file("new.index"))) {
-        EXPECT_TRUE(read_tf_checkpoint(folder.file("new"), {}).ok());
+        EXPECT_TRUE(read_tf_checkpoint({folder.file("new")}, {}).ok());
       }
       if (n == fs.calls().size()) break;
     }

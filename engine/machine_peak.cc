@@ -1,4 +1,4 @@
-#include "bench/peak.h"
+#include "engine/machine_peak.h"
 
 #include <immintrin.h>
 #include <omp.h>
@@ -69,6 +69,12 @@ Chains best_chains() {
   return {chains_baseline, 4};
 }
 
+/// The compiler must make `value`, whatever becomes of it.
+template <typename T>
+void keep(const T& value) {
+  asm volatile("" : : "m"(value) : "memory");
+}
+
 /// `amount` per second of the best of some tries, each of `run(thread)` on all threads at once.
 template <typename Run>
 double best_rate(int threads, double amount, const Run& run) {
@@ -85,8 +91,7 @@ double best_rate(int threads, double amount, const Run& run) {
 
 double measure_flops(int threads) {
   const Chains chains = best_chains();
-  return best_rate(threads, 2.0 * chains.lanes * kChains * kRepeat,
-                   [&](int) { benchmark::DoNotOptimize(chains.run()); });
+  return best_rate(threads, 2.0 * chains.lanes * kChains * kRepeat, [&](int) { keep(chains.run()); });
 }
 
 double measure_bandwidth(int threads) {
@@ -99,14 +104,8 @@ double measure_bandwidth(int threads) {
 #pragma GCC unroll 8
       for (size_t j = 0; j < 8; ++j) sums[j] = _mm_add_ps(sums[j], _mm_loadu_ps(from + i + 4 * j));
     }
-    for (auto& sum : sums) benchmark::DoNotOptimize(sum);
+    for (auto& sum : sums) keep(sum);
   });
-}
-
-void report(benchmark::State& state, const char* unit, double amount, double peak) {
-  constexpr auto kRate = benchmark::Counter::kIsIterationInvariantRate;
-  state.counters[unit] = benchmark::Counter(1e-9 * amount, kRate);
-  state.counters["peak"] = benchmark::Counter(amount / peak, kRate);
 }
 
 }  // namespace
@@ -123,14 +122,6 @@ double peak_bandwidth(int threads) {
   const auto [at, is_new] = known.try_emplace(threads, 0.0);
   if (is_new) at->second = measure_bandwidth(threads);
   return at->second;
-}
-
-void report_flops(benchmark::State& state, int64_t flops, int threads) {
-  report(state, "GFLOP/s", static_cast<double>(flops), peak_flops(threads));
-}
-
-void report_bytes(benchmark::State& state, int64_t bytes, int threads) {
-  report(state, "GB/s", static_cast<double>(bytes), peak_bandwidth(threads));
 }
 
 }  // namespace nacre
