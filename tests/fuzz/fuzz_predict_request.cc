@@ -18,16 +18,15 @@ void touch(const std::vector<nacre::EncodedImage>& images) {
   unsigned sum = 0;
   for (const nacre::EncodedImage& image : images)
     for (const std::byte byte : image) sum += std::to_integer<unsigned>(byte);
-  static volatile unsigned sink = 0;
-  sink = sum;
+  const volatile unsigned sink = sum;
+  static_cast<void>(sink);
 }
 
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // Texts that are no UTF-8 are told on stderr otherwise.
-  static const auto* const told = google::protobuf::SetLogHandler(nullptr);
-  static_cast<void>(told);
+  [[maybe_unused]] static const auto told = google::protobuf::SetLogHandler(nullptr);
   tensorflow::serving::PredictRequest predict;
   if (predict.ParseFromArray(data, static_cast<int>(size))) {
     for (const auto& [name, tensor] : predict.inputs()) {
