@@ -1,5 +1,5 @@
-// Classifies images with a server, over gRPC. The messages and stubs are made of the project's protos, which are TensorFlow Serving's
-// on the wire: the same program asks either.
+// Classifies images with a server, over gRPC. The messages and stubs are made of the project's protos, which
+// are TensorFlow Serving's on the wire: the same program asks either.
 //
 //   predict_grpc HOST:PORT MODEL IMAGE...
 #include <grpcpp/grpcpp.h>
