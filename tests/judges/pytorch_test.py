@@ -7,7 +7,8 @@ A sum within rounding of zero may fall on either side of a relu, and then the gr
 thousandths. Deep networks on a batch of 20 images have millions of such sums, and some are that near. Hence
 
 - batches of 2 images, where there are few: the bound is strict for every start at which PyTorch in single precision agrees with
-  itself in double, so that no tie is in sight; the others (with mobilenet96 there are no such) are tried until three are alike;
+  itself in double, so that no tie is in sight, if not of the fast paths (Winograd's round twice as much) then of the reference; the
+  others (with mobilenet96 there are no such) are tried until three are alike on the fast paths;
 - batches of 20, where the parallel code is at work: strict for the presets with smooth functions in the place of relu and
   max pooling (case.smooth), of which nothing can fall on either side;
 - and the networks as they are on 20 images: at most as far as PyTorch in single precision is from itself, and 0.02.
@@ -61,7 +62,7 @@ def distance(gradients, expected):
 
 def own_gradients(case, start, names):
     rate = 1000.0
-    _, after = case.train("step", 1, "--optimizer", "sgd", "--learning-rate", rate)
+    _, after = case.train("step", 1, "--optimizer", "sgd", "--learning-rate", rate, "--overwrite")
     return {name: (start[name].astype(np.float64) - after[name]) / rate for name in names}
 
 
@@ -71,7 +72,7 @@ def judged_distance(case, start, expected):
     return own[0]
 
 
-def test_gradients_of_one_step(nacre, network_name, tmp_path):
+def test_gradients_of_one_step(nacre, network_name, tmp_path, monkeypatch):
     alike = 0
     for seed in range(1, STARTS + 1):
         case = Case(nacre, network_name, tmp_path / str(seed), SMALL_BATCH, SMALL_BATCH, seed)
@@ -80,8 +81,12 @@ def test_gradients_of_one_step(nacre, network_name, tmp_path):
         yardstick = distance(single, expected)[0]
         print(f"{case.name}: PyTorch in single is {yardstick:.1e} from itself in double")
         own = judged_distance(case, start, expected)
-        assert own <= 1e-4 or yardstick > NO_TIE
         alike += own <= 1e-4
+        if own > 1e-4 and yardstick <= NO_TIE:
+            # A fast path may round a sum to the other side of a relu's edge; the reference then must not.
+            with monkeypatch.context() as patch:
+                patch.setenv("NACRE_ISA", "reference")
+                assert judged_distance(case, start, expected) <= 1e-4
         if alike == STARTS_ALIKE:
             return
     raise AssertionError(f"only {alike} of {STARTS} starts are alike")
