@@ -31,7 +31,7 @@ class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
     std::ranges::move(batch_norm_variables(norm, g_.filters, 1), std::back_inserter(info_.variables));
     info_.flops_per_row = conv_flops(g_) + 2 * info_.output.elements_per_row();
     info_.packed_bytes = folded_offset_ + shift_bytes();
-    // The kernel times the scales, then the shifts; of the reference, scales and shifts in double.
+    // The kernel times the scales, the shifts, the scales; of the reference, scales and shifts.
     info_.shared_bytes = kernel_offset_ + kernel_bytes() + 2 * shift_bytes();
     info_.per_thread_bytes = fast_.per_thread_bytes();
   }
@@ -40,7 +40,9 @@ class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
   void forward(const ForwardArgs<float>& args) const override {
     auto* kernel = reinterpret_cast<float*>(args.workspace.shared + kernel_offset_);
     auto* shift = reinterpret_cast<float*>(args.workspace.shared + kernel_offset_ + kernel_bytes());
-    if (args.packed == nullptr) fold(args.variables, shift + g_.filters, kernel, shift);
+    auto* scale =
+        reinterpret_cast<double*>(args.workspace.shared + kernel_offset_ + kernel_bytes() + shift_bytes());
+    if (args.packed == nullptr) fold(args.variables, scale, kernel, shift);
     const float* bias =
         args.packed == nullptr ? shift : reinterpret_cast<const float*>(args.packed + folded_offset_);
     const std::array folded{TensorView<const float>{kernel, args.variables[0].shape},
@@ -56,7 +58,7 @@ class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
   void pack(std::span<const TensorView<const float>> variables, int threads,
             std::byte* packed) const override {
     std::vector<float> kernel(static_cast<size_t>(g_.kernel_size()));
-    std::vector<float> scale(static_cast<size_t>(g_.filters));
+    std::vector<double> scale(static_cast<size_t>(g_.filters));
     fold(variables, scale.data(), kernel.data(), reinterpret_cast<float*>(packed + folded_offset_));
     fast_.pack(kernel.data(), threads, reinterpret_cast<float*>(packed));
   }
@@ -102,17 +104,20 @@ class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
     return statistics.moving_affine(f, norm_.epsilon, use_bias_ ? variables[1].data : nullptr);
   }
 
-  /// The kernel of the same convolution without a normalization, and its bias.
-  void fold(std::span<const TensorView<const float>> variables, float* scale, float* kernel,
+  /// The kernel of the same convolution without a normalization, rounded once, and its bias. `scale` is
+  /// scratch.
+  void fold(std::span<const TensorView<const float>> variables, double* scale, float* kernel,
             float* shift) const {
     for (int64_t f = 0; f < g_.filters; ++f) {
       const ChannelAffine map = affine(variables, f);
-      scale[f] = static_cast<float>(map.scale);
+      scale[f] = map.scale;
       shift[f] = static_cast<float>(map.shift);
     }
     const float* from = variables[0].data;
     for (int64_t row = 0; row < g_.patch(); ++row, from += g_.filters, kernel += g_.filters) {
-      for (int64_t f = 0; f < g_.filters; ++f) kernel[f] = from[f] * scale[f];
+      for (int64_t f = 0; f < g_.filters; ++f) {
+        kernel[f] = static_cast<float>(static_cast<double>(from[f]) * scale[f]);
+      }
     }
   }
 
