@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -72,7 +73,7 @@ void decode(benchmark::State& state, Format format, int64_t height, int64_t widt
 
 void load(benchmark::State& state, Format format, int64_t height, int64_t width) {
   const std::vector<std::byte> bytes = encoded(format, height, width);
-  std::string path = "/tmp/nacre_image_bench_XXXXXX";
+  std::string path = (std::filesystem::temp_directory_path() / "nacre_image_bench_XXXXXX").string();
   const int file = mkstemp(path.data());
   if (file < 0 || write(file, bytes.data(), bytes.size()) != static_cast<ssize_t>(bytes.size())) {
     state.SkipWithError("no temporary file");

@@ -16,11 +16,6 @@ namespace {
 
 constexpr int kMaxThreads = 1024;
 
-int exit_code(const Status& status) {
-  if (!status.ok() && !status.message().empty()) print_message(status.message());
-  return static_cast<int>(status.code());
-}
-
 Status run_session(const Command& chosen) {
   NACRE_ASSIGN_OR_RETURN(const Isa isa, isa_from_environment());
   use_isa(isa);
@@ -28,7 +23,7 @@ Status run_session(const Command& chosen) {
   return chosen(session);
 }
 
-int run_guarded(int argc, const char* const* argv) {
+int parse_and_run(int argc, const char* const* argv) {
   CLI::App app("nacre trains, exports and runs image classifiers on a CPU.", "nacre");
   app.set_version_flag("--version", "nacre " + std::string(nacre_version()), "print the version");
   app.set_help_flag("--help,-h", "print this help");
@@ -98,11 +93,16 @@ std::string_view nacre_version() {
   return NACRE_VERSION;
 }
 
-int run_command_line(int argc, const char* const* argv) {
+int exit_code(const Status& status) {
+  if (!status.ok() && !status.message().empty()) print_message(status.message());
+  return static_cast<int>(status.code());
+}
+
+int run_guarded(const std::function<int()>& program) {
   try {
     // A write to a pipe whose reader has gone shall fail, not kill: a training run goes on.
     std::signal(SIGPIPE, SIG_IGN);
-    return run_guarded(argc, argv);
+    return program();
   } catch (const std::bad_alloc&) {
     print_message("out of memory");
     return static_cast<int>(StatusCode::kLimit);
@@ -113,6 +113,10 @@ int run_command_line(int argc, const char* const* argv) {
     print_message("internal error: unknown exception");
     return static_cast<int>(StatusCode::kInternal);
   }
+}
+
+int run_command_line(int argc, const char* const* argv) {
+  return run_guarded([=] { return parse_and_run(argc, argv); });
 }
 
 }  // namespace nacre

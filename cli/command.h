@@ -44,8 +44,14 @@ void add_threads_option(CLI::App& command, int& threads);
 /// `--json`.
 void add_json_option(CLI::App& command, bool& json);
 
-/// Parses the command line and runs the command: all that the program does. The result is the exit code. No
-/// exception leaves it: kLimit when memory runs out, kInternal for any other.
+/// Says what an error is and gives its exit code.
+int exit_code(const Status& status);
+
+/// All that a program does: runs it, and gives the exit code. No exception leaves it: kLimit when memory runs
+/// out, kInternal for any other. A write to a pipe whose reader has gone fails, and does not kill.
+int run_guarded(const std::function<int()>& program);
+
+/// Parses the command line and runs the command, guarded. The result is the exit code.
 int run_command_line(int argc, const char* const* argv);
 
 /// "0.1.0"

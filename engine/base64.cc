@@ -2,11 +2,11 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
 
 namespace nacre {
 namespace {
 
+constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 constexpr uint8_t kPadding = 64;
 constexpr uint8_t kBlank = 65;
 constexpr uint8_t kOther = 66;
@@ -14,7 +14,6 @@ constexpr uint8_t kOther = 66;
 constexpr std::array<uint8_t, 256> make_values() {
   std::array<uint8_t, 256> values{};
   values.fill(kOther);
-  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   for (size_t i = 0; i < kAlphabet.size(); ++i)
     values[static_cast<uint8_t>(kAlphabet[i])] = static_cast<uint8_t>(i);
   values['='] = kPadding;
@@ -76,6 +75,18 @@ Result<std::vector<std::byte>> decode_base64(std::string_view text) {
   }
   bytes.resize(static_cast<size_t>(out - bytes.data()));
   return bytes;
+}
+
+std::string encode_base64(std::span<const std::byte> bytes) {
+  std::string text;
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    uint32_t group = 0;
+    for (size_t k = 0; k < 3; ++k)
+      group = group << 8 | (i + k < bytes.size() ? std::to_integer<uint32_t>(bytes[i + k]) : 0);
+    for (size_t k = 0; k < 4; ++k)
+      text += i + k <= bytes.size() ? kAlphabet[group >> (18 - 6 * k) & 63] : '=';
+  }
+  return text;
 }
 
 }  // namespace nacre

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -13,5 +15,8 @@ namespace nacre {
 /// the place, for any other character, padding that does not fit, a lone last character, or bits that no byte
 /// takes.
 Result<std::vector<std::byte>> decode_base64(std::string_view text);
+
+/// The base64 text of `bytes`, padded, on one line (RFC 4648, the standard alphabet).
+std::string encode_base64(std::span<const std::byte> bytes);
 
 }  // namespace nacre

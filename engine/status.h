@@ -45,15 +45,16 @@ class [[nodiscard]] Status {
   std::string message_;
 };
 
-/// A value, or the Status that says why there is none. `value()` may be called only when `ok()`.
-template <typename T>
+/// A value, or the error that says why there is none: a Status, or another such class. `value()` may be
+/// called only when `ok()`.
+template <typename T, typename Error = Status>
 class [[nodiscard]] Result {
  public:
   Result(T value) : state_(std::move(value)) {}  // NOLINT(google-explicit-constructor): reads as `return x;`
-  Result(Status status) : state_(std::move(status)) {}  // NOLINT(google-explicit-constructor)
+  Result(Error status) : state_(std::move(status)) {}  // NOLINT(google-explicit-constructor)
 
   [[nodiscard]] bool ok() const { return std::holds_alternative<T>(state_); }
-  [[nodiscard]] Status status() const { return ok() ? Status() : std::get<Status>(state_); }
+  [[nodiscard]] Error status() const { return ok() ? Error() : std::get<Error>(state_); }
   [[nodiscard]] T& value() & { return std::get<T>(state_); }
   [[nodiscard]] const T& value() const& { return std::get<T>(state_); }
   [[nodiscard]] T&& value() && { return std::get<T>(std::move(state_)); }
@@ -63,7 +64,7 @@ class [[nodiscard]] Result {
   const T* operator->() const { return &value(); }
 
  private:
-  std::variant<T, Status> state_;
+  std::variant<T, Error> state_;
 };
 
 #define NACRE_CONCAT_INNER(a, b) a##b

@@ -3,7 +3,6 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 
 #include "engine/status.h"
 
@@ -51,27 +50,9 @@ class [[nodiscard]] RpcStatus {
   std::string message_;
 };
 
-/// A value, or the RpcStatus that says why there is none. `value()` may be called only when `ok()`.
-/// NACRE_ASSIGN_OR_RETURN takes it too.
+/// A value, or the RpcStatus that says why there is none.
 template <typename T>
-class [[nodiscard]] RpcResult {
- public:
-  RpcResult(T value) : state_(std::move(value)) {}            // NOLINT(google-explicit-constructor)
-  RpcResult(RpcStatus status) : state_(std::move(status)) {}  // NOLINT(google-explicit-constructor)
-
-  [[nodiscard]] bool ok() const { return std::holds_alternative<T>(state_); }
-  [[nodiscard]] RpcStatus status() const { return ok() ? RpcStatus() : std::get<RpcStatus>(state_); }
-  [[nodiscard]] T& value() & { return std::get<T>(state_); }
-  [[nodiscard]] const T& value() const& { return std::get<T>(state_); }
-  [[nodiscard]] T&& value() && { return std::get<T>(std::move(state_)); }
-  T& operator*() & { return value(); }
-  const T& operator*() const& { return value(); }
-  T* operator->() { return &value(); }
-  const T* operator->() const { return &value(); }
-
- private:
-  std::variant<T, RpcStatus> state_;
-};
+using RpcResult = Result<T, RpcStatus>;
 
 /// Why a version could not be loaded: kCorrupt is DATA_LOSS, kIo UNAVAILABLE, and so on.
 RpcStatus rpc_status_of_load(const Status& status);

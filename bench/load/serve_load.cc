@@ -12,6 +12,7 @@
 
 #include "bench/load/load.h"
 #include "bench/load/rest_target.h"
+#include "engine/base64.h"
 #include "engine/file.h"
 #include "runtime/model.h"
 #include "schemas/tensorflow/services.grpc.pb.h"
@@ -32,24 +33,12 @@ struct Options {
   Plan plan;
 };
 
-std::string base64(const std::vector<std::byte>& bytes) {
-  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t group = 0;
-    for (size_t k = 0; k < 3; ++k)
-      group = group << 8 | (i + k < bytes.size() ? std::to_integer<uint32_t>(bytes[i + k]) : 0);
-    for (size_t k = 0; k < 4; ++k)
-      text += i + k <= bytes.size() ? kAlphabet[group >> (18 - 6 * k) & 63] : '=';
-  }
-  return text;
-}
-
 using Images = std::vector<std::vector<std::byte>>;
 
 Target rest(const Options& options, const Images& images) {
   std::vector<std::string> bodies;
-  for (const auto& image : images) bodies.push_back(R"({"instances":[{"b64":")" + base64(image) + "\"}]}");
+  for (const auto& image : images)
+    bodies.push_back(R"({"instances":[{"b64":")" + encode_base64(image) + "\"}]}");
   const std::string path = options.path.empty() ? "/v1/models/" + options.model + ":predict" : options.path;
   return rest_target(options.host, options.port, path, std::move(bodies));
 }

@@ -6,10 +6,9 @@
 
 #include <algorithm>
 #include <csignal>
-#include <exception>
-#include <new>
 #include <thread>
 
+#include "cli/command.h"
 #include "cli/console.h"
 #include "cli/help.h"
 #include "cli/serve/options.h"
@@ -18,11 +17,6 @@
 
 namespace nacre {
 namespace {
-
-int exit_code(const Status& status) {
-  if (!status.ok() && !status.message().empty()) print_message(status.message());
-  return static_cast<int>(status.code());
-}
 
 /// As many files and connections as the system allows: the default is meant for programs that use select().
 void raise_file_limit() {
@@ -137,16 +131,7 @@ Status run(int argc, const char* const* argv) {
 }  // namespace
 
 int run_server(int argc, const char* const* argv) {
-  try {
-    std::signal(SIGPIPE, SIG_IGN);
-    return exit_code(run(argc, argv));
-  } catch (const std::bad_alloc&) {
-    print_message("out of memory");
-    return static_cast<int>(StatusCode::kLimit);
-  } catch (const std::exception& error) {
-    print_message(std::string("internal error: ") + error.what());
-    return static_cast<int>(StatusCode::kInternal);
-  }
+  return run_guarded([=] { return exit_code(run(argc, argv)); });
 }
 
 }  // namespace nacre

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "cli/command.h"
+#include "engine/base64.h"
 #include "serialize/checksum.h"
 #include "tests/cli/run_fixture.h"
 
@@ -17,18 +18,8 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using testing::Not;
 
-std::string base64(std::string_view bytes) {
-  const std::string alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t group = 0;
-    for (size_t j = i; j < i + 3; ++j)
-      group = group << 8 | (j < bytes.size() ? static_cast<uint8_t>(bytes[j]) : 0U);
-    for (int shift = 18; shift >= 0; shift -= 6) text += alphabet[group >> shift & 63];
-  }
-  if (bytes.size() % 3 != 0)
-    text.replace(text.size() - (3 - bytes.size() % 3), 2, "==", 3 - bytes.size() % 3);
-  return text;
+std::string encoded(std::string_view text) {
+  return encode_base64(std::as_bytes(std::span(text)));
 }
 
 /// A bundle "model.nacre" and twelve images in the folder "faces".
@@ -36,19 +27,14 @@ class PredictBatchTest : public RunTest {
  protected:
   void SetUp() override {
     RunTest::SetUp();
-    write_csv("faces");
-    write_colour_model("colour.json");
-    const Outcome trained = nacre({"train", "--model", "colour.json", "--data", "faces/list.csv", "--out",
-                                   "run", "--epochs", "20", "--learning-rate", "0.01"});
-    ASSERT_EQ(trained.code, 0) << trained.err;
-    ASSERT_EQ(nacre({"export", "run", "--out", "model.nacre"}).code, 0);
+    ASSERT_NO_FATAL_FAILURE(export_colour_model());
     for (const auto& entry : fs::directory_iterator(path("faces")))
       if (entry.path().extension() != ".csv") images_.push_back("faces/" + entry.path().filename().string());
     std::sort(images_.begin(), images_.end());
     ASSERT_EQ(images_.size(), 12U);
   }
   [[nodiscard]] std::string b64(const std::string& image) const {
-    return R"({"b64": ")" + base64(read(image)) + R"("})";
+    return R"({"b64": ")" + encoded(read(image)) + R"("})";
   }
   [[nodiscard]] Outcome batch(const std::vector<std::string>& more = {}) const {
     std::vector<std::string> arguments{"predict", "model.nacre", "--batch", "in.jsonl", "--out", "out.jsonl"};
@@ -94,7 +80,7 @@ TEST_F(PredictBatchTest, AnswersAsPredictDoesInTheOrderOfTheLines) {
 
 TEST_F(PredictBatchTest, KeysAndNamesComeBackWhereAsked) {
   write("in.jsonl", R"({"key": "left", "image": )" + b64(images_[1]) + "}\n" + R"({"key": 7, "b64": ")" +
-                        base64(read(images_[0])) + "\"}");
+                        encoded(read(images_[0])) + "\"}");
   ASSERT_EQ(batch({"--top-k", "1"}).code, 0);
   const auto lines = answers();
   ASSERT_EQ(lines.size(), 2U);

@@ -15,13 +15,7 @@ class PredictTest : public RunTest {
  protected:
   void SetUp() override {
     RunTest::SetUp();
-    write_csv("faces");
-    write_colour_model("colour.json");
-    const Outcome trained = nacre({"train", "--model", "colour.json", "--data", "faces/list.csv", "--out",
-                                   "run", "--epochs", "20", "--learning-rate", "0.01"});
-    ASSERT_EQ(trained.code, 0) << trained.err;
-    const Outcome exported = nacre({"export", "run", "--out", "model.nacre"});
-    ASSERT_EQ(exported.code, 0) << exported.err;
+    ASSERT_NO_FATAL_FAILURE(export_colour_model());
   }
   static std::vector<nlohmann::json> lines_of(const std::string& text) {
     std::vector<nlohmann::json> lines;

@@ -238,4 +238,14 @@ void RunTest::write_colour_model(const std::string& name) const {
     {"op": "Dense", "name": "out", "units": "classes"}]})");
 }
 
+void RunTest::export_colour_model() const {
+  write_csv("faces");
+  write_colour_model("colour.json");
+  const Outcome trained = nacre({"train", "--model", "colour.json", "--data", "faces/list.csv", "--out",
+                                 "run", "--epochs", "20", "--learning-rate", "0.01"});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  const Outcome exported = nacre({"export", "run", "--out", "model.nacre"});
+  ASSERT_EQ(exported.code, 0) << exported.err;
+}
+
 }  // namespace nacre

@@ -78,6 +78,8 @@ class RunTest : public testing::Test {
   void write_model(const std::string& name, const std::string& recipe = "{}", int filters = 4) const;
   /// The same for 8x8 colours.
   void write_colour_model(const std::string& name) const;
+  /// Pictures in "faces", a network trained on them, and its bundle "model.nacre".
+  void export_colour_model() const;
 
   std::string folder_;
 };

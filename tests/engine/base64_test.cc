@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <random>
+#include <span>
 #include <string>
 
 namespace nacre {
@@ -50,6 +51,7 @@ TEST(Base64, EveryLengthComesBack) {
     std::string bytes(size, '\0');
     for (char& c : bytes) c = static_cast<char>(random());
     std::string text = encoded(bytes);
+    ASSERT_EQ(encode_base64(std::as_bytes(std::span(bytes))), text);
     ASSERT_EQ(decoded(text), bytes);
     std::string broken = text;
     for (size_t i = 0; i < broken.size(); i += 9) broken.insert(i, "\r\n ");

@@ -1,8 +1,6 @@
 #include "tests/serve/grpc_fixture.h"
 
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <span>
 
 #include "engine/plan.h"
@@ -18,11 +16,6 @@ namespace {
 namespace fs = std::filesystem;
 
 const std::string kFixtures = NACRE_SOURCE_DIR "/tests/runtime/fixtures/";
-
-std::string read_text(const std::string& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
 
 Bundle one_class_bundle() {
   std::vector<Node> nodes(2);
@@ -44,9 +37,6 @@ Bundle one_class_bundle() {
 }  // namespace
 
 void GrpcTest::SetUp() {
-  std::string pattern = (fs::temp_directory_path() / "nacre-grpc-XXXXXX").string();
-  ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-  folder_ = pattern;
   fs::create_directories(path("stripes/1"));
   fs::create_directories(path("one/3"));
   fs::copy(kFixtures + "v1.nacre", path("stripes/1/model.nacre"));
@@ -91,7 +81,6 @@ void GrpcTest::stop() {
 
 void GrpcTest::TearDown() {
   stop();
-  fs::remove_all(folder_);
 }
 
 std::vector<ModelConfig> GrpcTest::configs() const {

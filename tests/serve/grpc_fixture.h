@@ -12,6 +12,7 @@
 #include "runtime/model.h"
 #include "schemas/tensorflow/services.grpc.pb.h"
 #include "serve/grpc/grpc_server.h"
+#include "tests/serialize/test_files.h"
 
 namespace nacre {
 
@@ -26,14 +27,14 @@ class GrpcTest : public testing::Test {
   void start();
   void stop();
 
-  [[nodiscard]] std::string path(const std::string& name) const { return folder_ + "/" + name; }
+  [[nodiscard]] std::string path(const std::string& name) const { return folder_.file(name); }
   [[nodiscard]] std::string address() const { return "127.0.0.1:" + std::to_string(server_->port()); }
   [[nodiscard]] std::vector<ModelConfig> configs() const;
 
   /// What the runtime says of encoded pictures: [pictures, 2].
   [[nodiscard]] std::vector<float> expected(const std::vector<std::string>& pictures) const;
 
-  std::string folder_;
+  TempFolder folder_;
   std::string jpeg_;                      ///< of vertical stripes
   std::string png_;                       ///< of another size
   std::shared_ptr<const Model> stripes_;  ///< as the runtime has it

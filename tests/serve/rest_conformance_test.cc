@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "engine/base64.h"
 #include "tests/serve/rest_cases.h"
 #include "tests/serve/serve_fixture.h"
 
@@ -29,10 +30,10 @@ std::string filled(std::string text) {
       text.replace(at, mark.size(), value);
     }
   };
-  put("$A", base64(make_picture(1)));
-  put("$B", base64(make_picture(2, 20, 11)));
+  put("$A", encode_base64(make_picture(1)));
+  put("$B", encode_base64(make_picture(2, 20, 11)));
   put("$F", numbers(6, 6, 3));
-  put("$X", base64(std::as_bytes(std::span(std::string_view("no picture at all")))));
+  put("$X", encode_base64(std::as_bytes(std::span(std::string_view("no picture at all")))));
   return text;
 }
 

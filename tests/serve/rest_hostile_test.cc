@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include "engine/base64.h"
 #include "tests/serve/serve_fixture.h"
 
 namespace nacre {
@@ -96,7 +97,7 @@ TEST_F(RestHostile, ADeadlineThatPasses) {
   const auto held = core_->slots->acquire({});  // nothing can compute
   Wire wire(rest_->port());
   const WireReply reply =
-      wire.ask("POST", kPredict, R"({"instances":[{"b64":")" + base64(make_picture(1)) + R"("}]})");
+      wire.ask("POST", kPredict, R"({"instances":[{"b64":")" + encode_base64(make_picture(1)) + R"("}]})");
   EXPECT_EQ(reply.status, 504);
   EXPECT_THAT(reply.body, HasSubstr("the deadline has passed"));
 }
@@ -108,7 +109,7 @@ TEST_F(RestHostile, AFullQueue) {
   const auto held = core_->slots->acquire({});
   Wire wire(rest_->port());
   const WireReply reply =
-      wire.ask("POST", kPredict, R"({"instances":[{"b64":")" + base64(make_picture(1)) + R"("}]})");
+      wire.ask("POST", kPredict, R"({"instances":[{"b64":")" + encode_base64(make_picture(1)) + R"("}]})");
   EXPECT_EQ(reply.status, 429);
   EXPECT_THAT(reply.body, HasSubstr("too many requests"));
 }
@@ -119,7 +120,7 @@ TEST_F(RestHostile, AVanishedClientFreesItsPlace) {
   const auto held = core_->slots->acquire({});
   {
     Wire wire(rest_->port());
-    const std::string body = R"({"instances":[{"b64":")" + base64(make_picture(1)) + R"("}]})";
+    const std::string body = R"({"instances":[{"b64":")" + encode_base64(make_picture(1)) + R"("}]})";
     wire.send("POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) +
               "\r\n\r\n" + body);
     ASSERT_TRUE(eventually([&] { return core_->slots->waiting() == 1; }));

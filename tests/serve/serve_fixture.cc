@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <thread>
@@ -61,25 +60,7 @@ std::vector<std::byte> make_picture(int number, int64_t height, int64_t width) {
   return std::move(encoded).value();
 }
 
-std::string base64(std::span<const std::byte> bytes) {
-  constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t group = 0;
-    for (size_t k = 0; k < 3; ++k) {
-      group = group << 8 | (i + k < bytes.size() ? std::to_integer<uint32_t>(bytes[i + k]) : 0);
-    }
-    for (size_t k = 0; k < 4; ++k) {
-      text += i + k <= bytes.size() ? kAlphabet[group >> (18 - 6 * k) & 63] : '=';
-    }
-  }
-  return text;
-}
-
 void ServeTest::SetUp() {
-  std::string name = (fs::temp_directory_path() / "nacre-serve-XXXXXX").string();
-  ASSERT_NE(mkdtemp(name.data()), nullptr);
-  folder_ = name;
   options_.slots = 2;
   options_.models.poll = std::chrono::milliseconds(0);
   rest_options_.http.address = "127.0.0.1";
@@ -89,7 +70,6 @@ void ServeTest::SetUp() {
 void ServeTest::TearDown() {
   rest_.reset();
   core_.reset();
-  fs::remove_all(folder_);
 }
 
 void ServeTest::write_version(const std::string& folder, const Bundle& bundle) const {

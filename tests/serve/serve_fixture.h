@@ -16,6 +16,7 @@
 #include "runtime/model.h"
 #include "serve/rest/rest_server.h"
 #include "serve/serve_core.h"
+#include "tests/serialize/test_files.h"
 
 namespace nacre {
 
@@ -25,15 +26,13 @@ Bundle make_small_bundle(uint64_t seed, int64_t classes = 3, bool labels = true)
 /// An encoded PNG of any size; another number is another picture.
 std::vector<std::byte> make_picture(int number, int64_t height = 8, int64_t width = 7);
 
-std::string base64(std::span<const std::byte> bytes);
-
 /// A test with a folder of its own, version folders in it, and a server on them.
 class ServeTest : public testing::Test {
  protected:
   void SetUp() override;
   void TearDown() override;
 
-  [[nodiscard]] std::string path(const std::string& name) const { return folder_ + "/" + name; }
+  [[nodiscard]] std::string path(const std::string& name) const { return folder_.file(name); }
   /// Writes FOLDER/model.nacre as `nacre export` does.
   void write_version(const std::string& folder, const Bundle& bundle) const;
   void write_file(const std::string& name, std::string_view bytes) const;
@@ -46,7 +45,7 @@ class ServeTest : public testing::Test {
   /// What the log said.
   [[nodiscard]] std::vector<std::string> lines() const;
 
-  std::string folder_;
+  TempFolder folder_;
   ServeCore::Options options_;
   RestOptions rest_options_;
   std::unique_ptr<ServeCore> core_;

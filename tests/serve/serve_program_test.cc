@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "cli/serve/options.h"
+#include "engine/base64.h"
 #include "tests/serve/serve_fixture.h"
 
 namespace nacre {
@@ -111,7 +112,7 @@ TEST(ServeOptionsTest, DashesAreUnderscores) {
 }
 
 TEST_F(ServeProgram, ServesUntilSigterm) {
-  Server server(folder_, "nacre", [&] {
+  Server server(folder_.path(), "nacre", [&] {
     std::vector<std::string> all =
         arguments({"--model-name=m", "--model_base_path=" + path("m"), "--access_log=json"});
     all.insert(all.begin(), "serve");
@@ -121,8 +122,9 @@ TEST_F(ServeProgram, ServesUntilSigterm) {
   ASSERT_NE(port, 0) << server.err();
   ASSERT_TRUE(eventually([&] { return Wire(port).ask("GET", "/v2/health/ready").status == 200; }))
       << server.err();
-  const WireReply reply = Wire(port).ask("POST", "/v1/models/m:predict",
-                                         R"({"instances":[{"b64":")" + base64(make_picture(1)) + R"("}]})");
+  const WireReply reply =
+      Wire(port).ask("POST", "/v1/models/m:predict",
+                     R"({"instances":[{"b64":")" + encode_base64(make_picture(1)) + R"("}]})");
   EXPECT_EQ(reply.status, 200) << reply.body;
   server.send(SIGTERM);
   EXPECT_EQ(server.wait(), 0) << server.err();
@@ -137,7 +139,7 @@ TEST_F(ServeProgram, FollowsItsConfigurationFile) {
     return "model_config_list { config { name: \"" + name + "\" base_path: \"" + path("m") + "\" } }";
   };
   write_file("models.config", config("first"));
-  Server server(folder_, "nacre-serve",
+  Server server(folder_.path(), "nacre-serve",
                 arguments({"--model_config_file=" + path("models.config"),
                            "--model_config_file_poll_wait_seconds=0.05"}));
   const uint16_t port = server.rest_port();
@@ -154,7 +156,7 @@ TEST_F(ServeProgram, FollowsItsConfigurationFile) {
 }
 
 TEST_F(ServeProgram, NewVersionsGoLiveWithoutAskingFor) {
-  Server server(folder_, "nacre-serve",
+  Server server(folder_.path(), "nacre-serve",
                 arguments({"--model_name=m", "--model_base_path=" + path("m"),
                            "--file_system_poll_wait_seconds=0.05", "--enable_batching"}));
   const uint16_t port = server.rest_port();
@@ -176,13 +178,13 @@ TEST_F(ServeProgram, RefusesWrongOptions) {
       {{"--model_base_path=m", "--model_name=a/b"}, "has a '/'"},
   };
   for (const auto& [given, expected] : cases) {
-    Server server(folder_, "nacre-serve", given);
+    Server server(folder_.path(), "nacre-serve", given);
     EXPECT_EQ(server.wait(), 2);
     const std::string err = server.err();
     EXPECT_THAT(err, HasSubstr(expected));
     EXPECT_EQ(std::ranges::count(err, '\n'), 1) << err;
   }
-  Server server(folder_, "nacre-serve", {"--model_config_file=" + path("none")});
+  Server server(folder_.path(), "nacre-serve", {"--model_config_file=" + path("none")});
   EXPECT_EQ(server.wait(), 5);
 }
 

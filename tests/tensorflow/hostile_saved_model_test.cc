@@ -8,6 +8,7 @@
 #include "serialize/tensorflow/saved_model_import.h"
 #include "serialize/tensorflow/saved_model_writer.h"
 #include "tests/tensorflow/saved_model_files.h"
+#include "tests/tensorflow/small_graph.h"
 
 namespace nacre {
 namespace {
@@ -56,27 +57,9 @@ void call_instead(MetaGraphDef& meta, const std::string& function) {
   (*relu.mutable_attr())["f"].mutable_func()->set_name(function);
 }
 
-/// A function x -> y whose one node calls `callee`.
-void add_caller(MetaGraphDef& meta, const std::string& name, const std::string& callee, int calls = 1) {
-  auto& function = *meta.mutable_graph_def()->mutable_library()->add_function();
-  function.mutable_signature()->set_name(name);
-  function.mutable_signature()->add_input_arg()->set_name("x");
-  function.mutable_signature()->add_output_arg()->set_name("y");
-  std::string at = "x";
-  for (int i = 0; i < calls; ++i) {
-    NodeDef& call = *function.add_node_def();
-    call.set_name("call" + std::to_string(i));
-    call.set_op("PartitionedCall");
-    call.add_input(at);
-    (*call.mutable_attr())["f"].mutable_func()->set_name(callee);
-    at = call.name() + ":output:0";
-  }
-  (*function.mutable_ret())["y"] = at;
-}
-
 /// x -> Relu(x).
 void add_leaf(MetaGraphDef& meta, const std::string& name) {
-  add_caller(meta, name, "");
+  add_function(meta, name, "");
   NodeDef& node =
       *meta.mutable_graph_def()->mutable_library()->mutable_function()->rbegin()->mutable_node_def(0);
   node.set_op("Relu");
@@ -104,8 +87,8 @@ TEST_F(HostileSavedModel, AFileReadInPlaceOfTheImageIsNamed) {
 
 TEST_F(HostileSavedModel, AFunctionThatCallsItselfIsRefused) {
   change([](MetaGraphDef& meta) {
-    add_caller(meta, "one", "two");
-    add_caller(meta, "two", "one");
+    add_function(meta, "one", "two");
+    add_function(meta, "two", "one");
     call_instead(meta, "one");
   });
   expect(StatusCode::kCorrupt, "calls itself");
@@ -113,7 +96,7 @@ TEST_F(HostileSavedModel, AFunctionThatCallsItselfIsRefused) {
 
 TEST_F(HostileSavedModel, CallsNestedTooDeeplyAreRefused) {
   change([](MetaGraphDef& meta) {
-    for (int i = 0; i < 5000; ++i) add_caller(meta, "f" + std::to_string(i), "f" + std::to_string(i + 1));
+    for (int i = 0; i < 5000; ++i) add_function(meta, "f" + std::to_string(i), "f" + std::to_string(i + 1));
     add_leaf(meta, "f5000");
     call_instead(meta, "f0");
   });
@@ -122,7 +105,7 @@ TEST_F(HostileSavedModel, CallsNestedTooDeeplyAreRefused) {
 
 TEST_F(HostileSavedModel, CallsThatMultiplyAreRefused) {
   change([](MetaGraphDef& meta) {
-    for (int i = 0; i < 40; ++i) add_caller(meta, "f" + std::to_string(i), "f" + std::to_string(i + 1), 2);
+    for (int i = 0; i < 40; ++i) add_function(meta, "f" + std::to_string(i), "f" + std::to_string(i + 1), 2);
     add_leaf(meta, "f40");
     call_instead(meta, "f0");
   });
@@ -131,7 +114,7 @@ TEST_F(HostileSavedModel, CallsThatMultiplyAreRefused) {
 
 TEST_F(HostileSavedModel, ACallOfAFunctionIsInlined) {
   change([](MetaGraphDef& meta) {
-    add_caller(meta, "outer", "inner");
+    add_function(meta, "outer", "inner");
     add_leaf(meta, "inner");
     call_instead(meta, "outer");
   });

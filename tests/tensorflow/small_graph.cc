@@ -70,4 +70,22 @@ void add_head(GraphDef& graph, const std::string& from, int64_t channels, const 
   add(graph, name, "MatMul", {name + "/mean", name + "/kernel"});
 }
 
+void add_function(tensorflow::MetaGraphDef& meta, const std::string& name, const std::string& callee,
+                  int calls) {
+  auto& function = *meta.mutable_graph_def()->mutable_library()->add_function();
+  function.mutable_signature()->set_name(name);
+  function.mutable_signature()->add_input_arg()->set_name("x");
+  function.mutable_signature()->add_output_arg()->set_name("y");
+  std::string at = "x";
+  for (int i = 0; i < calls; ++i) {
+    tensorflow::NodeDef& call = *function.add_node_def();
+    call.set_name("call" + std::to_string(i));
+    call.set_op("PartitionedCall");
+    call.add_input(at);
+    (*call.mutable_attr())["f"].mutable_func()->set_name(callee);
+    at = call.name() + ":output:0";
+  }
+  (*function.mutable_ret())["y"] = at;
+}
+
 }  // namespace nacre

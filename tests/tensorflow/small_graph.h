@@ -30,4 +30,8 @@ void write_small_graph(const std::string& folder, const std::vector<int64_t>& sh
 void add_head(tensorflow::GraphDef& graph, const std::string& from, int64_t channels, const std::string& name,
               int64_t classes = 4);
 
+/// A function x -> y of `calls` calls of `callee`, one behind the other.
+void add_function(tensorflow::MetaGraphDef& meta, const std::string& name, const std::string& callee,
+                  int calls = 1);
+
 }  // namespace nacre
