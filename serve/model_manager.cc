@@ -55,8 +55,17 @@ struct ModelManager::Version {
 
 struct ModelManager::Entry {
   ModelConfig config;
+  std::map<std::string, int64_t> wanted_labels;  ///< by the configuration; config.labels are those in force
   std::map<int64_t, Version, std::greater<>> versions;
   std::string fault;  ///< why its base path could not be read
+
+  /// A wanted label whose version is not available; end() when there is none.
+  [[nodiscard]] std::map<std::string, int64_t>::const_iterator absent_label() const {
+    return std::ranges::find_if(wanted_labels, [&](const auto& label) {
+      const auto version = versions.find(label.second);
+      return version == versions.end() || version->second.servable == nullptr;
+    });
+  }
 };
 
 ModelManager::ModelManager(const Options& options, std::shared_ptr<ComputeSlots> slots, ServeMetrics& metrics,
@@ -136,7 +145,6 @@ std::vector<std::string> ModelManager::names() const {
 RpcStatus ModelManager::reload(std::vector<ModelConfig> configs) {
   if (RpcStatus checked = check_model_configs(configs); !checked.ok()) return checked;
   const std::lock_guard one_at_a_time(reload_mutex_);
-  std::map<std::string, std::map<std::string, int64_t>> labels;
   std::map<std::string, Entry, std::less<>> dropped;
   {
     const std::unique_lock lock(mutex_);
@@ -144,7 +152,7 @@ RpcStatus ModelManager::reload(std::vector<ModelConfig> configs) {
     for (ModelConfig& config : configs) {
       kept.insert(config.name);
       Entry& entry = entries_[config.name];
-      labels[config.name] = std::exchange(config.labels, entry.config.labels);
+      entry.wanted_labels = std::exchange(config.labels, entry.config.labels);
       entry.config = std::move(config);
     }
     for (auto entry = entries_.begin(); entry != entries_.end();) {
@@ -158,23 +166,15 @@ RpcStatus ModelManager::reload(std::vector<ModelConfig> configs) {
   }
   dropped.clear();  // not under the lock: the last use of a servable may go here
   poll_now();
-  // Labels change when what they name is there to be found.
-  std::string missing;
-  const std::unique_lock lock(mutex_);
-  for (auto& [name, wanted] : labels) {
-    Entry& entry = entries_[name];
-    const auto absent = std::ranges::find_if(wanted, [&](const auto& label) {
-      const auto version = entry.versions.find(label.second);
-      return version == entry.versions.end() || version->second.servable == nullptr;
-    });
-    if (absent == wanted.end()) {
-      entry.config.labels = std::move(wanted);
-    } else if (missing.empty()) {
-      missing = fmt::format("model \"{}\": label \"{}\" is for version {}, which is not available", name,
-                            absent->first, absent->second);
-    }
+  const std::shared_lock lock(mutex_);
+  for (const auto& [name, entry] : entries_) {
+    const auto absent = entry.absent_label();
+    if (absent == entry.wanted_labels.end()) continue;
+    return {RpcCode::kFailedPrecondition,
+            fmt::format("model \"{}\": label \"{}\" is for version {}, which is not available", name,
+                        absent->first, absent->second)};
   }
-  return missing.empty() ? RpcStatus() : RpcStatus(RpcCode::kFailedPrecondition, missing);
+  return {};
 }
 
 void ModelManager::poll_now() {
@@ -206,8 +206,32 @@ void ModelManager::run(const std::stop_token& stop) {
 }
 
 void ModelManager::refresh_all() {
-  for (const std::string& name : names()) refresh(name);
+  for (const std::string& name : names()) {
+    refresh(name);
+    set_labels(name);
+  }
   forget_ended();
+  tell_ready();
+}
+
+void ModelManager::tell_ready() {
+  if (names().empty()) return;
+  const bool now = ready();
+  if (std::exchange(told_ready_, now) == now) return;
+  log_(now ? "ready" : "not ready: no version of some model is available");
+}
+
+/// A model's labels change together, when everything that they name is there to be found.
+void ModelManager::set_labels(const std::string& name) {
+  const std::unique_lock lock(mutex_);
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) return;
+  Entry& entry = found->second;
+  if (entry.config.labels == entry.wanted_labels || entry.absent_label() != entry.wanted_labels.end()) return;
+  entry.config.labels = entry.wanted_labels;
+  for (const auto& [label, version] : entry.config.labels) {
+    log_(fmt::format("model {}: label {} is for version {}", name, label, version));
+  }
 }
 
 std::optional<ModelConfig> ModelManager::config_of(const std::string& name) const {

@@ -70,7 +70,8 @@ class ModelManager {
 
   /// Serves these models from now on, and no others: waits until every version that they ask for has been
   /// loaded or has failed. kInvalidArgument for what check_model_configs refuses, kFailedPrecondition when a
-  /// label names a version that is not available (that model keeps its old labels; the rest is applied).
+  /// label names a version that is not available (that model keeps its old labels until it is; the rest is
+  /// applied).
   RpcStatus reload(std::vector<ModelConfig> configs);
 
   /// Looks at the base paths once, and waits until what is new has been loaded or has failed.
@@ -97,6 +98,8 @@ class ModelManager {
   void run(const std::stop_token& stop);
   void refresh_all();
   void refresh(const std::string& name);
+  void set_labels(const std::string& name);
+  void tell_ready();
   void note_folders(const std::string& name, const std::vector<VersionFolder>& folders,
                     const std::string& fault);
   bool load(const std::string& name, const VersionFolder& folder);
@@ -114,9 +117,10 @@ class ModelManager {
 
   std::mutex work_mutex_;
   std::condition_variable_any work_;
-  uint64_t asked_ = 0;       // guarded by work_mutex_: looks that were asked for
-  uint64_t done_ = 0;        // guarded by work_mutex_
-  std::mutex reload_mutex_;  // one reload at a time
+  uint64_t asked_ = 0;              // guarded by work_mutex_: looks that were asked for
+  uint64_t done_ = 0;               // guarded by work_mutex_
+  std::mutex reload_mutex_;         // one reload at a time
+  std::optional<bool> told_ready_;  // of thread_ alone
   std::jthread thread_;
 };
 

@@ -90,7 +90,6 @@ Status serve(const ServeOptions& options) {
     core.log(fmt::format("gRPC at {}:{}", options.address, grpc->port()));
   }
   if (const RpcStatus loaded = core.models.reload(models); !loaded.ok()) core.log(loaded.message());
-  core.log(core.ready() ? "ready" : "not ready: no version of some model is available");
 
   const double poll = options.model_config_file.empty() ? 0 : options.model_config_file_poll_wait_seconds;
   while (!wait_for_signal(signals, poll)) reload_config(core, options, models);

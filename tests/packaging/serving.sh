@@ -73,6 +73,16 @@ while read -r line; do
   esac
 done <"$work/lines"
 
+# A short form of the soak: versions are swapped under load.
+mkdir -p "$work/photos/a" "$work/photos/b"
+cp "$picture" "$work/photos/a/"
+cp "$picture" "$work/photos/b/"
+"$build/nacre" train --model lenet5 --data "$work/photos" --steps 1 --batch-size 2 --out "$work/run" >"$work/said" 2>&1 ||
+  fail "$(cat "$work/said")"
+"$build/nacre" export "$work/run" --out "$work/other.nacre" >"$work/said" 2>&1 || fail "$(cat "$work/said")"
+NACRE=$build/nacre sh "$project/scripts/soak-serve.sh" "$work/models/stripes/1/v1.nacre" "$work/other.nacre" "$picture" 20 \
+  >"$work/said" 2>&1 || fail "$(cat "$work/said")"
+
 kill "$server"
 status=0
 wait "$server" || status=$?

@@ -171,15 +171,21 @@ TEST_F(HttpServerTest, RefusesWhatIsNoRequest) {
 }
 
 TEST_F(HttpServerTest, SlowClientsAreCutOffAndHinderNobody) {
-  options_.limits.receive = milliseconds(300);
-  options_.limits.idle = milliseconds(300);
+  // Time enough to open all of them on a busy machine.
+  options_.limits.receive = milliseconds(3000);
+  options_.limits.idle = milliseconds(3000);
+  rlimit files{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
+  const rlimit enough{std::max<rlim_t>(files.rlim_cur, 2200), files.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &enough), 0) << "2,200 files must be allowed";
   start();
   std::vector<std::unique_ptr<Wire>> slow;
-  for (int i = 0; i < 200; ++i) {
+  for (int i = 0; i < 1000; ++i) {
     slow.push_back(std::make_unique<Wire>(server_->port()));
     ASSERT_TRUE(slow.back()->connected());
     if (i % 2 == 0) slow.back()->send("POST / HTTP/1.1\r\nContent-Le");
   }
+  EXPECT_TRUE(eventually([&] { return server_->connections() == 1000; }));
   EXPECT_EQ(Wire(server_->port()).ask("POST", "/", "x").body, "POST x");
   EXPECT_EQ(slow[0]->receive().status, 408);
   EXPECT_TRUE(slow[1]->closes_within(milliseconds(10000))) << "an idle one is closed without a word";

@@ -203,6 +203,10 @@ TEST_F(ModelManagerTest, Labels) {
   EXPECT_EQ(refused.code(), RpcCode::kFailedPrecondition);
   EXPECT_EQ(refused.message(), "model \"m\": label \"stable\" is for version 3, which is not available");
   EXPECT_EQ((*core_->models.find({"m", std::nullopt, "stable"}))->version(), 1);
+  write_version("base/3", make_small_bundle(3));
+  core_->models.poll_now();
+  EXPECT_EQ((*core_->models.find({"m", std::nullopt, "stable"}))->version(), 3) << "as soon as it is there";
+  EXPECT_FALSE(core_->models.find({"m", std::nullopt, "canary"}).ok());
 }
 
 TEST_F(ModelManagerTest, SeveralModels) {
