@@ -66,7 +66,8 @@ Status report(const std::string& out, const SavedModelOptions& options, const Op
   }
   text += fmt::format(
       "Next: saved_model_cli show --dir {} --all\n"
-      "      tensorflow_model_server --model_base_path=FOLDER serves what is FOLDER/1\n",
+      "      nacre serve --model_base_path=FOLDER serves what is FOLDER/1, and so does "
+      "tensorflow_model_server\n",
       out);
   return print(text);
 }

@@ -24,10 +24,7 @@ struct ExportOptions {
 };
 
 Status run_export(const Session& session, const ExportOptions& options) {
-  std::error_code none;
-  if (!options.overwrite && fs::is_regular_file(fs::symlink_status(options.out, none))) {
-    return {StatusCode::kIo, options.out + ": exists already (--overwrite replaces it)"};
-  }
+  if (!options.overwrite) NACRE_RETURN_IF_ERROR(check_not_there(options.out));
   OpenOptions open;
   open.model = options.model;
   NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, options.file, open));

@@ -15,6 +15,12 @@ Status make_parents(const std::string& path) {
   return error ? Status(StatusCode::kIo, parent.string() + ": " + error.message()) : Status();
 }
 
+Status check_not_there(const std::string& path) {
+  std::error_code none;
+  if (!std::filesystem::is_regular_file(std::filesystem::symlink_status(path, none))) return {};
+  return {StatusCode::kIo, path + ": exists already (--overwrite replaces it)"};
+}
+
 std::string readable_size(uint64_t bytes) {
   const auto number = static_cast<double>(bytes);
   if (bytes < 1024) return fmt::format("{} bytes", bytes);

@@ -248,6 +248,7 @@ OrderedJson prediction_json(std::span<const Prediction> predictions) {
 }
 
 Status predict_batch(const BatchOptions& options, const Model& model) {
+  if (!options.overwrite) NACRE_RETURN_IF_ERROR(check_not_there(options.out));
   NACRE_RETURN_IF_ERROR(make_parents(options.out));
   // It keeps a second process out from the first moment.
   NACRE_ASSIGN_OR_RETURN(AtomicFile out, AtomicFile::create(options.out, options.overwrite));

@@ -27,7 +27,9 @@ Status become_server(std::vector<std::string> arguments) {
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
   execv(server.c_str(), argv.data());
-  return {StatusCode::kIo, fmt::format("{}: {}", server, std::strerror(errno))};
+  const int reason = errno;
+  const char* hint = reason == ENOENT ? "; nacre and nacre-serve must lie in the same folder" : "";
+  return {StatusCode::kIo, fmt::format("{}: {}{}", server, std::strerror(reason), hint)};
 }
 
 }  // namespace

@@ -260,7 +260,7 @@ Status TrainCommand::train_run() {
   Checkpointer checkpointer(folder_, setup_.settings.keep);
   print_message(describe_start(setup_, options_, data_, first));
   if (const int64_t warmup = options_.optimizer.warmup_steps;
-      warmup >= total_steps(options_, data_.training->size())) {
+      warmup > total_steps(options_, data_.training->size())) {
     print_message(
         fmt::format("the run ends before its warm-up of {} does: the learning rate is never reached",
                     counted(warmup, "step")));

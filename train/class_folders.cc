@@ -19,8 +19,10 @@ Status bad(const fs::path& path, const std::string& reason) {
   return Status(StatusCode::kBadData, reason).at(path.string());
 }
 
+/// What a desktop leaves in folders of photos.
 bool is_hidden(const fs::path& path) {
-  return path.filename().string().starts_with('.');
+  const std::string name = path.filename().string();
+  return name.starts_with('.') || name == "Thumbs.db" || name == "desktop.ini";
 }
 
 /// Success when the file begins like an image.
@@ -159,7 +161,7 @@ Result<ClassFolders> list_class_folders(const std::string& folder, const std::ve
     NACRE_RETURN_IF_ERROR(lister.add_class(top, static_cast<int32_t>(label - result.labels.begin())));
     if (lister.images.size() == before && labels.empty()) {
       NACRE_RETURN_IF_ERROR(bad_rows.check());
-      return bad(top, "holds no images, expected those of a class");
+      return bad(top, "holds no images, expected those of a class; remove the folder if it is none");
     }
   }
   NACRE_RETURN_IF_ERROR(bad_rows.check());

@@ -77,8 +77,9 @@ TEST_F(FolderDataset, HiddenFilesAndWhatLiesBesideArePassedOver) {
 TEST_F(FolderDataset, WhatIsNoImageIsNamedOrLeftOut) {
   picture("photos/a/1.png");
   picture("photos/b/1.png");
-  text("photos/a/Thumbs.db", "some text\n");
-  EXPECT_THAT(error(), HasSubstr("photos/a/Thumbs.db: is a text file, not a JPEG or PNG (1 bad file found)"));
+  text("photos/a/notes.txt", "some text\n");
+  text("photos/a/Thumbs.db", "what a desktop leaves there");
+  EXPECT_THAT(error(), HasSubstr("photos/a/notes.txt: is a text file, not a JPEG or PNG (1 bad file found)"));
   text("photos/b/cut.jpg", "\xff\xd8\xff\xe0 cut off");
   DatasetOptions options;
   options.skip_bad = 1;
@@ -89,7 +90,7 @@ TEST_F(FolderDataset, WhatIsNoImageIsNamedOrLeftOut) {
   const auto data = open(options);
   ASSERT_TRUE(data.ok()) << data.status().message();
   EXPECT_EQ((*data)->size(), 2);
-  EXPECT_THAT((*data)->skipped(), ElementsAre(HasSubstr("Thumbs.db"), HasSubstr("cut.jpg")));
+  EXPECT_THAT((*data)->skipped(), ElementsAre(HasSubstr("notes.txt"), HasSubstr("cut.jpg")));
 }
 
 TEST_F(FolderDataset, ErrorsCountBadFilesAndSuggestTheOption) {
