@@ -32,7 +32,7 @@ inline constexpr std::string_view kPredictionName = "prediction";
 bool is_valid_name(std::string_view name);
 
 /// An immutable directed acyclic graph with one input and one output. Knows names and edges only; ops and
-/// shapes are checked by Plan.
+/// shapes are checked by Plan. Const: threads may share one.
 class Graph {
  public:
   static constexpr size_t kMaxNodes = 1 << 16;

@@ -31,7 +31,8 @@ struct TensorView {
 };
 
 /// A dense row-major tensor: owns 64-byte-aligned memory, or refers to memory that `keep_alive` owns (a
-/// mapped file). Moves are cheap; copies must be asked for with clone().
+/// mapped file). Moves are cheap; copies must be asked for with clone(). Threads may read one together, and
+/// write to different elements.
 template <typename T>
 class BasicTensor {
  public:

@@ -11,7 +11,8 @@
 namespace nacre {
 
 /// Named tensors, sorted by name: variables such as `conv1/kernel` and optimizer slots such as
-/// `conv1/kernel/adam_m`. Owns its tensors (or keeps alive the mapped file that they lie in).
+/// `conv1/kernel/adam_m`. Owns its tensors (or keeps alive the mapped file that they lie in). Threads may
+/// share one that nobody changes.
 class VariableStore {
  public:
   using Map = std::map<std::string, Tensor, std::less<>>;

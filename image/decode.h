@@ -11,6 +11,8 @@
 
 namespace nacre {
 
+// Thread-safe: the functions keep nothing between calls.
+
 /// Limits on what an encoded image may make the decoder do.
 struct ImageLimits {
   int64_t max_side = 1 << 14;                   ///< pixels

@@ -8,6 +8,8 @@
 
 namespace nacre {
 
+// Thread-safe: the functions keep nothing between calls.
+
 /// Writes an image of 1 or 3 channels as an 8-bit grey or RGB PNG. kBadData when the image is empty, has
 /// another number of channels, or `pixels` does not have the size that its extents say; kLimit when a side is
 /// over 2^24.

@@ -12,6 +12,8 @@
 
 namespace nacre {
 
+// Thread-safe: the functions keep nothing between calls and only read the registry.
+
 /// A model before it knows its classes: what a model file (JSON) says, and what the presets are.
 struct ModelDescription {
   std::string name;

@@ -8,6 +8,8 @@
 
 namespace nacre {
 
+// Thread-safe: the functions keep nothing between calls and only read bundle and registry.
+
 /// A bundle's graph made ready for prediction, and checked as a whole: the plan, in mode kInference, of a
 /// graph whose output is [N, classes], with a label for every class (or none at all), and with every variable
 /// of its shape in `bundle.variables`. Errors are kBadData, and those of Plan::make. The registry must

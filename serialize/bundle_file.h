@@ -13,6 +13,8 @@
 
 namespace nacre {
 
+// Thread-safe: any of these may run at the same time, of two writers of one path one is refused.
+
 struct BundleWriteOptions {
   bool overwrite = false;
   bool allow_nonfinite =

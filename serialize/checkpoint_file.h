@@ -14,6 +14,8 @@
 
 namespace nacre {
 
+// Thread-safe: any of these may run at the same time, of two writers of one path one is refused.
+
 /// Writes a checkpoint file (docs/checkpoint-format.md), atomically (serialize/atomic_file.h), in one pass
 /// over the tensors without a copy of them. The same content gives the same bytes. The folder must be there.
 /// Errors are `path: reason`: kBadData when the checkpoint holds what the format does not allow (a name such
