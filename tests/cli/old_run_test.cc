@@ -62,5 +62,17 @@ TEST_F(OldRunTest, ItIsTrainedOn) {
   EXPECT_LT(lines.back().at("validation_loss"), kLatestLoss);
 }
 
+/// As `convert` wrote tests/runtime/fixtures/v1.nacre with version 1 of nacre.json.
+TEST_F(OldRunTest, ASavedModelVerifiesAndPredicts) {
+  fs::copy(NACRE_SOURCE_DIR "/tests/cli/fixtures/v1-saved_model", path("saved"), fs::copy_options::recursive);
+  EXPECT_EQ(json_of({"verify", "saved"}).at("ok"), true);
+  ASSERT_EQ(nacre({"convert", "saved", "--to", "bundle", "--out", "model.nacre"}).code, 0);
+  const Json answers =
+      json_of({"predict", "model.nacre", NACRE_SOURCE_DIR "/tests/runtime/fixtures/stripes.jpg"});
+  const std::string text = answers.dump();
+  EXPECT_THAT(text, HasSubstr("vertical"));
+  EXPECT_THAT(text, HasSubstr("0.9742"));
+}
+
 }  // namespace
 }  // namespace nacre
