@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "layers/conv.h"
+#include "layers/pool_kernels.h"
 #include "layers/winograd_kernels.h"
 
 namespace nacre {
@@ -12,6 +13,14 @@ enum class ForwardPath : uint8_t {
   kGemm,      ///< patches (im2col, or the image itself for 1x1) times kernel, conv_kernels.cc
   kDirect,    ///< a tile of outputs in registers over rows of the image, direct_conv.h
   kWinograd,  ///< winograd_conv.h
+};
+
+/// How the gradient of a kernel is computed.
+enum class KernelGradientPath : uint8_t {
+  kGemm,      ///< patches (im2col, or the image itself for 1x1) times gradients
+  kDirect,    ///< outer products of gradients and patches as they lie in the image, outer_products.h
+  kWinograd,  ///< the adjoint of Winograd's algorithm, winograd_conv.h
+  kSparse,    ///< a sum over what survived a max pooling, sparse_gradient.h
 };
 
 /// The choice for a shape whose output rows are worked on in units `rows` (see ConvKernels). It depends on
@@ -30,9 +39,9 @@ winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry);
 /// Whether the gradient of the input is computed by the adjoint of Winograd's algorithm.
 bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows);
 
-/// Whether the gradient of a kernel behind `pool` is summed over live cells (sparse_gradient.h) rather than
-/// as a product of matrices over all positions.
-bool choose_sparse_gradient(const ConvGeometry& geometry, const Window2& pool);
+/// The choice for the gradient of a kernel; `pool` is what lies behind the convolution, or null.
+KernelGradientPath choose_kernel_gradient(const ConvGeometry& geometry, const WindowAxis& rows,
+                                          const FusedPool* pool);
 
 /// Units that make whole rows of Winograd's tiles.
 int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algorithm);
