@@ -15,11 +15,17 @@ constexpr int64_t kDirectPositions = 4;
 constexpr int64_t kMostPointFloats = 2 * 1024 * 1024;
 
 // Networks with more channels are deep, and the rounding of layer after layer adds up: by Winograd's
-// algorithm a ResNet50's probabilities were 1.7e-4 from TensorFlow's, and one register that sums over a whole
-// patch is not exact enough either. The product of matrices sums in blocks. Of 3x3 the line is drawn lower:
-// what ResNets begin with moved the probabilities from 6e-5 to 1.05e-4.
+// algorithm with large tiles a ResNet50's probabilities were 1.7e-4 from TensorFlow's, and one register that
+// sums over a whole patch is not exact enough either. Small tiles of 3x3 round less than it; for what they do
+// not suit, the product of matrices sums in blocks. Of 3x3 the line is drawn lower: what ResNets begin with
+// moved the probabilities from 6e-5 to 1.05e-4.
 constexpr int64_t kMostChannels = 64;
 constexpr int64_t kMostChannels3x3 = 32;
+
+bool is_deep(const ConvGeometry& g) {
+  const bool is_3x3 = g.window.x.window == 3 && g.window.y.window == 3;
+  return g.group_channels() > (is_3x3 ? kMostChannels3x3 : kMostChannels);
+}
 
 int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
@@ -119,9 +125,10 @@ int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algori
 }
 
 winograd::Algorithm winograd_algorithm(const ConvGeometry& geometry, Mode mode) {
-  // Root mean square errors, beside the direct path's: F(4x4, 3x3) 2.0 to 2.5, F(2x4, 5x5) 2.6 to 3.1, F(4x4,
-  // 5x5) 4.9 to 6.1.
+  // Root mean square errors, beside the direct path's: F(2x2, 3x3) 0.7 to 0.9, F(4x4, 3x3) 2.0 to 2.5, F(2x4,
+  // 5x5) 2.6 to 3.1, F(4x4, 5x5) 4.9 to 6.1.
   const int64_t size = geometry.window.x.window;
+  if (size == 3 && is_deep(geometry)) return {2, 2, 3};
   return {mode == Mode::kTraining && size == 5 ? 2 : 4, 4, size};
 }
 
@@ -136,9 +143,13 @@ bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& ro
 ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& rows, Mode mode) {
   // A pointwise convolution is a product of matrices as it lies.
   if (geometry.is_pointwise()) return ForwardPath::kGemm;
-  const bool is_3x3 = geometry.window.x.window == 3 && geometry.window.y.window == 3;
-  if (geometry.group_channels() > (is_3x3 ? kMostChannels3x3 : kMostChannels)) return ForwardPath::kGemm;
-  if (winograd_suits(geometry, rows, winograd_algorithm(geometry, mode))) return ForwardPath::kWinograd;
+  // Of 5x5 no tiles round little enough for deep networks.
+  const bool deep = is_deep(geometry);
+  if ((!deep || geometry.window.x.window == 3) && !getenv("NO_F2") &&
+      winograd_suits(geometry, rows, winograd_algorithm(geometry, mode))) {
+    return ForwardPath::kWinograd;
+  }
+  if (deep) return ForwardPath::kGemm;
   return is_joined(geometry) && geometry.window.x.out >= kDirectPositions ? ForwardPath::kDirect
                                                                           : ForwardPath::kGemm;
 }

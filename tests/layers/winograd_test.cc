@@ -137,6 +137,8 @@ TEST(Winograd, TakesTheShapesOfThePresets) {
   EXPECT_EQ(path(48, 16, 3, 32), ForwardPath::kWinograd);
   EXPECT_EQ(path(24, 32, 3, 64), ForwardPath::kWinograd);
   EXPECT_EQ(path(12, 64, 5, 128), ForwardPath::kWinograd);
+  EXPECT_EQ(path(8, 64, 3, 64), ForwardPath::kWinograd);
+  EXPECT_EQ(path(14, 512, 3, 512), ForwardPath::kWinograd);
   EXPECT_EQ(path(12, 65, 5, 128), ForwardPath::kGemm) << "rounding adds up in deep networks";
   EXPECT_EQ(path(12, 64, 1, 128), ForwardPath::kGemm);
   EXPECT_EQ(path(12, 64, 7, 128), ForwardPath::kDirect);
