@@ -35,19 +35,28 @@ struct Whole {
 };
 
 /// The last elements of every array, fewer than a vector, with zeros after them: the same instructions work
-/// on them.
+/// on them. Masks where the instruction set has them, and where they are fast: stores by mask of AVX2 take a
+/// hundred cycles on some CPUs.
 struct Part {
   int64_t at;
   size_t bytes;
   HWY_INLINE Vector load(const float* x) const {
+#if HWY_TARGET <= HWY_AVX2
+    return hn::MaskedLoad(hn::FirstN(Tag(), bytes / sizeof(float)), Tag(), x + at);
+#else
     HWY_ALIGN float some[kLanes] = {};
     std::memcpy(some, x + at, bytes);
     return hn::Load(Tag(), some);
+#endif
   }
   HWY_INLINE void store(Vector v, float* x) const {
+#if HWY_TARGET <= HWY_AVX3
+    hn::BlendedStore(v, hn::FirstN(Tag(), bytes / sizeof(float)), Tag(), x + at);
+#else
     HWY_ALIGN float some[kLanes];
     hn::Store(v, Tag(), some);
     std::memcpy(x + at, some, bytes);
+#endif
   }
 };
 

@@ -13,8 +13,8 @@
 
 namespace nacre {
 
-/// The fast convolution, over stripes of output rows: forward on the path that choose_forward_path says,
-/// backward as products of matrices. What comes after the sums (nothing, or a pooling that is fused) is told
+/// The fast convolution, over stripes of output rows, on the paths that conv_path.h chooses (the sparse one
+/// is ConvPool's). What comes after the sums (nothing, or a pooling that is fused) is told
 /// by `rows`, the axis along which units of output rows are cut: unit u takes rows [rows.start(u), +
 /// rows.window) and no row belongs to two units. For a plain convolution a unit is one row, for a fused
 /// pooling the rows of one pooled row.
@@ -46,9 +46,8 @@ class ConvKernels {
   /// Forward with its pooling; `winners` [N, H'', W'', filters] may be null.
   void forward_pooled(const ForwardArgs<float>& args, uint8_t* winners) const;
 
-  /// Whether the input's gradient can be computed from pooled cells: then backward_pooled does it.
+  /// Whether gradients can be computed from those of pooled cells: then backward_pooled does it.
   [[nodiscard]] bool takes_pooled_gradient() const;
-  /// The gradient of the input alone, from that of the pooled cells.
   void backward_pooled(const BackwardArgs<float>& args, const uint8_t* winners) const;
 
   /// grad_rows(n, unit_begin, unit_end, y_begin, y_end, scratch) returns the gradient [y_end - y_begin, W',
@@ -65,19 +64,22 @@ class ConvKernels {
   /// The largest for the path, or smaller ones when a few rows are to keep many threads busy.
   [[nodiscard]] Piece forward_piece(int64_t n, int threads) const;
   void plan_forward(int64_t batch);
+  void plan_workspaces(int64_t batch, Mode mode);
   /// body(first image, images, first unit, end unit, scratch of the thread) for every piece of forward.
   template <typename Body>
   void for_each_piece(const ForwardArgs<float>& args, const Body& body) const;
   /// Of one image's pooled cells.
   [[nodiscard]] int64_t pooled_size() const { return pool_->window.y.out * pool_->window.x.out * g_.filters; }
   /// What Winograd's products are long enough for.
-  [[nodiscard]] Piece winograd_piece(const WinogradConv& winograd, int64_t batch) const;
+  [[nodiscard]] Piece winograd_piece(const WinogradConv& winograd, int64_t good_tiles, int64_t batch) const;
   /// Output rows of that many units, gaps between them included.
   [[nodiscard]] int64_t rows_of(int64_t units) const;
   [[nodiscard]] int64_t first_row(int64_t unit) const { return rows_.start(unit) + rows_.first_cell(unit); }
   [[nodiscard]] int64_t end_row(int64_t unit) const { return rows_.start(unit) + rows_.end_cell(unit); }
   [[nodiscard]] int64_t image_chunks(int64_t n) const;
+  /// Of a chunk's partial gradients: the kernel's, then the bias's.
   [[nodiscard]] int64_t partial_floats() const;
+  [[nodiscard]] int64_t bias_offset() const;
 
   /// Sets `a` and `lda` of a product to the patches of some rows: the image itself, or a copy in `scratch`.
   void take_patches(const float* image, int64_t y_begin, int64_t y_end, float* scratch,
@@ -94,25 +96,49 @@ class ConvKernels {
                     std::byte* scratch, float* out) const;
   void plan_backward(int64_t batch);
   void pack_for_backward(const BackwardArgs<float>& args) const;
-  /// The variables' gradients of one image's rows.
-  void add_variable_gradients(const BackwardArgs<float>& args, int64_t n, bool first, int64_t y_begin,
-                              int64_t y_end, const float* grad, float* partial, std::byte* scratch) const;
-  /// Of `images` images whose gradients of the sums are `step` floats apart.
-  void add_input_gradients(const BackwardArgs<float>& args, int64_t n, int64_t images, int64_t y_begin,
-                           int64_t y_end, const float* grad, int64_t step, std::byte* scratch) const;
-  void add_kernel_gradient(const float* image, int64_t group, bool first, int64_t y_begin, int64_t y_end,
-                           const float* grad, float* partial, std::byte* scratch) const;
+  /// Some units of some images, on one thread.
+  struct BackwardPiece {
+    int64_t n;
+    int64_t images;
+    int64_t begin;
+    int64_t end;
+    bool first;          ///< of its chunk of images
+    float* partial;      ///< the chunk's gradients of kernel and bias
+    std::byte* scratch;  ///< of the thread
+  };
+  /// body(piece) for every piece, then the gradients of the variables.
+  template <typename Body>
+  void for_each_backward_piece(const BackwardArgs<float>& args, const Body& body) const;
+  /// The gradients of a piece's sums, images `step` floats apart.
+  void add_gradients(const BackwardArgs<float>& args, const BackwardPiece& piece, const float* grad,
+                     int64_t step) const;
+  [[nodiscard]] WinogradConv::Gradients winograd_gradients(const BackwardArgs<float>& args,
+                                                           const BackwardPiece& piece) const;
+  void zero_input_gradient(const BackwardArgs<float>& args, const BackwardPiece& piece) const;
+  void add_bias_gradient(int64_t positions, const float* grad, bool first, float* bias) const;
+  void add_kernel_gradient(const BackwardPiece& piece, const float* image, const float* grad,
+                           bool first) const;
+  void add_kernel_gradient_by_gemm(const float* image, int64_t group, bool first, int64_t y_begin,
+                                   int64_t y_end, const float* grad, float* partial,
+                                   std::byte* scratch) const;
   void add_input_gradient(const float* packed_kernel, int64_t group, int64_t y_begin, int64_t y_end,
                           const float* grad, float* grad_image, std::byte* scratch) const;
+  [[nodiscard]] static bool wants_kernel(const BackwardArgs<float>& args) {
+    return args.grad_variables[0].data != nullptr;
+  }
+  [[nodiscard]] static bool wants_bias(const BackwardArgs<float>& args) {
+    return args.grad_variables.size() > 1 && args.grad_variables[1].data != nullptr;
+  }
   void combine(const BackwardArgs<float>& args) const;
 
   ConvGeometry g_;
   WindowAxis rows_;
   std::optional<FusedPool> pool_;
   ForwardPath path_;
-  bool winograd_gradient_;
+  bool winograd_gradient_;  // of the input
+  KernelGradientPath kernel_gradient_;
   WinogradConv winograd_;
-  WinogradConv gradient_;         // of the input
+  WinogradConv gradient_;         // of input and kernel
   int64_t units_per_stripe_ = 1;  // of products with patches
   Piece largest_;                 // of forward
   Piece backward_;
@@ -126,6 +152,7 @@ class ConvKernels {
   size_t partials_offset_ = 0;  // shared: after the packed kernel
   size_t sums_offset_ = 0;      // per thread: after the patches
   size_t gemm_offset_ = 0;      // per thread
+  size_t points_offset_ = 0;    // per thread: the kernel's gradient at Winograd's points
 };
 
 template <typename Body>
@@ -159,38 +186,51 @@ void ConvKernels::forward(const ForwardArgs<float>& args, bool direct, const Fin
   });
 }
 
-template <typename GradRows>
-void ConvKernels::backward(const BackwardArgs<float>& args, const GradRows& grad_rows) const {
+template <typename Body>
+void ConvKernels::for_each_backward_piece(const BackwardArgs<float>& args, const Body& body) const {
   pack_for_backward(args);
   const int64_t batch = args.output.shape[0];
   const int64_t chunks = image_chunks(batch);
   parallel_for(chunks, args.context.threads, [&](int64_t chunk, int worker) {
-    float* partial =
-        reinterpret_cast<float*>(args.workspace.shared + partials_offset_) + chunk * partial_floats();
-    auto* scratch = args.workspace.of_thread<std::byte>(worker);
+    auto* partials = reinterpret_cast<float*>(args.workspace.shared + partials_offset_);
+    BackwardPiece piece{};
+    piece.partial = partials + chunk * partial_floats();
+    piece.scratch = args.workspace.of_thread<std::byte>(worker);
     const int64_t first_image = chunk * batch / chunks;
-    const int64_t end_image = (chunk + 1) * batch / chunks;
-    for (int64_t n = first_image; n < end_image; n += backward_.images) {
-      const int64_t images = std::min(backward_.images, end_image - n);
-      for (int64_t begin = 0; begin < rows_.out; begin += backward_.units) {
-        const int64_t end = std::min(rows_.out, begin + backward_.units);
-        const int64_t y_begin = first_row(begin);
-        const int64_t y_end = end_row(end - 1);
-        int64_t step = (y_end - y_begin) * g_.window.x.out * g_.filters;
-        auto* room = reinterpret_cast<float*>(scratch + sums_offset_);
-        const float* grads = grad_rows(n, begin, end, y_begin, y_end, room);
-        // Gradients that need no room lie in whole images.
-        if (grads != room) step = g_.positions() * g_.filters;
-        for (int64_t i = 0; i < images; ++i) {
-          if (i > 0) static_cast<void>(grad_rows(n + i, begin, end, y_begin, y_end, room + i * step));
-          add_variable_gradients(args, n + i, n + i == first_image && begin == 0, y_begin, y_end,
-                                 grads + i * step, partial, scratch);
-        }
-        add_input_gradients(args, n, images, y_begin, y_end, grads, step, scratch);
+    const int64_t images = (chunk + 1) * batch / chunks - first_image;
+    const int64_t runs = chunks_of(images, backward_.images);
+    for (int64_t run = 0; run < runs; ++run) {
+      piece.n = first_image + run * images / runs;
+      piece.images = first_image + (run + 1) * images / runs - piece.n;
+      for (piece.begin = 0; piece.begin < rows_.out; piece.begin = piece.end) {
+        piece.end = std::min(rows_.out, piece.begin + backward_.units);
+        piece.first = run == 0 && piece.begin == 0;
+        body(piece);
       }
+    }
+    if (kernel_gradient_ == KernelGradientPath::kWinograd && wants_kernel(args)) {
+      gradient_.finish_kernel_gradient(reinterpret_cast<float*>(piece.scratch + points_offset_),
+                                       piece.partial);
     }
   });
   combine(args);
+}
+
+template <typename GradRows>
+void ConvKernels::backward(const BackwardArgs<float>& args, const GradRows& grad_rows) const {
+  for_each_backward_piece(args, [&](const BackwardPiece& piece) {
+    const int64_t y_begin = first_row(piece.begin);
+    const int64_t y_end = end_row(piece.end - 1);
+    auto* room = reinterpret_cast<float*>(piece.scratch + sums_offset_);
+    int64_t step = (y_end - y_begin) * g_.window.x.out * g_.filters;
+    const float* grads = grad_rows(piece.n, piece.begin, piece.end, y_begin, y_end, room);
+    // Gradients that need no room lie in whole images.
+    if (grads != room) step = g_.positions() * g_.filters;
+    for (int64_t i = 1; i < piece.images; ++i) {
+      static_cast<void>(grad_rows(piece.n + i, piece.begin, piece.end, y_begin, y_end, room + i * step));
+    }
+    add_gradients(args, piece, grads, step);
+  });
 }
 
 }  // namespace nacre

@@ -15,14 +15,24 @@ constexpr int64_t kDirectPositions = 4;
 constexpr int64_t kMostPointFloats = 2 * 1024 * 1024;
 
 // Networks with more channels are deep, and the rounding of layer after layer adds up: by Winograd's
-// algorithm a ResNet50's probabilities were 1.7e-4 from TensorFlow's, and one register that sums over a whole
-// patch is not exact enough either. The product of matrices sums in blocks. Of 3x3 the line is drawn lower:
-// what ResNets begin with moved the probabilities from 6e-5 to 1.05e-4.
+// algorithm with large tiles a ResNet50's probabilities were 1.7e-4 from TensorFlow's, and one register that
+// sums over a whole patch is not exact enough either. Small tiles of 3x3 round less than it; for what they do
+// not suit, the product of matrices sums in blocks. Of 3x3 the line is drawn lower: what ResNets begin with
+// moved the probabilities from 6e-5 to 1.05e-4.
 constexpr int64_t kMostChannels = 64;
 constexpr int64_t kMostChannels3x3 = 32;
 
+bool is_deep(const ConvGeometry& g) {
+  const bool is_3x3 = g.window.x.window == 3 && g.window.y.window == 3;
+  return g.group_channels() > (is_3x3 ? kMostChannels3x3 : kMostChannels);
+}
+
 int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;
+}
+
+int64_t vectors_of(int64_t count) {
+  return ceil_div(count, 16);
 }
 
 /// The rule for Winograd's algorithm, in multiply-adds of one vector of 16 floats for an image. The direct
@@ -30,18 +40,31 @@ int64_t ceil_div(int64_t a, int64_t b) {
 /// point, channel and vector of filters, and runs them a quarter slower (short products, whose results go
 /// through memory); besides, every vector of channels and of filters is taken to the points and back, about 8
 /// instructions a point; and the kernel is taken there once for a batch, which counts as one for a small
-/// batch of 4. Tiles that reach over the edges count whole.
+/// batch of 4 (its gradient comes back once for a chunk of images). Tiles that reach over the edges count
+/// whole. Of the gradients of kernel and input it is the same.
+struct WinogradCost {
+  int64_t products;
+  int64_t transforms;  ///< of all channels and filters
+  int64_t kernel;
+
+  WinogradCost(const ConvGeometry& g, const winograd::Algorithm& algorithm) {
+    const int64_t points = algorithm.points();
+    const int64_t tiles =
+        ceil_div(g.window.y.out, algorithm.rows) * ceil_div(g.window.x.out, algorithm.columns);
+    const int64_t filter_vectors = vectors_of(g.filters);
+    products = tiles * points * g.channels * filter_vectors * 5 / 4;
+    transforms = tiles * points * (vectors_of(g.channels) + filter_vectors) * 8;
+    kernel = points * g.channels * filter_vectors * 8 / 4;
+  }
+};
+
+int64_t direct_cost(const ConvGeometry& g) {
+  return g.positions() * g.patch() * vectors_of(g.filters);
+}
+
 bool winograd_wins(const ConvGeometry& g, const winograd::Algorithm& algorithm) {
-  const int64_t points = algorithm.points();
-  const int64_t tiles =
-      ceil_div(g.window.y.out, algorithm.rows) * ceil_div(g.window.x.out, algorithm.columns);
-  const int64_t channel_vectors = ceil_div(g.channels, 16);
-  const int64_t filter_vectors = ceil_div(g.filters, 16);
-  const int64_t direct = g.positions() * g.patch() * filter_vectors;
-  const int64_t products = tiles * points * g.channels * filter_vectors * 5 / 4;
-  const int64_t transforms = tiles * points * (channel_vectors + filter_vectors) * 8;
-  const int64_t kernel = points * g.channels * filter_vectors * 8 / 4;
-  return products + transforms + kernel < direct;
+  const WinogradCost cost(g, algorithm);
+  return cost.products + cost.transforms + cost.kernel < direct_cost(g);
 }
 
 bool winograd_can(const ConvGeometry& g, const WindowAxis& rows, const winograd::Algorithm& algorithm) {
@@ -64,11 +87,37 @@ bool winograd_suits(const ConvGeometry& g, const WindowAxis& rows, const winogra
 // matrices runs at about twice the speed. So a pooling of two positions breaks even at the latest.
 constexpr int64_t kSparsePositions = 2;
 
+bool sparse_can(const ConvGeometry& g, const Window2& pool) {
+  return SparseKernelGradient::can(g) && g.positions() >= kSparsePositions * pool.y.out * pool.x.out;
+}
+
+/// Of a kernel's gradient, in the measure of WinogradCost: two of three cells are alive, and cost twice what
+/// they would in a product of matrices.
+int64_t sparse_cost(const ConvGeometry& g, const Window2& pool) {
+  return pool.y.out * pool.x.out * g.patch() * vectors_of(g.filters) * 4 / 3;
+}
+
+/// Whether a row of the window lies side by side in the image.
+bool is_joined(const ConvGeometry& g) {
+  return g.groups == 1 && g.window.x.dilation == 1;
+}
+
 }  // namespace
 
-bool choose_sparse_gradient(const ConvGeometry& geometry, const Window2& pool) {
-  return SparseKernelGradient::can(geometry) &&
-         geometry.positions() >= kSparsePositions * pool.y.out * pool.x.out;
+KernelGradientPath choose_kernel_gradient(const ConvGeometry& geometry, const WindowAxis& rows,
+                                          const FusedPool* pool) {
+  const bool winograd = choose_winograd_gradient(geometry, rows);
+  if (pool != nullptr && sparse_can(geometry, pool->window)) {
+    if (!winograd || !pool->of_pairs()) return KernelGradientPath::kSparse;
+    // The gradients are at the points already, for the input's.
+    const WinogradCost cost(geometry, winograd_gradient_algorithm(geometry));
+    const int64_t shared = cost.products + cost.transforms / 2 + cost.kernel;
+    return shared < sparse_cost(geometry, pool->window) ? KernelGradientPath::kWinograd
+                                                        : KernelGradientPath::kSparse;
+  }
+  if (winograd) return KernelGradientPath::kWinograd;
+  return is_joined(geometry) && !geometry.is_pointwise() ? KernelGradientPath::kDirect
+                                                         : KernelGradientPath::kGemm;
 }
 
 int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algorithm) {
@@ -76,9 +125,10 @@ int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algori
 }
 
 winograd::Algorithm winograd_algorithm(const ConvGeometry& geometry, Mode mode) {
-  // Root mean square errors, beside the direct path's: F(4x4, 3x3) 2.0 to 2.5, F(2x4, 5x5) 2.6 to 3.1, F(4x4,
-  // 5x5) 4.9 to 6.1.
+  // Root mean square errors, beside the direct path's: F(2x2, 3x3) 0.7 to 0.9, F(4x4, 3x3) 2.0 to 2.5, F(2x4,
+  // 5x5) 2.6 to 3.1, F(4x4, 5x5) 4.9 to 6.1.
   const int64_t size = geometry.window.x.window;
+  if (size == 3 && is_deep(geometry)) return {2, 2, 3};
   return {mode == Mode::kTraining && size == 5 ? 2 : 4, 4, size};
 }
 
@@ -93,12 +143,15 @@ bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& ro
 ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& rows, Mode mode) {
   // A pointwise convolution is a product of matrices as it lies.
   if (geometry.is_pointwise()) return ForwardPath::kGemm;
-  const bool is_3x3 = geometry.window.x.window == 3 && geometry.window.y.window == 3;
-  if (geometry.group_channels() > (is_3x3 ? kMostChannels3x3 : kMostChannels)) return ForwardPath::kGemm;
-  if (winograd_suits(geometry, rows, winograd_algorithm(geometry, mode))) return ForwardPath::kWinograd;
-  // A row of the window must lie side by side in the image.
-  const bool joined = geometry.groups == 1 && geometry.window.x.dilation == 1;
-  return joined && geometry.window.x.out >= kDirectPositions ? ForwardPath::kDirect : ForwardPath::kGemm;
+  // Of 5x5 no tiles round little enough for deep networks.
+  const bool deep = is_deep(geometry);
+  if ((!deep || geometry.window.x.window == 3) && !getenv("NO_F2") &&
+      winograd_suits(geometry, rows, winograd_algorithm(geometry, mode))) {
+    return ForwardPath::kWinograd;
+  }
+  if (deep) return ForwardPath::kGemm;
+  return is_joined(geometry) && geometry.window.x.out >= kDirectPositions ? ForwardPath::kDirect
+                                                                          : ForwardPath::kGemm;
 }
 
 }  // namespace nacre

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "layers/conv.h"
+#include "layers/pool_kernels.h"
 #include "layers/winograd_kernels.h"
 
 namespace nacre {
@@ -14,25 +15,41 @@ enum class ForwardPath : uint8_t {
   kWinograd,  ///< winograd_conv.h
 };
 
+/// How the gradient of a kernel is computed.
+enum class KernelGradientPath : uint8_t {
+  kGemm,      ///< patches (im2col, or the image itself for 1x1) times gradients
+  kDirect,    ///< outer products of gradients and patches as they lie in the image, outer_products.h
+  kWinograd,  ///< the adjoint of Winograd's algorithm, winograd_conv.h
+  kSparse,    ///< a sum over what survived a max pooling, sparse_gradient.h
+};
+
 /// The choice for a shape whose output rows are worked on in units `rows` (see ConvKernels). It depends on
 /// geometry and mode alone, never on the batch or a measurement: so a row has the same bits wherever it is
 /// computed in that mode.
 ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& rows, Mode mode);
 
-/// Winograd's algorithm for forward. In training one that rounds little, at most about three times as much as
-/// the direct path: every sum that falls on the other side of a relu's edge, or another winner of a pooling,
-/// moves a gradient by thousandths.
+/// Winograd's algorithm for forward:
+///
+///   kernel, channels | training     | inference
+///   3x3, up to 32    | F(4x4, 3x3)  | F(4x4, 3x3)
+///   3x3, more        | F(2x2, 3x3)  | F(2x2, 3x3)
+///   5x5, up to 64    | F(2x4, 5x5)  | F(4x4, 5x5)
+///   5x5, more        | none         | none
+///
+/// In training one that rounds at most about three times as much as the direct path: every sum that falls on
+/// the other side of a relu's edge, or another winner of a pooling, moves a gradient by thousandths. Of many
+/// channels one that rounds less than the direct path: such networks are deep, and roundings add up.
 winograd::Algorithm winograd_algorithm(const ConvGeometry& geometry, Mode mode);
 
-/// The same for the gradient of the input, where rounding decides nothing.
+/// The same for the gradients of input and kernel, where rounding decides nothing: F(4x4, 3x3), F(4x4, 5x5).
 winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry);
 
 /// Whether the gradient of the input is computed by the adjoint of Winograd's algorithm.
 bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows);
 
-/// Whether the gradient of a kernel behind `pool` is summed over live cells (sparse_gradient.h) rather than
-/// as a product of matrices over all positions.
-bool choose_sparse_gradient(const ConvGeometry& geometry, const Window2& pool);
+/// The choice for the gradient of a kernel; `pool` is what lies behind the convolution, or null.
+KernelGradientPath choose_kernel_gradient(const ConvGeometry& geometry, const WindowAxis& rows,
+                                          const FusedPool* pool);
 
 /// Units that make whole rows of Winograd's tiles.
 int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algorithm);

@@ -28,7 +28,7 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
         pool_{{pool, geometry.filters}, geometry.relu},
         fast_(geometry, pool.y, batch, mode, &pool_),
         sparse_(geometry, pool_),
-        use_sparse_(choose_sparse_gradient(geometry, pool)) {
+        use_sparse_(choose_kernel_gradient(geometry, pool.y, &pool_) == KernelGradientPath::kSparse) {
     info_.output = Shape{batch, pool.y.out, pool.x.out, g_.filters};
     info_.variables = conv_variables(attrs, g_);
     info_.flops_per_row = conv_flops(g_);
@@ -65,9 +65,9 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
     if (use_sparse_) {
       sparse_backward(args);
       if (args.grad_inputs[0].data == nullptr) return;
-      if (fast_.takes_pooled_gradient()) return fast_.backward_pooled(args, winners(args.saved, 0));
       rest.grad_variables = std::span(nothing).first(args.grad_variables.size());
     }
+    if (fast_.takes_pooled_gradient()) return fast_.backward_pooled(rest, winners(args.saved, 0));
     fast_.backward(
         rest, [&](int64_t n, int64_t begin, int64_t end, int64_t y_begin, int64_t y_end, float* scratch) {
           unpool_rows(pool_, begin, end, y_begin, y_end, args.grad_output.data + n * pooled_size(),

@@ -5,6 +5,7 @@
 #include "engine/gemm.h"
 #include "engine/tensor.h"
 #include "engine/vector_math.h"
+#include "layers/outer_products.h"
 #include "layers/padded_rows.h"
 
 namespace nacre {
@@ -17,6 +18,8 @@ using winograd::Planes;
 constexpr int64_t kCacheFloats = 128 * 1024;
 // The kernel is read once for all tiles: they should be many enough to pay for it.
 constexpr int64_t kLeastTiles = 16;
+// Backward, the kernel's gradient is read and written once for them.
+constexpr int64_t kLeastTilesBackward = 32;
 // Filters of one round: a multiple of every panel's width.
 constexpr int64_t kColumnBlock = 64;
 // Planes a power of two apart would fall into the same sets of the caches.
@@ -46,6 +49,8 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry, const winograd::Algorit
       channel_block_(std::min(kColumnBlock, geometry.channels)) {
   const int64_t per_tile = points() * (round_up_16(g_.channels) + round_up_16(filter_block_));
   good_tiles_ = std::max(kCacheFloats / per_tile, kLeastTiles);
+  const int64_t per_tile_backward = points() * (round_up_16(g_.channels) + round_up_16(g_.filters));
+  good_tiles_backward_ = std::max(kCacheFloats / per_tile_backward, kLeastTilesBackward);
   forward_plane_ = static_cast<int64_t>(packed_b_floats(g_.channels, g_.filters)) + kPlaneGap;
   backward_plane_ = static_cast<int64_t>(packed_b_floats(g_.filters, g_.channels)) + kPlaneGap;
 }
@@ -89,7 +94,7 @@ size_t WinogradConv::backward_scratch_bytes(int64_t images, int64_t rows) const 
   const int64_t tiles = images * tiles_in(rows);
   return float_bytes(padded_floats(rows)) +
          float_bytes(points() * planes_of(nullptr, tiles, g_.filters).plane) +
-         float_bytes(points() * planes_of(nullptr, tiles, channel_block_).plane) +
+         float_bytes(points() * planes_of(nullptr, tiles, g_.channels).plane) +
          gemm_workspace_bytes(tiles, channel_block_, g_.filters);
 }
 
@@ -197,57 +202,96 @@ void WinogradConv::add_rows(const float* padded, int64_t y_begin, int64_t rows, 
 }
 
 template <typename ToPoints>
-void WinogradConv::add_input_gradient_of(const Stripe& stripe, const float* packed, std::byte* scratch,
-                                         float* grad_image, const ToPoints& to_points) const {
+void WinogradConv::add_gradients_of(const Stripe& stripe, std::byte* scratch, const Gradients& to,
+                                    const ToPoints& to_points) const {
   const int64_t rows = stripe.y_end - stripe.y_begin;
   const int64_t tiles = stripe.images * tiles_in(rows);
   auto* const padded = reinterpret_cast<float*>(scratch);
   scratch += float_bytes(padded_floats(rows));
-  const Planes from = planes_of(reinterpret_cast<float*>(scratch), tiles, g_.filters);
-  scratch += float_bytes(points() * from.plane);
-  const Planes to = planes_of(reinterpret_cast<float*>(scratch), tiles, channel_block_);
-  scratch += float_bytes(points() * to.plane);
+  const Planes grads = planes_of(reinterpret_cast<float*>(scratch), tiles, g_.filters);
+  scratch += float_bytes(points() * grads.plane);
+  auto* const room = reinterpret_cast<float*>(scratch);
+  const Planes inputs = planes_of(room, tiles, g_.channels);
+  scratch += float_bytes(points() * inputs.plane);
   int64_t tile = 0;
   for (int64_t n = 0; n < stripe.images; ++n) {
     for (int64_t y = 0; y < rows; y += algorithm_.rows, tile += tile_columns()) {
-      to_points(n, y, Planes{from.data + tile * from.row, from.plane, from.row});
+      to_points(n, y, Planes{grads.data + tile * grads.row, grads.plane, grads.row});
     }
   }
+  if (to.kernel != nullptr) {
+    load_tiles(stripe, to.image, padded, inputs);
+    add_kernel_products(tiles, inputs, grads, to);
+  }
+  if (to.input != nullptr) {
+    add_input_gradient(stripe, grads, planes_of(room, tiles, channel_block_), padded, scratch, to);
+  }
+}
+
+void WinogradConv::add_kernel_products(int64_t tiles, const Planes& inputs, const Planes& grads,
+                                       const Gradients& to) const {
+  for (int64_t point = 0; point < points(); ++point) {
+    OuterProducts products;
+    products.m = g_.channels;
+    products.n = g_.filters;
+    products.columns = tiles;
+    products.a = inputs.data + point * inputs.plane;
+    products.a_column = inputs.row;
+    products.b = grads.data + point * grads.plane;
+    products.b_column = grads.row;
+    products.c = to.kernel + point * kernel_points_plane();
+    products.c_row = round_up_16(g_.filters);
+    products.accumulate = !to.overwrite_kernel;
+    add_outer_products(products);
+  }
+}
+
+void WinogradConv::add_input_gradient(const Stripe& stripe, const Planes& grads, const Planes& results,
+                                      float* padded, std::byte* workspace, const Gradients& to) const {
+  const int64_t rows = stripe.y_end - stripe.y_begin;
+  const int64_t tiles = stripe.images * tiles_in(rows);
   for (int64_t c = 0; c < g_.channels; c += channel_block_) {
     const int64_t columns = std::min(channel_block_, g_.channels - c);
-    multiply({tiles, columns, g_.filters, from, to, packed + c * g_.filters, backward_plane_, scratch});
+    multiply(
+        {tiles, columns, g_.filters, grads, results, to.packed + c * g_.filters, backward_plane_, workspace});
     const int64_t row = padded_width() * columns;
-    tile = 0;
+    int64_t tile = 0;
     for (int64_t n = 0; n < stripe.images; ++n) {
       std::fill(padded, padded + padded_rows(rows) * row, 0.0F);
       for (int64_t y = 0; y < rows; y += algorithm_.rows, tile += tile_columns()) {
-        winograd::points_to_input_gradient(algorithm_, {to.data + tile * to.row, to.plane, to.row}, columns,
-                                           tile_columns(), {padded + y * row, row, columns});
+        winograd::points_to_input_gradient(algorithm_,
+                                           {results.data + tile * results.row, results.plane, results.row},
+                                           columns, tile_columns(), {padded + y * row, row, columns});
       }
-      add_rows(padded, stripe.y_begin, padded_rows(rows), c, columns, grad_image + n * g_.image_size());
+      add_rows(padded, stripe.y_begin, padded_rows(rows), c, columns, to.input + n * g_.image_size());
     }
   }
 }
 
-void WinogradConv::add_input_gradient(const Stripe& stripe, const float* grad, int64_t image_step,
-                                      const float* packed, std::byte* scratch, float* grad_image) const {
+void WinogradConv::add_gradients(const Stripe& stripe, const float* grad, int64_t image_step,
+                                 std::byte* scratch, const Gradients& to) const {
   const int64_t line = g_.window.x.out * g_.filters;
-  add_input_gradient_of(stripe, packed, scratch, grad_image, [&](int64_t n, int64_t y, const Planes& planes) {
+  add_gradients_of(stripe, scratch, to, [&](int64_t n, int64_t y, const Planes& planes) {
     winograd::gradient_to_points(algorithm_, {grad + n * image_step + y * line, line, g_.filters}, g_.filters,
                                  tile_columns(), stripe.y_end - stripe.y_begin - y, g_.window.x.out, planes);
   });
 }
 
-void WinogradConv::add_pooled_input_gradient(const Stripe& stripe, const float* grad, const uint8_t* winners,
-                                             const Window2& pool, const float* packed, std::byte* scratch,
-                                             float* grad_image) const {
+void WinogradConv::add_pooled_gradients(const Stripe& stripe, const float* grad, const uint8_t* winners,
+                                        const Window2& pool, std::byte* scratch, const Gradients& to) const {
   const int64_t line = pool.x.out * g_.filters;
-  add_input_gradient_of(stripe, packed, scratch, grad_image, [&](int64_t n, int64_t y, const Planes& planes) {
+  add_gradients_of(stripe, scratch, to, [&](int64_t n, int64_t y, const Planes& planes) {
     const int64_t at = (n * pool.y.out + (stripe.y_begin + y) / 2) * line;
     winograd::pooled_gradient_to_points(algorithm_, {grad + at, line, g_.filters}, winners + at, g_.filters,
                                         tile_columns(), (stripe.y_end - stripe.y_begin - y) / 2, pool.x.out,
                                         planes);
   });
+}
+
+void WinogradConv::finish_kernel_gradient(float* points, float* grad_kernel) const {
+  const Planes planes{points, kernel_points_plane(), round_up_16(g_.filters)};
+  winograd::points_to_kernel_gradient(algorithm_, planes, g_.channels, g_.filters, 0, g_.channels,
+                                      grad_kernel);
 }
 
 }  // namespace nacre

@@ -8,9 +8,11 @@
 
 namespace nacre {
 
-/// A convolution of 3x3 or 5x5 with steps of 1, one group and no dilation by Winograd's F(4x4, 3x3), F(4x4,
-/// 5x5) or F(2x4, 5x5): 4, 6.25 and 4.2 times fewer multiplications. Tiles of outputs become values at 36 to
-/// 64 points, and at each point all tiles, channels and filters meet in one product of matrices.
+/// A convolution of 3x3 or 5x5 with steps of 1, one group and no dilation by Winograd's F(4x4, 3x3), F(2x2,
+/// 3x3), F(4x4, 5x5) or F(2x4, 5x5): 4, 2.25, 6.25 and 4.2 times fewer multiplications. Tiles of outputs
+/// become values at 16 to 64 points, and at each point all tiles, channels and filters meet in one product of
+/// matrices. The gradients of input and kernel are the adjoints: one takes products of the output's gradient
+/// at the points with the kernel there, the other with the input there, summed over all tiles.
 ///
 /// A stripe is a run of output rows that begins at a multiple of the tile's; `images` images are worked on
 /// together, so that the products have enough rows. The bits of an output depend on the tile's inputs and the
@@ -19,8 +21,10 @@ class WinogradConv {
  public:
   WinogradConv(const ConvGeometry& geometry, const winograd::Algorithm& algorithm);
 
-  /// Tiles that are to be worked on together: their values stay in the second-level cache.
+  /// Tiles that are to be worked on together, forward or backward: their values stay in the second-level
+  /// cache.
   [[nodiscard]] int64_t good_tiles() const { return good_tiles_; }
+  [[nodiscard]] int64_t good_tiles_backward() const { return good_tiles_backward_; }
   [[nodiscard]] int64_t tiles_in(int64_t rows) const;
   [[nodiscard]] const winograd::Algorithm& algorithm() const { return algorithm_; }
   [[nodiscard]] int64_t points() const { return algorithm_.points(); }
@@ -58,15 +62,25 @@ class WinogradConv {
   void pooled_sums(const Stripe& stripe, const float* image, const float* packed, const float* bias,
                    std::byte* scratch, const PooledCells& out, int64_t image_step, int64_t width) const;
 
-  /// Adds to the gradient with respect to the stripe's images what those of its sums contribute: grad
-  /// [images][rows][W'][filters], images `image_step` floats apart; `packed` by pack_backward.
-  void add_input_gradient(const Stripe& stripe, const float* grad, int64_t image_step, const float* packed,
-                          std::byte* scratch, float* grad_image) const;
+  /// What the gradients of a stripe's sums are added to.
+  struct Gradients {
+    float* input = nullptr;         ///< of the stripe's first whole image; null when it is not wanted
+    const float* packed = nullptr;  ///< for `input`: by pack_backward
+    float* kernel = nullptr;        ///< at the points (kernel_points_floats); null when it is not wanted
+    const float* image = nullptr;   ///< for `kernel`: the stripe's first whole image
+    bool overwrite_kernel = false;  ///< `kernel` holds nothing yet
+  };
+
+  /// grad [images][rows][W'][filters], images `image_step` floats apart.
+  void add_gradients(const Stripe& stripe, const float* grad, int64_t image_step, std::byte* scratch,
+                     const Gradients& to) const;
 
   /// The same from gradients and winners of whole images' pooled cells, by FusedPool::of_pairs.
-  void add_pooled_input_gradient(const Stripe& stripe, const float* grad, const uint8_t* winners,
-                                 const Window2& pool, const float* packed, std::byte* scratch,
-                                 float* grad_image) const;
+  void add_pooled_gradients(const Stripe& stripe, const float* grad, const uint8_t* winners,
+                            const Window2& pool, std::byte* scratch, const Gradients& to) const;
+
+  /// The kernel's gradient, of the one at the points.
+  void finish_kernel_gradient(float* points, float* grad_kernel) const;
 
  private:
   [[nodiscard]] int64_t tile_rows(int64_t rows) const {
@@ -99,12 +113,19 @@ class WinogradConv {
                const FromPoints& from_points) const;
   /// to_points(image, row, planes) gives the gradients of one row of tiles.
   template <typename ToPoints>
-  void add_input_gradient_of(const Stripe& stripe, const float* packed, std::byte* scratch, float* grad_image,
-                             const ToPoints& to_points) const;
+  void add_gradients_of(const Stripe& stripe, std::byte* scratch, const Gradients& to,
+                        const ToPoints& to_points) const;
+  void add_kernel_products(int64_t tiles, const winograd::Planes& inputs, const winograd::Planes& grads,
+                           const Gradients& to) const;
+  /// `grads`: of all tiles; `results`: room for channel_block_ channels.
+  void add_input_gradient(const Stripe& stripe, const winograd::Planes& grads,
+                          const winograd::Planes& results, float* padded, std::byte* workspace,
+                          const Gradients& to) const;
 
   ConvGeometry g_;
   winograd::Algorithm algorithm_;
   int64_t good_tiles_ = 0;
+  int64_t good_tiles_backward_ = 0;
   int64_t filter_block_ = 0;  // filters (channels in backward) that one round of products computes
   int64_t channel_block_ = 0;
   int64_t forward_plane_ = 0;   // floats of one point's packed kernel

@@ -183,12 +183,27 @@ struct Kernels {
       }
     }
   }
+
+  static void points_to_kernel_gradient(const Planes& planes, int64_t channels, int64_t filters,
+                                        int64_t begin, int64_t end, float* grad_kernel) {
+    for (int64_t c = begin; c < end; ++c) {
+      for (int64_t f = 0; f < filters; f += kLanes) {
+        const float* from = planes.data + c * planes.row + f;
+        float* to = grad_kernel + c * filters + f;
+        plane_from_points<KernelMatrix<MY>, KernelMatrix<MX>>(
+            [&](int p, int q) HWY_ATTR { return load(from + (p * kPoints + q) * planes.plane); },
+            [&](int i, int j, Vector v)
+                HWY_ATTR { store_some(v, to + (i * kSize + j) * channels * filters, filters - f); });
+      }
+    }
+  }
 };
 
 /// body(the kernels of an algorithm).
 template <typename Body>
 void with_kernels(const Algorithm& algorithm, const Body& body) {
   using Four = Matrices<4, 5>;
+  if (algorithm.size == 3 && algorithm.rows == 2) return body(Kernels<Matrices<2, 3>, Matrices<2, 3>>());
   if (algorithm.size == 3) return body(Kernels<Matrices<4, 3>, Matrices<4, 3>>());
   algorithm.rows == 2 ? body(Kernels<Matrices<2, 5>, Four>()) : body(Kernels<Four, Four>());
 }
@@ -226,6 +241,13 @@ void kernel_to_points_here(const Algorithm& algorithm, const float* kernel, int6
   });
 }
 
+void points_to_kernel_gradient_here(const Algorithm& algorithm, const Planes& planes, int64_t channels,
+                                    int64_t filters, int64_t begin, int64_t end, float* grad_kernel) {
+  with_kernels(algorithm, [&](auto kernels) {
+    kernels.points_to_kernel_gradient(planes, channels, filters, begin, end, grad_kernel);
+  });
+}
+
 void points_to_pooled_here(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
                            const float* bias, bool relu, int64_t height, int64_t width,
                            const PooledCells& pooled) {
@@ -255,6 +277,7 @@ HWY_EXPORT(points_to_output_here);
 HWY_EXPORT(gradient_to_points_here);
 HWY_EXPORT(points_to_input_gradient_here);
 HWY_EXPORT(kernel_to_points_here);
+HWY_EXPORT(points_to_kernel_gradient_here);
 HWY_EXPORT(pooled_gradient_to_points_here);
 HWY_EXPORT(points_to_pooled_here);
 
@@ -283,6 +306,12 @@ void points_to_input_gradient(const Algorithm& algorithm, const Planes& planes, 
 void kernel_to_points(const Algorithm& algorithm, const float* kernel, int64_t channels, int64_t filters,
                       int64_t begin, int64_t end, const Planes& planes) {
   HWY_DYNAMIC_DISPATCH(kernel_to_points_here)(algorithm, kernel, channels, filters, begin, end, planes);
+}
+
+void points_to_kernel_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,
+                               int64_t filters, int64_t begin, int64_t end, float* grad_kernel) {
+  HWY_DYNAMIC_DISPATCH(points_to_kernel_gradient_here)
+  (algorithm, planes, channels, filters, begin, end, grad_kernel);
 }
 
 void points_to_pooled(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,

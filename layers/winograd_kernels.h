@@ -6,7 +6,8 @@
 
 namespace nacre::winograd {
 
-/// F(rows x columns, size x size): one of F(4x4, 3x3), F(4x4, 5x5) and F(2x4, 5x5), see winograd_matrices.h.
+/// F(rows x columns, size x size): one of F(4x4, 3x3), F(2x2, 3x3), F(4x4, 5x5) and F(2x4, 5x5), see
+/// winograd_matrices.h.
 struct Algorithm {
   int64_t rows = 4;  ///< outputs of one tile, and
   int64_t columns = 4;
@@ -58,6 +59,11 @@ void pooled_gradient_to_points(const Algorithm& algorithm, const Pixels<const fl
 /// Adjoint of input_to_points: adds to whole tiles of pixels.
 void points_to_input_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,
                               int64_t tiles, const Pixels<float>& pixels);
+
+/// Adjoint of kernel_to_points: gradients at the points, planes [channels][filters] row by row, to those of
+/// channels [begin, end) of the kernel [size][size][channels][filters].
+void points_to_kernel_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,
+                               int64_t filters, int64_t begin, int64_t end, float* grad_kernel);
 
 /// Kernel [size][size][channels][filters] to points, for channels [begin, end): planes [channels][filters],
 /// row by row as `planes` says, or as panels of pack_b (k = channels, n = filters) when planes.row is 0.

@@ -16,7 +16,7 @@ struct Matrices {
   static constexpr int kTile = T;
   static constexpr int kKernel = R;
   static constexpr int kPoints = T + R - 1;
-  static_assert(kPoints == 6 || kPoints == 8);
+  static_assert(kPoints == 4 || kPoints == 6 || kPoints == 8);
 
   /// The finite points. They decide how much is rounded: of a grid of values with few digits these gave the
   /// least error on normally distributed numbers, for 6 points half of that of the customary 0, +-1, +-2 (a

@@ -15,7 +15,8 @@ namespace {
 
 template <typename M>
 class WinogradMatrices : public ::testing::Test {};
-using Sizes = ::testing::Types<winograd::Matrices<4, 3>, winograd::Matrices<4, 5>, winograd::Matrices<2, 5>>;
+using Sizes = ::testing::Types<winograd::Matrices<4, 3>, winograd::Matrices<2, 3>, winograd::Matrices<4, 5>,
+                               winograd::Matrices<2, 5>>;
 TYPED_TEST_SUITE(WinogradMatrices, Sizes);
 
 // The three matrices make a convolution when output i of kernel cell j takes input i + j and no other.
@@ -55,6 +56,7 @@ struct Errors {
   double output;     ///< in training
   double inference;  ///< of the output
   double input;      ///< of the input's gradient
+  double kernel;     ///< of the kernel's gradient
 };
 
 Errors relative_errors(int64_t size, int64_t channels, int64_t filters) {
@@ -94,7 +96,8 @@ Errors relative_errors(int64_t size, int64_t channels, int64_t filters) {
     return worst / largest;
   };
   return {error(fast.output, exact.output), error(served.output, exact.output),
-          error(fast.grad_inputs[0], exact.grad_inputs[0])};
+          error(fast.grad_inputs[0], exact.grad_inputs[0]),
+          error(fast.grad_variables[0], exact.grad_variables[0])};
 }
 
 // The bounds that docs/performance.md states.
@@ -110,6 +113,7 @@ TEST(Winograd, ErrorIsBounded) {
       EXPECT_LE(errors.output, kTrainingBound) << isa << ' ' << size;
       EXPECT_LE(errors.inference, kBound) << isa << ' ' << size;
       EXPECT_LE(errors.input, kBound) << isa << ' ' << size;
+      EXPECT_LE(errors.kernel, size == 3 ? kTrainingBound : kBound) << isa << ' ' << size;
       EXPECT_GT(errors.output, 0.0);
     }
   }
@@ -133,6 +137,8 @@ TEST(Winograd, TakesTheShapesOfThePresets) {
   EXPECT_EQ(path(48, 16, 3, 32), ForwardPath::kWinograd);
   EXPECT_EQ(path(24, 32, 3, 64), ForwardPath::kWinograd);
   EXPECT_EQ(path(12, 64, 5, 128), ForwardPath::kWinograd);
+  EXPECT_EQ(path(8, 64, 3, 64), ForwardPath::kWinograd);
+  EXPECT_EQ(path(14, 512, 3, 512), ForwardPath::kWinograd);
   EXPECT_EQ(path(12, 65, 5, 128), ForwardPath::kGemm) << "rounding adds up in deep networks";
   EXPECT_EQ(path(12, 64, 1, 128), ForwardPath::kGemm);
   EXPECT_EQ(path(12, 64, 7, 128), ForwardPath::kDirect);

@@ -1,0 +1,111 @@
+#include "layers/outer_products.h"
+
+#include <array>
+#include <utility>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "layers/outer_products.cc"
+#include <hwy/foreach_target.h>  // IWYU pragma: keep
+// Highway's ops, for the target that foreach_target.h chose.
+#include <hwy/cache_control.h>
+#include <hwy/highway.h>
+
+#include "engine/vectors-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace nacre {
+namespace HWY_NAMESPACE {
+namespace {
+
+// 32 registers hold 12 x 2 sums, 16 hold 6 x 2; the rest are for a and b.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+constexpr int kMostRows = 12;
+#else
+constexpr int kMostRows = 6;
+#endif
+
+/// `kRows` x `kVectors` vectors of c, or of one vector the first `count` floats, with what they are made of.
+template <int kRows, int kVectors, bool kWhole>
+void add_tile(const OuterProducts& p, const float* a, const float* b, float* c, int64_t count) {
+  static_assert(kWhole || kVectors == 1);
+  const Tag d;
+  const Part part{0, static_cast<size_t>(count) * sizeof(float)};
+  Vector sum[kRows][kVectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    if (p.accumulate) hwy::Prefetch(c + r * p.c_row);
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
+  }
+  for (int64_t y = 0; y < p.rows; ++y) {
+    const float* ax = a + y * p.a_row;
+    const float* bx = b + y * p.b_row;
+    for (int64_t x = 0; x < p.columns; ++x, ax += p.a_column, bx += p.b_column) {
+      Vector panel[kVectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) panel[v] = kWhole ? hn::LoadU(d, bx + v * kLanes) : part.load(bx);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const Vector factor = hn::Set(d, ax[r]);
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(factor, panel[v], sum[r][v]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      float* to = c + r * p.c_row + v * kLanes;
+      if (kWhole) {
+        hn::StoreU(p.accumulate ? hn::Add(hn::LoadU(d, to), sum[r][v]) : sum[r][v], d, to);
+      } else {
+        part.store(p.accumulate ? hn::Add(part.load(to), sum[r][v]) : sum[r][v], to);
+      }
+    }
+  }
+}
+
+using Tile = void (*)(const OuterProducts&, const float*, const float*, float*, int64_t);
+
+/// For 1, 2, .. rows.
+template <int kVectors, bool kWhole, int... kRows>
+constexpr std::array<Tile, kMostRows> tiles(std::integer_sequence<int, kRows...> /*rows*/) {
+  return {add_tile<kRows + 1, kVectors, kWhole>...};
+}
+
+void add_outer_products_here(const OuterProducts& p) {
+  constexpr std::make_integer_sequence<int, kMostRows> kRows;
+  static constexpr auto kTwoVectors = tiles<2, true>(kRows);
+  static constexpr auto kOneVector = tiles<1, true>(kRows);
+  static constexpr auto kPart = tiles<1, false>(kRows);
+  // Nearly equal tiles, rather than whole ones and a small rest whose sums are too few to hide their latency.
+  const int64_t count = (p.m + kMostRows - 1) / kMostRows;
+  for (int64_t j = 0; j < p.n;) {
+    const int64_t left = p.n - j;
+    const auto& tile = left >= 2 * kLanes ? kTwoVectors : left >= kLanes ? kOneVector : kPart;
+    for (int64_t t = 0; t < count; ++t) {
+      const int64_t i = t * p.m / count;
+      const int64_t rows = (t + 1) * p.m / count - i;
+      tile[static_cast<size_t>(rows - 1)](p, p.a + i, p.b + j, p.c + i * p.c_row + j, left);
+    }
+    j += left >= 2 * kLanes ? 2 * kLanes : kLanes;
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace nacre
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace nacre {
+
+HWY_EXPORT(add_outer_products_here);
+
+void add_outer_products(const OuterProducts& products) {
+  HWY_DYNAMIC_DISPATCH(add_outer_products_here)(products);
+}
+
+}  // namespace nacre
+#endif  // HWY_ONCE
