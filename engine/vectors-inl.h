@@ -32,6 +32,8 @@ struct Whole {
   int64_t at;
   HWY_INLINE Vector load(const float* x) const { return hn::LoadU(Tag(), x + at); }
   HWY_INLINE void store(Vector v, float* x) const { hn::StoreU(v, Tag(), x + at); }
+  /// v in the lanes that hold elements, `other` in those beyond the arrays' end.
+  HWY_INLINE Vector inside(Vector v, Vector /*other*/) const { return v; }
 };
 
 /// The last elements of every array, fewer than a vector, with zeros after them: the same instructions work
@@ -48,6 +50,9 @@ struct Part {
     HWY_ALIGN float some[kLanes];
     hn::Store(v, Tag(), some);
     std::memcpy(x + at, some, bytes);
+  }
+  HWY_INLINE Vector inside(Vector v, Vector other) const {
+    return hn::IfThenElse(hn::FirstN(Tag(), bytes / sizeof(float)), v, other);
   }
 };
 
