@@ -1,9 +1,12 @@
 #include "engine/vector_math.h"
 
+#include <limits>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "engine/vector_math.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 // Highway's ops, for the target that foreach_target.h chose.
+#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include "engine/vectors-inl.h"
@@ -34,6 +37,132 @@ void relu_backward_here(int64_t n, const float* y, const float* dy, float* dx) {
   for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
     lanes.store(hn::IfThenElse(hn::Gt(lanes.load(y), zero), lanes.load(dy), zero), dx);
   });
+}
+
+void relu6_forward_here(int64_t n, const float* x, float* y) {
+  const Vector zero = set(0);
+  const Vector six = set(6);
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const Vector v = lanes.load(x);
+    lanes.store(hn::IfThenElse(hn::Lt(v, zero), zero, hn::IfThenElse(hn::Gt(v, six), six, v)), y);
+  });
+}
+
+void relu6_backward_here(int64_t n, const float* y, const float* dy, float* dx) {
+  const Vector zero = set(0);
+  const Vector six = set(6);
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const Vector v = lanes.load(y);
+    lanes.store(hn::IfThenElseZero(hn::And(hn::Gt(v, zero), hn::Lt(v, six)), lanes.load(dy)), dx);
+  });
+}
+
+void leaky_relu_forward_here(int64_t n, float slope, const float* x, float* y) {
+  const Vector zero = set(0);
+  const Vector factor = set(slope);
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const Vector v = lanes.load(x);
+    lanes.store(hn::IfThenElse(hn::Lt(v, zero), hn::Mul(factor, v), v), y);
+  });
+}
+
+void leaky_relu_backward_here(int64_t n, float slope, const float* y, const float* dy, float* dx) {
+  const Vector zero = set(0);
+  const Vector factor = set(slope);
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const Vector gradient = lanes.load(dy);
+    lanes.store(hn::IfThenElse(hn::Gt(lanes.load(y), zero), gradient, hn::Mul(factor, gradient)), dx);
+  });
+}
+
+void elu_forward_here(int64_t n, float alpha, const float* x, float* y) {
+  const Vector zero = set(0);
+  const Vector limit = set(alpha);
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const Vector v = lanes.load(x);
+    const Vector bent = hn::Mul(limit, hn::Expm1(Tag(), hn::Min(v, zero)));
+    lanes.store(hn::IfThenElse(hn::Lt(v, zero), bent, v), y);
+  });
+}
+
+void elu_backward_here(int64_t n, float alpha, const float* y, const float* dy, float* dx) {
+  const Vector zero = set(0);
+  const Vector limit = set(alpha);
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const Vector v = lanes.load(y);
+    const Vector gradient = lanes.load(dy);
+    lanes.store(hn::IfThenElse(hn::Gt(v, zero), gradient, hn::Mul(gradient, hn::Add(v, limit))), dx);
+  });
+}
+
+void tanh_forward_here(int64_t n, const float* x, float* y) {
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR { lanes.store(hn::Tanh(Tag(), lanes.load(x)), y); });
+}
+
+void tanh_backward_here(int64_t n, const float* y, const float* dy, float* dx) {
+  const Vector one = set(1);
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const Vector v = lanes.load(y);
+    lanes.store(hn::Mul(lanes.load(dy), hn::NegMulAdd(v, v, one)), dx);
+  });
+}
+
+/// exp of what is at most 0; Highway's makes 0 of NaN.
+HWY_INLINE Vector exp_below(Vector v) {
+  return hn::IfThenElse(hn::IsNaN(v), v, hn::Exp(Tag(), v));
+}
+
+void sigmoid_forward_here(int64_t n, const float* x, float* y) {
+  const Vector zero = set(0);
+  const Vector one = set(1);
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const Vector v = lanes.load(x);
+    // The exponential of a number below zero never overflows.
+    const Vector e = exp_below(hn::Neg(hn::Abs(v)));
+    lanes.store(hn::Div(hn::IfThenElse(hn::Lt(v, zero), e, one), hn::Add(one, e)), y);
+  });
+}
+
+void sigmoid_backward_here(int64_t n, const float* y, const float* dy, float* dx) {
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const Vector v = lanes.load(y);
+    lanes.store(hn::Mul(lanes.load(dy), hn::NegMulAdd(v, v, v)), dx);
+  });
+}
+
+/// The lanes' sum, in one order.
+HWY_INLINE float total(Vector v) {
+  return hn::GetLane(hn::SumOfLanes(Tag(), v));
+}
+
+void softmax_forward_here(int64_t n, const float* x, float* y) {
+  const Vector lowest = set(-std::numeric_limits<float>::infinity());
+  Vector largest = lowest;
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const Vector v = lanes.inside(lanes.load(x), lowest);
+    // A NaN wins, and then stays: nothing compares greater.
+    largest = hn::IfThenElse(hn::Or(hn::Gt(v, largest), hn::IsNaN(v)), v, largest);
+  });
+  const Vector reduced = hn::MaxOfLanes(Tag(), largest);
+  const bool any_nan = !hn::AllFalse(Tag(), hn::IsNaN(largest));
+  const Vector top = any_nan ? set(std::numeric_limits<float>::quiet_NaN()) : reduced;
+  Vector sum = set(0);
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const Vector e = exp_below(hn::Sub(lanes.load(x), top));
+    sum = hn::Add(sum, lanes.inside(e, set(0)));
+    lanes.store(e, y);
+  });
+  const Vector all = set(total(sum));
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR { lanes.store(hn::Div(lanes.load(y), all), y); });
+}
+
+void softmax_backward_here(int64_t n, const float* y, const float* dy, float* dx) {
+  Vector sum = set(0);
+  for_each_vector(n,
+                  [&](const auto& lanes) HWY_ATTR { sum = hn::MulAdd(lanes.load(y), lanes.load(dy), sum); });
+  const Vector dot = set(total(sum));
+  for_each_vector(n, [&](const auto& lanes)
+                         HWY_ATTR { lanes.store(hn::Mul(lanes.load(y), hn::Sub(lanes.load(dy), dot)), dx); });
 }
 
 void add_here(int64_t n, const float* a, const float* b, float* y) {
@@ -92,6 +221,18 @@ namespace nacre {
 HWY_EXPORT(relu_forward_here);
 HWY_EXPORT(clip_above_here);
 HWY_EXPORT(relu_backward_here);
+HWY_EXPORT(relu6_forward_here);
+HWY_EXPORT(relu6_backward_here);
+HWY_EXPORT(leaky_relu_forward_here);
+HWY_EXPORT(leaky_relu_backward_here);
+HWY_EXPORT(elu_forward_here);
+HWY_EXPORT(elu_backward_here);
+HWY_EXPORT(tanh_forward_here);
+HWY_EXPORT(tanh_backward_here);
+HWY_EXPORT(sigmoid_forward_here);
+HWY_EXPORT(sigmoid_backward_here);
+HWY_EXPORT(softmax_forward_here);
+HWY_EXPORT(softmax_backward_here);
 HWY_EXPORT(add_here);
 HWY_EXPORT(adam_update_here);
 HWY_EXPORT(sgd_update_here);
@@ -106,6 +247,54 @@ void clip_above(int64_t n, float most, const float* x, float* y) {
 
 void relu_backward(int64_t n, const float* y, const float* dy, float* dx) {
   HWY_DYNAMIC_DISPATCH(relu_backward_here)(n, y, dy, dx);
+}
+
+void relu6_forward(int64_t n, const float* x, float* y) {
+  HWY_DYNAMIC_DISPATCH(relu6_forward_here)(n, x, y);
+}
+
+void relu6_backward(int64_t n, const float* y, const float* dy, float* dx) {
+  HWY_DYNAMIC_DISPATCH(relu6_backward_here)(n, y, dy, dx);
+}
+
+void leaky_relu_forward(int64_t n, float slope, const float* x, float* y) {
+  HWY_DYNAMIC_DISPATCH(leaky_relu_forward_here)(n, slope, x, y);
+}
+
+void leaky_relu_backward(int64_t n, float slope, const float* y, const float* dy, float* dx) {
+  HWY_DYNAMIC_DISPATCH(leaky_relu_backward_here)(n, slope, y, dy, dx);
+}
+
+void elu_forward(int64_t n, float alpha, const float* x, float* y) {
+  HWY_DYNAMIC_DISPATCH(elu_forward_here)(n, alpha, x, y);
+}
+
+void elu_backward(int64_t n, float alpha, const float* y, const float* dy, float* dx) {
+  HWY_DYNAMIC_DISPATCH(elu_backward_here)(n, alpha, y, dy, dx);
+}
+
+void tanh_forward(int64_t n, const float* x, float* y) {
+  HWY_DYNAMIC_DISPATCH(tanh_forward_here)(n, x, y);
+}
+
+void tanh_backward(int64_t n, const float* y, const float* dy, float* dx) {
+  HWY_DYNAMIC_DISPATCH(tanh_backward_here)(n, y, dy, dx);
+}
+
+void sigmoid_forward(int64_t n, const float* x, float* y) {
+  HWY_DYNAMIC_DISPATCH(sigmoid_forward_here)(n, x, y);
+}
+
+void sigmoid_backward(int64_t n, const float* y, const float* dy, float* dx) {
+  HWY_DYNAMIC_DISPATCH(sigmoid_backward_here)(n, y, dy, dx);
+}
+
+void softmax_forward(int64_t n, const float* x, float* y) {
+  HWY_DYNAMIC_DISPATCH(softmax_forward_here)(n, x, y);
+}
+
+void softmax_backward(int64_t n, const float* y, const float* dy, float* dx) {
+  HWY_DYNAMIC_DISPATCH(softmax_backward_here)(n, y, dy, dx);
 }
 
 void add(int64_t n, const float* a, const float* b, float* y) {

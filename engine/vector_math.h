@@ -15,6 +15,29 @@ void relu_forward(int64_t n, const float* x, float* y);
 /// dx = y > 0 ? dy : 0, where y is what relu_forward gave. dx may be dy.
 void relu_backward(int64_t n, const float* y, const float* dy, float* dx);
 
+/// The other activations' values and, from what those gave, their gradients dx = dy * derivative. NaN stays
+/// NaN; y may be x, dx may be dy. Errors are bounded in tests/engine/vector_activations_test.cc.
+/// y = x < 0 ? 0 : x > 6 ? 6 : x.
+void relu6_forward(int64_t n, const float* x, float* y);
+void relu6_backward(int64_t n, const float* y, const float* dy, float* dx);
+/// y = x < 0 ? slope x : x; slope >= 0.
+void leaky_relu_forward(int64_t n, float slope, const float* x, float* y);
+void leaky_relu_backward(int64_t n, float slope, const float* y, const float* dy, float* dx);
+/// y = x < 0 ? alpha (exp(x) - 1) : x; alpha >= 0.
+void elu_forward(int64_t n, float alpha, const float* x, float* y);
+void elu_backward(int64_t n, float alpha, const float* y, const float* dy, float* dx);
+void tanh_forward(int64_t n, const float* x, float* y);
+void tanh_backward(int64_t n, const float* y, const float* dy, float* dx);
+/// y = 1 / (1 + exp(-x)).
+void sigmoid_forward(int64_t n, const float* x, float* y);
+void sigmoid_backward(int64_t n, const float* y, const float* dy, float* dx);
+
+/// One row: y = exp(x - max(x)) / sum of those, and dx = y (dy - sum of y dy). A NaN makes all of them NaN.
+/// The sums are taken in an order that depends on n alone. Here the elements are not independent of each
+/// other.
+void softmax_forward(int64_t n, const float* x, float* y);
+void softmax_backward(int64_t n, const float* y, const float* dy, float* dx);
+
 /// y = a + b. y may be a or b.
 void add(int64_t n, const float* a, const float* b, float* y);
 

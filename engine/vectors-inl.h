@@ -32,6 +32,8 @@ struct Whole {
   int64_t at;
   HWY_INLINE Vector load(const float* x) const { return hn::LoadU(Tag(), x + at); }
   HWY_INLINE void store(Vector v, float* x) const { hn::StoreU(v, Tag(), x + at); }
+  /// v in the lanes that hold elements, `other` in those beyond the arrays' end.
+  HWY_INLINE Vector inside(Vector v, Vector /*other*/) const { return v; }
 };
 
 /// The last elements of every array, fewer than a vector, with zeros after them: the same instructions work
@@ -40,6 +42,14 @@ struct Whole {
 struct Part {
   int64_t at;
   size_t bytes;
+#if HWY_TARGET <= HWY_AVX2
+  HWY_INLINE Vector load(const float* x) const {
+    return hn::MaskedLoad(hn::FirstN(Tag(), bytes / sizeof(float)), Tag(), x + at);
+  }
+  HWY_INLINE void store(Vector v, float* x) const {
+    hn::BlendedStore(v, hn::FirstN(Tag(), bytes / sizeof(float)), Tag(), x + at);
+  }
+#else  // whose masked loads read beyond the end
   HWY_INLINE Vector load(const float* x) const {
 #if HWY_TARGET <= HWY_AVX2
     return hn::MaskedLoad(hn::FirstN(Tag(), bytes / sizeof(float)), Tag(), x + at);
@@ -57,6 +67,10 @@ struct Part {
     hn::Store(v, Tag(), some);
     std::memcpy(x + at, some, bytes);
 #endif
+  }
+#endif
+  HWY_INLINE Vector inside(Vector v, Vector other) const {
+    return hn::IfThenElse(hn::FirstN(Tag(), bytes / sizeof(float)), v, other);
   }
 };
 

@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "layers/eigen_maps.h"
+#include "layers/plain_pool_kernels.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
@@ -12,6 +13,23 @@ class AvgPool2D final : public ReferenceOperator<AvgPool2D> {
   AvgPool2D(const ChannelWindow& pool, int64_t batch) : pool_(pool) {
     info_.output = pool.output(batch);
     info_.flops_per_row = info_.output.elements_per_row() * pool.window.cells();
+  }
+
+  void forward(const ForwardArgs<float>& args) const override {
+    const int64_t row = pool_.window.x.out * pool_.channels;
+    for_output_rows(pool_, args.output.shape[0], args.context.threads, [&](int64_t n, int64_t oy) {
+      avg_pool_row(pool_, oy, args.inputs[0].data + n * pool_.image_size(),
+                   args.output.data + (n * pool_.window.y.out + oy) * row);
+    });
+  }
+
+  void backward(const BackwardArgs<float>& args) const override {
+    if (args.grad_inputs[0].data == nullptr) return;
+    const int64_t row = info_.output.elements_per_row();
+    parallel_for(args.output.shape[0], args.context.threads, [&](int64_t n, int /*worker*/) {
+      avg_pool_gradient(pool_, args.grad_output.data + n * row,
+                        args.grad_inputs[0].data + n * pool_.image_size());
+    });
   }
 
   template <typename T>

@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "engine/vector_math.h"  // IWYU pragma: export
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
@@ -11,13 +12,28 @@ namespace nacre {
 
 /// A layer that maps every element by itself: y = formula.value(x), with gradient dx = dy *
 /// formula.derivative(x, y). Formula is made from its attribute struct `Formula::Attrs`; both functions are
-/// templates over float and double.
+/// templates over float and double. The same on arrays, fast, are formula.forward(n, x, y) and
+/// formula.backward(n, y, dy, dx).
 template <typename Formula>
 class Elementwise : public ReferenceOperator<Elementwise<Formula>> {
  public:
   Elementwise(const typename Formula::Attrs& attrs, const Shape& shape) : formula_(attrs) {
     this->info_.output = shape;
     this->info_.flops_per_row = shape.elements_per_row();
+  }
+
+  void forward(const ForwardArgs<float>& args) const override {
+    for_elements(args.output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
+      formula_.forward(end - begin, args.inputs[0].data + begin, args.output.data + begin);
+    });
+  }
+
+  void backward(const BackwardArgs<float>& args) const override {
+    float* dx = args.grad_inputs[0].data;
+    if (dx == nullptr) return;
+    for_elements(args.output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
+      formula_.backward(end - begin, args.output.data + begin, args.grad_output.data + begin, dx + begin);
+    });
   }
 
   template <typename T>
@@ -54,7 +70,7 @@ Result<std::unique_ptr<Operator>> create_elementwise(const OperatorRequest& requ
 }
 
 /// The definition of a layer that is a formula. `text` goes on after "[N, ...] -> [N, ...]: ".
-template <typename Formula, typename Op = Elementwise<Formula>>
+template <typename Formula>
 OpDef elementwise_op(std::string name, std::string summary, const std::string& text,
                      Result<std::string> (*to_tensorflow)(const DescribeRequest&, GraphSink&),
                      Recognized (*from_tensorflow)(const NodeView&)) {
@@ -63,7 +79,7 @@ OpDef elementwise_op(std::string name, std::string summary, const std::string& t
   op.summary = std::move(summary);
   op.formula = "[N, ...] -> [N, ...]: " + text;
   op.attributes = document_attributes<typename Formula::Attrs>();
-  op.create = create_elementwise<Op, typename Formula::Attrs>;
+  op.create = create_elementwise<Elementwise<Formula>, typename Formula::Attrs>;
   op.normalize = normalize_attributes<typename Formula::Attrs>;
   op.to_tensorflow = to_tensorflow;
   op.from_tensorflow = from_tensorflow;

@@ -27,6 +27,10 @@ struct Elu {
   [[nodiscard]] T derivative(T x, T y) const {
     return x > T{0} ? T{1} : y + static_cast<T>(alpha);
   }
+  void forward(int64_t n, const float* x, float* y) const { elu_forward(n, static_cast<float>(alpha), x, y); }
+  void backward(int64_t n, const float* y, const float* dy, float* dx) const {
+    elu_backward(n, static_cast<float>(alpha), y, dy, dx);
+  }
 
   double alpha;
 };

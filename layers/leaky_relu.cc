@@ -24,6 +24,12 @@ struct LeakyRelu {
   [[nodiscard]] T derivative(T x, T /*y*/) const {
     return x > T{0} ? T{1} : static_cast<T>(negative_slope);
   }
+  void forward(int64_t n, const float* x, float* y) const {
+    leaky_relu_forward(n, static_cast<float>(negative_slope), x, y);
+  }
+  void backward(int64_t n, const float* y, const float* dy, float* dx) const {
+    leaky_relu_backward(n, static_cast<float>(negative_slope), y, dy, dx);
+  }
 
   double negative_slope;
 };

@@ -1,6 +1,7 @@
 #include <cmath>
 #include <memory>
 
+#include "layers/plain_pool_kernels.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
@@ -10,6 +11,23 @@ namespace {
 class MaxPool2D final : public ReferenceOperator<MaxPool2D> {
  public:
   MaxPool2D(const ChannelWindow& pool, int64_t batch) : pool_(pool) { info_.output = pool.output(batch); }
+
+  void forward(const ForwardArgs<float>& args) const override {
+    const int64_t row = pool_.window.x.out * pool_.channels;
+    for_output_rows(pool_, args.output.shape[0], args.context.threads, [&](int64_t n, int64_t oy) {
+      max_pool_row(pool_, oy, args.inputs[0].data + n * pool_.image_size(),
+                   args.output.data + (n * pool_.window.y.out + oy) * row);
+    });
+  }
+
+  void backward(const BackwardArgs<float>& args) const override {
+    if (args.grad_inputs[0].data == nullptr) return;
+    const int64_t row = info_.output.elements_per_row();
+    parallel_for(args.output.shape[0], args.context.threads, [&](int64_t n, int /*worker*/) {
+      max_pool_gradient(pool_, args.inputs[0].data + n * pool_.image_size(), args.output.data + n * row,
+                        args.grad_output.data + n * row, args.grad_inputs[0].data + n * pool_.image_size());
+    });
+  }
 
   template <typename T>
   void reference_forward(const ForwardArgs<T>& args) const {

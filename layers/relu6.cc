@@ -16,6 +16,10 @@ struct Relu6 {
   [[nodiscard]] T derivative(T x, T /*y*/) const {
     return ((x > T{0}) & (x < T{6})) ? T{1} : T{0};
   }
+  static void forward(int64_t n, const float* x, float* y) { relu6_forward(n, x, y); }
+  static void backward(int64_t n, const float* y, const float* dy, float* dx) {
+    relu6_backward(n, y, dy, dx);
+  }
 };
 
 /// Relu6, ClipByValue, or Minimum and Maximum in either order.

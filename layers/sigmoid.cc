@@ -19,6 +19,10 @@ struct Sigmoid {
   [[nodiscard]] T derivative(T /*x*/, T y) const {
     return y * (T{1} - y);
   }
+  static void forward(int64_t n, const float* x, float* y) { sigmoid_forward(n, x, y); }
+  static void backward(int64_t n, const float* y, const float* dy, float* dx) {
+    sigmoid_backward(n, y, dy, dx);
+  }
 };
 
 }  // namespace

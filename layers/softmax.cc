@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "engine/shape_text.h"
+#include "engine/vector_math.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
@@ -35,6 +36,22 @@ void softmax_row_gradient(const T* y, const T* grad_y, int64_t classes, T* grad_
 class Softmax final : public ReferenceOperator<Softmax> {
  public:
   explicit Softmax(const Shape& shape) { info_.output = shape; }
+
+  void forward(const ForwardArgs<float>& args) const override {
+    const int64_t classes = args.output.shape[1];
+    for_rows(args.output.shape[0], args.context.threads, [&](int64_t row) {
+      softmax_forward(classes, args.inputs[0].data + row * classes, args.output.data + row * classes);
+    });
+  }
+
+  void backward(const BackwardArgs<float>& args) const override {
+    if (args.grad_inputs[0].data == nullptr) return;
+    const int64_t classes = args.output.shape[1];
+    for_rows(args.output.shape[0], args.context.threads, [&](int64_t row) {
+      softmax_backward(classes, args.output.data + row * classes, args.grad_output.data + row * classes,
+                       args.grad_inputs[0].data + row * classes);
+    });
+  }
 
   template <typename T>
   void reference_forward(const ForwardArgs<T>& args) const {

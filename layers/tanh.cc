@@ -17,6 +17,8 @@ struct Tanh {
   [[nodiscard]] T derivative(T /*x*/, T y) const {
     return T{1} - y * y;
   }
+  static void forward(int64_t n, const float* x, float* y) { tanh_forward(n, x, y); }
+  static void backward(int64_t n, const float* y, const float* dy, float* dx) { tanh_backward(n, y, dy, dx); }
 };
 
 }  // namespace

@@ -1,13 +1,11 @@
 #include "engine/vector_math.h"
 
-#include <hwy/targets.h>
-
 #include <cmath>
 #include <cstring>
-#include <functional>
 #include <limits>
 
 #include "engine/random.h"
+#include "every_target.h"
 
 namespace nacre {
 namespace {
@@ -21,17 +19,6 @@ Array random_array(uint64_t seed, float least, float range) {
   Array x(kCount);
   for (size_t i = 0; i < x.size(); ++i) x[i] = least + range * stream.uniform(i);
   return x;
-}
-
-/// Calls `body` under every one of Highway's targets that this CPU has.
-void on_every_target(const std::function<void()>& body) {
-  for (int64_t rest = hwy::SupportedTargets(); rest != 0; rest &= rest - 1) {
-    const int64_t target = rest & -rest;
-    SCOPED_TRACE(hwy::TargetName(target));
-    hwy::SetSupportedTargetsForTest(target);
-    body();
-    hwy::SetSupportedTargetsForTest(0);
-  }
 }
 
 constexpr AdamStep kAdam{
