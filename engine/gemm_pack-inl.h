@@ -13,6 +13,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "engine/vectors-inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace nacre::gemm {
 namespace HWY_NAMESPACE {
@@ -32,44 +34,43 @@ HWY_INLINE hn::Vec<D> load_some(D d, const float* from, int64_t count) {
 #endif
 }
 
-/// to[k][r] = from[r][k] for r < kWidth; rows from `valid` on repeat the last one.
+/// to[k][r] = from[r][k] for r < kWidth; rows from `valid` on repeat the last one. Blocks of a vector's
+/// square are transposed in registers: so each line of memory is read and written once.
 template <int kWidth>
 void pack_rows(const float* from, int64_t ld, int64_t valid, int64_t depth, float* HWY_RESTRICT to) {
+  using nacre::HWY_NAMESPACE::kLanes;
   const auto row = [&](int64_t r) { return from + std::min(r, valid - 1) * ld; };
-  int64_t done = 0;
+  if (depth < kLanes || kLanes == 1) {
+    for (int64_t r = 0; r < kWidth; ++r) {
+      const float* const in = row(r);
+      for (int64_t k = 0; k < depth; ++k) to[k * kWidth + r] = in[k];
+    }
+    return;
+  }
 #if HWY_TARGET != HWY_SCALAR
-  const hn::FixedTag<float, 4> d;
-  const hn::FixedTag<double, 2> dd;
-  const int64_t whole = depth / 4 * 4;
-  for (int64_t group = 0; group < kWidth; group += 4) {
-    // The last group of a width that is not a multiple of 4 overlaps the one before.
-    const int64_t r = std::min<int64_t>(group, kWidth - 4);
-    const float* const row0 = row(r);
-    const float* const row1 = row(r + 1);
-    const float* const row2 = row(r + 2);
-    const float* const row3 = row(r + 3);
-    for (int64_t k = 0; k < whole; k += 4) {
-      const auto v0 = hn::LoadU(d, row0 + k);
-      const auto v1 = hn::LoadU(d, row1 + k);
-      const auto v2 = hn::LoadU(d, row2 + k);
-      const auto v3 = hn::LoadU(d, row3 + k);
-      const auto low01 = hn::BitCast(dd, hn::InterleaveLower(d, v0, v1));
-      const auto low23 = hn::BitCast(dd, hn::InterleaveLower(d, v2, v3));
-      const auto high01 = hn::BitCast(dd, hn::InterleaveUpper(d, v0, v1));
-      const auto high23 = hn::BitCast(dd, hn::InterleaveUpper(d, v2, v3));
-      float* out = to + k * kWidth + r;
-      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, low01, low23)), d, out);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, low01, low23)), d, out + kWidth);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveLower(dd, high01, high23)), d, out + 2 * kWidth);
-      hn::StoreU(hn::BitCast(d, hn::InterleaveUpper(dd, high01, high23)), d, out + 3 * kWidth);
+  const hn::ScalableTag<float> d;
+  for (int64_t next = 0; next < depth; next += kLanes) {
+    // The last block of a depth that is not a multiple overlaps the one before, as that of a width does.
+    const int64_t k = std::min(next, depth - kLanes);
+    for (int64_t group = 0; group < kWidth; group += kLanes) {
+      const int64_t r = std::max<int64_t>(0, std::min<int64_t>(group, kWidth - kLanes));
+      hn::Vec<decltype(d)> v[kLanes];
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < kLanes; ++i) v[i] = hn::LoadU(d, row(r + i) + k);
+      nacre::HWY_NAMESPACE::transpose(d, v);
+      float* const out = to + k * kWidth + r;
+      constexpr bool kNarrow = kWidth < kLanes;
+      // What a vector writes beyond a narrow panel's line is written over by the next, but by the last.
+#pragma GCC unroll 16
+      for (int64_t i = 0; i < kLanes - (kNarrow ? 1 : 0); ++i) hn::StoreU(v[i], d, out + i * kWidth);
+      if (kNarrow) {
+        HWY_ALIGN float last[kLanes];
+        hn::Store(v[kLanes - 1], d, last);
+        std::memcpy(out + (kLanes - 1) * kWidth, last, kWidth * sizeof(float));
+      }
     }
   }
-  done = whole;
 #endif
-  for (int64_t r = 0; r < kWidth; ++r) {
-    const float* const in = row(r);
-    for (int64_t k = done; k < depth; ++k) to[k * kWidth + r] = in[k];
-  }
 }
 
 /// Panels [ceil(count / kWidth)][depth][kWidth], `panel_stride` floats apart, of from[depth][count]; the last

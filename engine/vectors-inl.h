@@ -82,6 +82,26 @@ HWY_INLINE void for_each_vector(int64_t n, const Body& body) {
   if (i < n) body(Part{i, static_cast<size_t>(n - i) * sizeof(float)});
 }
 
+#if HWY_TARGET != HWY_SCALAR
+/// Element j of vector i becomes element i of vector j, for as many vectors as they have elements. Taking the
+/// even elements of all and then the odd ones moves the lowest bit of an element's number to the top; half of
+/// the number's bits are moved.
+template <class D>
+HWY_INLINE void transpose(D d, hn::Vec<D>* v) {
+  hn::Vec<D> next[kLanes];
+#pragma GCC unroll 4
+  for (int64_t bit = 1; bit < kLanes; bit *= 2) {
+#pragma GCC unroll 8
+    for (int64_t i = 0; i < kLanes / 2; ++i) {
+      next[i] = hn::ConcatEven(d, v[2 * i + 1], v[2 * i]);
+      next[kLanes / 2 + i] = hn::ConcatOdd(d, v[2 * i + 1], v[2 * i]);
+    }
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < kLanes; ++i) v[i] = next[i];
+  }
+}
+#endif
+
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace nacre

@@ -8,6 +8,7 @@
 #include "layers/conv_reference.h"
 #include "layers/pool_kernels.h"
 #include "layers/sparse_gradient.h"
+#include "layers/sparse_input.h"
 
 namespace nacre {
 namespace {
@@ -28,7 +29,9 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
         pool_{{pool, geometry.filters}, geometry.relu},
         fast_(geometry, pool.y, batch, mode, &pool_),
         sparse_(geometry, pool_),
-        use_sparse_(choose_kernel_gradient(geometry, pool.y, &pool_) == KernelGradientPath::kSparse) {
+        use_sparse_(choose_kernel_gradient(geometry, pool.y, &pool_) == KernelGradientPath::kSparse),
+        sparse_input_(geometry, pool_),
+        use_sparse_input_(use_sparse_ && SparseInputGradient::can(geometry, pool_)) {
     info_.output = Shape{batch, pool.y.out, pool.x.out, g_.filters};
     info_.variables = conv_variables(attrs, g_);
     info_.flops_per_row = conv_flops(g_);
@@ -39,10 +42,13 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
     if (mode == Mode::kInference) return;
     info_.saved_bytes = static_cast<size_t>(info_.output.num_elements());
     if (!use_sparse_) return;
-    info_.shared_bytes =
-        std::max(info_.shared_bytes,
-                 static_cast<size_t>(std::min(batch, kImageChunks) * partial_floats()) * sizeof(float));
+    input_kernel_ = std::min(batch, kImageChunks) * partial_floats();
+    const int64_t shared = input_kernel_ + (use_sparse_input_ ? sparse_input_.packed_floats() : 0);
+    info_.shared_bytes = std::max(info_.shared_bytes, static_cast<size_t>(shared) * sizeof(float));
     info_.per_thread_bytes = std::max(info_.per_thread_bytes, sparse_.scratch_bytes());
+    if (use_sparse_input_) {
+      info_.per_thread_bytes = std::max(info_.per_thread_bytes, sparse_input_.scratch_bytes());
+    }
   }
 
   void pack(std::span<const TensorView<const float>> variables, int threads,
@@ -64,7 +70,7 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
     const std::array<TensorView<float>, 2> nothing{};
     if (use_sparse_) {
       sparse_backward(args);
-      if (args.grad_inputs[0].data == nullptr) return;
+      if (args.grad_inputs[0].data == nullptr || use_sparse_input_) return;
       rest.grad_variables = std::span(nothing).first(args.grad_variables.size());
     }
     if (fast_.takes_pooled_gradient()) return fast_.backward_pooled(rest, winners(args.saved, 0));
@@ -100,11 +106,14 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
  private:
   [[nodiscard]] int64_t partial_floats() const { return sparse_.sums_floats() + (g_.filters + 15) / 16 * 16; }
 
-  /// The gradients of kernel and bias.
+  /// The gradients of kernel and bias, and of the input when that is sparse too.
   void sparse_backward(const BackwardArgs<float>& args) const {
     const int64_t batch = args.output.shape[0];
     const int64_t chunks = std::min(batch, kImageChunks);
     auto* partials = args.workspace.shared_as<float>();
+    float* const input_kernel = partials + input_kernel_;
+    const bool with_input = use_sparse_input_ && args.grad_inputs[0].data != nullptr;
+    if (with_input) sparse_input_.pack(args.variables[0].data, args.context.threads, input_kernel);
     parallel_for(chunks, args.context.threads, [&](int64_t chunk, int worker) {
       float* sums = partials + chunk * partial_floats();
       std::fill(sums, sums + partial_floats(), 0.0F);
@@ -112,6 +121,11 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
         sparse_.add(args.inputs[0].data + n * g_.image_size(), winners(args.saved, n),
                     args.grad_output.data + n * pooled_size(), args.workspace.of_thread<std::byte>(worker),
                     sums, sums + sparse_.sums_floats());
+        if (!with_input) continue;
+        // While its gradient is in the cache.
+        sparse_input_.compute(winners(args.saved, n), args.grad_output.data + n * pooled_size(), input_kernel,
+                              args.workspace.of_thread<std::byte>(worker),
+                              args.grad_inputs[0].data + n * g_.image_size());
       }
     });
     const auto add_up = [&](int64_t begin, int64_t count) {
@@ -149,6 +163,9 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
   ConvKernels fast_;
   SparseKernelGradient sparse_;
   bool use_sparse_;
+  SparseInputGradient sparse_input_;
+  bool use_sparse_input_;
+  int64_t input_kernel_ = 0;  // shared, in floats: the kernel for sparse_input_, after the partial sums
 };
 
 Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {

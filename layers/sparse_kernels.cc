@@ -87,23 +87,7 @@ void add_patches_here(const LiveCells& cells, const float* image, int64_t row, i
 }
 
 #if HWY_TARGET != HWY_SCALAR
-/// Element j of vector i becomes element i of vector j, for as many vectors as they have elements. Taking the
-/// even elements of all and then the odd ones moves the lowest bit of an element's number to the top; half of
-/// the number's bits are moved.
-template <class D>
-HWY_INLINE void transpose(D d, hn::Vec<D>* v) {
-  hn::Vec<D> next[kLanes];
-#pragma GCC unroll 4
-  for (int64_t bit = 1; bit < kLanes; bit *= 2) {
-#pragma GCC unroll 8
-    for (int64_t i = 0; i < kLanes / 2; ++i) {
-      next[i] = hn::ConcatEven(d, v[2 * i + 1], v[2 * i]);
-      next[kLanes / 2 + i] = hn::ConcatOdd(d, v[2 * i + 1], v[2 * i]);
-    }
-#pragma GCC unroll 16
-    for (int64_t i = 0; i < kLanes; ++i) v[i] = next[i];
-  }
-}
+using nacre::HWY_NAMESPACE::transpose;
 
 /// The lists of kLanes filters from `f` on; as many cells at a time.
 void list_filters(const CellBlock& cells, int64_t f, int32_t* places, float* grads, int64_t* counts) {

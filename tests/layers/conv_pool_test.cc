@@ -54,6 +54,8 @@ std::vector<LayerCase> cases() {
             return attributes;
           }(),
           half, {2, 8, 6, 4}, {2, 4, 3, 6}),
+      // More filters than bits of a word, and channels than a vector.
+      layer(conv(70, {3, 3}, {1, 1}, "valid", "relu"), half, {2, 8, 7, 20}, {2, 3, 2, 70}),
       // More than one stripe.
       layer(conv(16, {3, 3}, {1, 1}, "same", "relu"), half, {2, 71, 33, 9}, {2, 35, 16, 16}),
   };
