@@ -21,6 +21,10 @@ constexpr int64_t kDirectSums = 16 * 1024;
 constexpr int64_t kKernelChannels = 4;
 // Chunks of images whose partial gradients are kept apart: bounds both threads and memory.
 constexpr int64_t kImageChunks = 16;
+// Of kernel gradients at Winograd's points each chunk is taken back by itself, which should be little beside
+// the products of so many tiles; but some chunks are wanted for threads.
+constexpr int64_t kTilesPerChunk = 32;
+constexpr int64_t kLeastChunks = 4;
 
 constexpr int64_t align_floats(int64_t count) {
   return (count + 15) / 16 * 16;
@@ -156,7 +160,9 @@ ConvKernels::Piece ConvKernels::forward_piece(int64_t n, int threads) const {
 }
 
 int64_t ConvKernels::image_chunks(int64_t n) const {
-  return std::min(n, kImageChunks);
+  if (kernel_gradient_ != KernelGradientPath::kWinograd) return std::min(n, kImageChunks);
+  const int64_t tiles = n * gradient_.tiles_in(g_.window.y.out);
+  return std::min(n, std::clamp(tiles / kTilesPerChunk, kLeastChunks, kImageChunks));
 }
 
 int64_t ConvKernels::bias_offset() const {

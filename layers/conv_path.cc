@@ -116,8 +116,7 @@ KernelGradientPath choose_kernel_gradient(const ConvGeometry& geometry, const Wi
                                                         : KernelGradientPath::kSparse;
   }
   if (winograd) return KernelGradientPath::kWinograd;
-  return is_joined(geometry) && !geometry.is_pointwise() ? KernelGradientPath::kDirect
-                                                         : KernelGradientPath::kGemm;
+  return is_joined(geometry) ? KernelGradientPath::kDirect : KernelGradientPath::kGemm;
 }
 
 int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algorithm) {

@@ -17,7 +17,7 @@ enum class ForwardPath : uint8_t {
 
 /// How the gradient of a kernel is computed.
 enum class KernelGradientPath : uint8_t {
-  kGemm,      ///< patches (im2col, or the image itself for 1x1) times gradients
+  kGemm,      ///< copied patches (im2col) times gradients, for groups and dilation along a row
   kDirect,    ///< outer products of gradients and patches as they lie in the image, outer_products.h
   kWinograd,  ///< the adjoint of Winograd's algorithm, winograd_conv.h
   kSparse,    ///< a sum over what survived a max pooling, sparse_gradient.h

@@ -18,8 +18,9 @@ using winograd::Planes;
 constexpr int64_t kCacheFloats = 128 * 1024;
 // The kernel is read once for all tiles: they should be many enough to pay for it.
 constexpr int64_t kLeastTiles = 16;
-// Backward, the kernel's gradient is read and written once for them.
+// Backward, the kernel's gradient is read and written once for them, too: as many as make up for it.
 constexpr int64_t kLeastTilesBackward = 32;
+constexpr int64_t kEnoughTilesBackward = 96;
 // Filters of one round: a multiple of every panel's width.
 constexpr int64_t kColumnBlock = 64;
 // Planes a power of two apart would fall into the same sets of the caches.
@@ -50,7 +51,9 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry, const winograd::Algorit
   const int64_t per_tile = points() * (round_up_16(g_.channels) + round_up_16(filter_block_));
   good_tiles_ = std::max(kCacheFloats / per_tile, kLeastTiles);
   const int64_t per_tile_backward = points() * (round_up_16(g_.channels) + round_up_16(g_.filters));
-  good_tiles_backward_ = std::max(kCacheFloats / per_tile_backward, kLeastTilesBackward);
+  const int64_t least = std::clamp(g_.channels * g_.filters / (g_.channels + g_.filters), kLeastTilesBackward,
+                                   kEnoughTilesBackward);
+  good_tiles_backward_ = std::max(kCacheFloats / per_tile_backward, least);
   forward_plane_ = static_cast<int64_t>(packed_b_floats(g_.channels, g_.filters)) + kPlaneGap;
   backward_plane_ = static_cast<int64_t>(packed_b_floats(g_.filters, g_.channels)) + kPlaneGap;
 }

@@ -1,0 +1,206 @@
+// Tiles of products of matrices, compiled once for every instruction set: foreach_target.h flips
+// HWY_TARGET_TOGGLE.
+#if defined(NACRE_ENGINE_GEMM_TILES_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef NACRE_ENGINE_GEMM_TILES_INL_H
+#undef NACRE_ENGINE_GEMM_TILES_INL_H
+#else
+#define NACRE_ENGINE_GEMM_TILES_INL_H
+#endif
+
+#include <hwy/highway.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+
+#include "engine/gemm_blocking.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace nacre::gemm {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using Tag = hn::ScalableTag<float>;
+using Vector = hn::Vec<Tag>;
+
+// 32 registers hold a tile of 12 x 2 vectors, 16 one of 6 x 2; the rest are for B and A.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+constexpr int kTileRows = 12;
+#else
+constexpr int kTileRows = 6;
+#endif
+constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag()));
+constexpr int kTileColumns = 2 * kLanes;
+static_assert(kBlockRows % kTileRows == 0 && kTileRows <= kMaxTileRows);
+static_assert(kBlockColumns % kTileColumns == 0 && kMaxTileColumns % kTileColumns == 0);
+
+/// What happens to the sums of a tile.
+struct Finish {
+  float* c;
+  int64_t ldc;
+  bool add_c;         ///< the sums are added to C
+  const float* bias;  ///< [tile columns] to add, or null
+  bool relu;
+};
+
+HWY_INLINE Vector relu(Vector v) {
+  const Vector zero = hn::Zero(Tag());
+  return hn::IfThenElse(hn::Lt(v, zero), zero, v);
+}
+
+HWY_INLINE Vector finish_vector(Vector sum, const float* c, bool add_c, const float* bias, bool clip) {
+  const Tag d;
+  if (add_c) sum = hn::Add(hn::LoadU(d, c), sum);
+  if (bias != nullptr) sum = hn::Add(sum, hn::LoadU(d, bias));
+  return clip ? relu(sum) : sum;
+}
+
+/// How the elements of A for one tile lie in memory.
+enum class LayoutA {
+  kByColumns,  ///< (r, k) at k * ld + r: packed (ld = kTileRows), or a transposed A in place
+  kByRows,     ///< (r, k) at min(r, rows - 1) * ld + k: A in place
+};
+
+/// The sums of one tile of `kRows` rows and `kVectors` vectors over `depth`. B is a panel,
+/// [depth][kTileColumns].
+template <int kRows, int kVectors, LayoutA kLayout>
+HWY_INLINE void multiply_tile(int64_t depth, const float* HWY_RESTRICT a, int64_t ld, int64_t rows,
+                              const float* HWY_RESTRICT b, const Finish& finish) {
+  const Tag d;
+  Vector sum[kRows][kVectors];
+  const float* row[kRows];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    row[r] = kLayout == LayoutA::kByRows ? a + std::min<int64_t>(r, rows - 1) * ld : nullptr;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
+  }
+#pragma GCC unroll 2
+  for (int64_t k = 0; k < depth; ++k) {
+    Vector panel[kVectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) panel[v] = hn::Load(d, b + k * kTileColumns + v * kLanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Vector factor = hn::Set(d, kLayout == LayoutA::kByRows ? row[r][k] : a[k * ld + r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(factor, panel[v], sum[r][v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) {
+      float* c = finish.c + r * finish.ldc + v * kLanes;
+      const float* bias = finish.bias == nullptr ? nullptr : finish.bias + v * kLanes;
+      hn::StoreU(finish_vector(sum[r][v], c, finish.add_c, bias, finish.relu), d, c);
+    }
+  }
+}
+
+template <LayoutA kLayout>
+void multiply_some_rows(int64_t depth, const float* a, int64_t ld, int64_t rows, bool one_vector,
+                        const float* b, const Finish& finish) {
+  if (rows > kTileRows / 2) {
+    one_vector ? multiply_tile<kTileRows, 1, kLayout>(depth, a, ld, rows, b, finish)
+               : multiply_tile<kTileRows, 2, kLayout>(depth, a, ld, rows, b, finish);
+  } else {
+    one_vector ? multiply_tile<kTileRows / 2, 1, kLayout>(depth, a, ld, rows, b, finish)
+               : multiply_tile<kTileRows / 2, 2, kLayout>(depth, a, ld, rows, b, finish);
+  }
+}
+
+/// The part of A for one tile.
+struct TileA {
+  const float* data;
+  int64_t ld;
+  LayoutA layout;
+};
+
+/// One block of A.
+struct BlockA {
+  TileA first;
+  int64_t tile_stride;  ///< floats from one tile to the next; of rows in place, from one row
+  const float* rest;    ///< a last tile that is not whole, packed; null when it lies where the others do
+
+  [[nodiscard]] TileA tile(int64_t i, int64_t height) const {
+    if (height < kTileRows && rest != nullptr) return {rest, kTileRows, LayoutA::kByColumns};
+    if (first.layout == LayoutA::kByRows) return {first.data + i * tile_stride, first.ld, first.layout};
+    return {first.data + i / kTileRows * tile_stride, first.ld, first.layout};
+  }
+};
+
+using Tile = void (*)(int64_t, const float*, int64_t, int64_t, const float*, const Finish&);
+
+/// multiply_tile for rows of A in place, of kTileRows / 2, kTileRows / 2 + 1, .. rows.
+template <int kVectors, int... kMore>
+constexpr std::array<Tile, sizeof...(kMore)> tiles_by_rows(std::integer_sequence<int, kMore...> /*more*/) {
+  return {multiply_tile<kTileRows / 2 + kMore, kVectors, LayoutA::kByRows>...};
+}
+
+void multiply_at_edge(int64_t depth, const TileA& a, int64_t rows, int64_t columns, const float* b,
+                      const Finish& finish) {
+  // The kernel works on whole tiles: here on a copy, of which only the part inside C is used.
+  HWY_ALIGN float tile[kTileRows * kTileColumns];
+  HWY_ALIGN float bias[kTileColumns];
+  Finish copy{tile, kTileColumns, finish.add_c, nullptr, finish.relu};
+  const size_t bytes = static_cast<size_t>(columns) * sizeof(float);
+  if (finish.add_c) {
+    std::memset(tile, 0, sizeof(tile));
+    for (int64_t r = 0; r < rows; ++r) std::memcpy(tile + r * kTileColumns, finish.c + r * finish.ldc, bytes);
+  }
+  if (finish.bias != nullptr) {
+    std::memset(bias, 0, sizeof(bias));
+    std::memcpy(bias, finish.bias, bytes);
+    copy.bias = bias;
+  }
+  const bool one_vector = columns <= kLanes;
+  a.layout == LayoutA::kByRows
+      ? multiply_some_rows<LayoutA::kByRows>(depth, a.data, a.ld, rows, one_vector, b, copy)
+      : multiply_some_rows<LayoutA::kByColumns>(depth, a.data, a.ld, rows, one_vector, b, copy);
+  for (int64_t r = 0; r < rows; ++r) std::memcpy(finish.c + r * finish.ldc, tile + r * kTileColumns, bytes);
+}
+
+/// C[rows, columns] from one block of A and one of B.
+void multiply_block(int64_t rows, int64_t columns, int64_t depth, const BlockA& a, const float* b,
+                    int64_t panel_stride, const Finish& finish) {
+  constexpr std::make_integer_sequence<int, kTileRows / 2 + 1> kHeights;
+  static constexpr std::array kByRows{tiles_by_rows<1>(kHeights), tiles_by_rows<2>(kHeights)};
+  static constexpr std::array kByColumns{Tile{multiply_tile<kTileRows, 1, LayoutA::kByColumns>},
+                                         Tile{multiply_tile<kTileRows, 2, LayoutA::kByColumns>}};
+  const bool by_rows = a.first.layout == LayoutA::kByRows;
+  const int64_t tiles = ceil_div(rows, kTileRows);
+  for (int64_t j = 0; j < columns; j += kTileColumns, b += panel_stride) {
+    const int64_t width = std::min<int64_t>(kTileColumns, columns - j);
+    const size_t vectors = width <= kLanes ? 0 : 1;
+    const bool whole = width % kLanes == 0;
+    for (int64_t t = 0; t < tiles; ++t) {
+      // Where rows lie as they come, nearly equal tiles take less time than whole ones and a small rest.
+      const int64_t i = by_rows ? t * rows / tiles : t * kTileRows;
+      const int64_t height = (by_rows ? (t + 1) * rows / tiles : std::min(rows, i + kTileRows)) - i;
+      const TileA tile = a.tile(i, height);
+      Finish part = finish;
+      part.c += i * finish.ldc + j;
+      if (part.bias != nullptr) part.bias += j;
+      if (!whole || height < (by_rows ? kTileRows / 2 : kTileRows)) {
+        multiply_at_edge(depth, tile, height, width, b, part);
+      } else if (by_rows) {
+        kByRows[vectors][static_cast<size_t>(height - kTileRows / 2)](depth, tile.data, tile.ld, height, b,
+                                                                      part);
+      } else {
+        kByColumns[vectors](depth, tile.data, tile.ld, kTileRows, b, part);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace nacre::gemm
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
