@@ -63,6 +63,15 @@ LayerCase draw_pool(Draws& draw) {
           {}};
 }
 
+LayerCase draw_norm(Draws& draw) {
+  LayerCase layer{"BatchNorm", {{}}, {draw_images(draw)}, {}};
+  if (draw.once_in(4)) layer.inputs[0] = {draw.between(2, 900), draw.between(1, 40)};
+  if (draw.once_in(3)) return layer;
+  layer.op += draw.once_in(2) ? "+ReLU" : "+ReLU6";
+  layer.attributes.emplace_back();
+  return layer;
+}
+
 template <typename T>
 void expect_near(const BasicTensor<float>& fast, const BasicTensor<T>& exact, const std::string& what) {
   double largest = 0.5;  // terms are up to 1 where their sum is not
@@ -143,6 +152,10 @@ TEST_P(ChannelLayers, Depthwise) {
 
 TEST_P(ChannelLayers, Pooling) {
   check_shapes(draw_pool);
+}
+
+TEST_P(ChannelLayers, BatchNorm) {
+  check_shapes(draw_norm);
 }
 
 std::vector<std::string> fast_isas() {
