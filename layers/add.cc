@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
 #include "engine/shape_text.h"
+#include "engine/vector_math.h"
 #include "layers/eigen_maps.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
@@ -11,11 +13,41 @@
 namespace nacre {
 namespace {
 
+// Elements that stay in the first-level cache while several functions go over them.
+constexpr int64_t kBlock = 2048;
+
+/// Adds, and perhaps sets what is negative to zero in the same sweep.
 class Add final : public ReferenceOperator<Add> {
  public:
-  Add(const Shape& shape, size_t inputs) {
+  Add(const Shape& shape, size_t inputs, bool relu) : relu_(relu) {
     info_.output = shape;
     info_.flops_per_row = static_cast<int64_t>(inputs - 1) * shape.elements_per_row();
+  }
+
+  void forward(const ForwardArgs<float>& args) const override {
+    for_blocks(args.output.size(), args.context.threads, [&](int64_t begin, int64_t count) {
+      float* sum = args.output.data + begin;
+      add(count, args.inputs[0].data + begin, args.inputs[1].data + begin, sum);
+      for (size_t i = 2; i < args.inputs.size(); ++i) add(count, sum, args.inputs[i].data + begin, sum);
+      if (relu_) relu_forward(count, sum, sum);
+    });
+  }
+
+  void backward(const BackwardArgs<float>& args) const override {
+    for_blocks(args.grad_output.size(), args.context.threads, [&](int64_t begin, int64_t count) {
+      const float* masked = nullptr;  // of the inputs' gradients, which are all the same
+      for (const TensorView<float>& grad : args.grad_inputs) {
+        if (grad.data == nullptr) continue;
+        float* to = grad.data + begin;
+        if (masked != nullptr || !relu_) {
+          const float* from = masked != nullptr ? masked : args.grad_output.data + begin;
+          std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
+        } else {
+          relu_backward(count, args.output.data + begin, args.grad_output.data + begin, to);
+        }
+        masked = to;
+      }
+    });
   }
 
   template <typename T>
@@ -25,6 +57,10 @@ class Add final : public ReferenceOperator<Add> {
       RowMap<T> sum(args.output.data + begin, end - begin);
       sum = part(args.inputs[0].data) + part(args.inputs[1].data);
       for (size_t i = 2; i < args.inputs.size(); ++i) sum += part(args.inputs[i].data);
+      // Not Eigen's max, which may lose a NaN.
+      for (int64_t i = begin; relu_ && i < end; ++i) {
+        if (args.output.data[i] < T{0}) args.output.data[i] = T{0};
+      }
     });
   }
 
@@ -33,13 +69,26 @@ class Add final : public ReferenceOperator<Add> {
     for_elements(args.grad_output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
       for (const TensorView<T>& grad : args.grad_inputs) {
         if (grad.data == nullptr) continue;
-        std::memcpy(grad.data + begin, args.grad_output.data + begin,
-                    static_cast<size_t>(end - begin) * sizeof(T));
+        for (int64_t i = begin; i < end; ++i) {
+          grad.data[i] = !relu_ || args.output.data[i] > T{0} ? args.grad_output.data[i] : T{0};
+        }
       }
     });
   }
+
+ private:
+  /// body(first element, how many).
+  template <typename Body>
+  static void for_blocks(int64_t elements, int threads, const Body& body) {
+    for_elements(elements, threads, [&](int64_t begin, int64_t end) {
+      for (; begin < end; begin += kBlock) body(begin, std::min(kBlock, end - begin));
+    });
+  }
+
+  bool relu_;
 };
 
+template <bool relu>
 Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   NACRE_RETURN_IF_ERROR(parse_attributes<NoAttrs>(*request.attributes[0]).status());
   const Shape& shape = request.inputs[0];
@@ -49,7 +98,7 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
     return Status(StatusCode::kBadData, fmt::format("expected inputs of one shape, found {} and {}",
                                                     batch_shape(shape), batch_shape(request.inputs[i])));
   }
-  return std::unique_ptr<Operator>(std::make_unique<Add>(shape, request.inputs.size()));
+  return std::unique_ptr<Operator>(std::make_unique<Add>(shape, request.inputs.size(), relu));
 }
 
 Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink) {
@@ -85,10 +134,23 @@ OpDef add_op() {
   op.attributes = document_attributes<NoAttrs>();
   op.min_inputs = 2;
   op.max_inputs = 64;
-  op.create = create;
+  op.create = create<false>;
   op.normalize = normalize_attributes<NoAttrs>;
   op.to_tensorflow = to_tensorflow;
   op.from_tensorflow = from_tensorflow;
+  return op;
+}
+
+OpDef add_relu_op() {
+  OpDef op;
+  op.name = "Add+ReLU";
+  op.pattern = {"Add", "ReLU"};
+  op.summary = "Add+ReLU in one sweep over memory.";
+  op.formula = "k x [N, ...] -> [N, ...]: Add, then ReLU.";
+  op.min_inputs = 2;
+  op.max_inputs = 64;
+  op.create = create<true>;
+  op.normalize = normalize_attributes<NoAttrs>;
   return op;
 }
 

@@ -1,6 +1,7 @@
 #include <memory>
 
 #include "layers/eigen_maps.h"
+#include "layers/output_rows.h"
 #include "layers/plain_pool_kernels.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"

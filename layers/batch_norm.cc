@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "layers/batch_norm_kernels.h"
 #include "layers/tensorflow_ops.h"
 
 namespace nacre {
@@ -12,12 +13,21 @@ namespace {
 constexpr int64_t kChunkElements = 16 * 1024;
 constexpr int64_t kLeastPositions = 32;
 
-/// Normalises channels, the last extent: positions [P, C], where P = N * H * W. Sums over positions are taken
-/// in double over chunks of a fixed number of positions, and added in the order of the chunks.
+struct FastKernels {
+  static constexpr auto batch_moments = nacre::batch_moments;
+  static constexpr auto map_channels = nacre::map_channels;
+  static constexpr auto sum_gradients = nacre::sum_gradients;
+  static constexpr auto map_gradients = nacre::map_gradients;
+};
+
+/// Normalises channels, the last extent: positions [P, C], where P = N * H * W; and perhaps clips the
+/// results, in the same sweeps. Sums over positions are taken in double over chunks of a fixed number of
+/// positions, and added in the order of the chunks.
 class BatchNorm final : public ReferenceOperator<BatchNorm> {
  public:
-  BatchNorm(const BatchNormAttrs& attrs, const Shape& shape, Mode mode)
+  BatchNorm(const BatchNormAttrs& attrs, const Shape& shape, Mode mode, Clip clip)
       : attrs_(attrs),
+        clip_(clip),
         channels_(shape[shape.rank() - 1]),
         positions_per_chunk_(std::max(kLeastPositions, kChunkElements / channels_)) {
     info_.output = shape;
@@ -31,55 +41,74 @@ class BatchNorm final : public ReferenceOperator<BatchNorm> {
     }
   }
 
+  void forward(const ForwardArgs<float>& args) const override { run_forward<FastKernels>(args); }
+  void backward(const BackwardArgs<float>& args) const override { run_backward<FastKernels>(args); }
+
   template <typename T>
   void reference_forward(const ForwardArgs<T>& args) const {
-    const BatchNormVariables<T> variables(attrs_, args.variables);
-    const bool training = args.context.mode == Mode::kTraining;
-    auto* statistics = reinterpret_cast<double*>(args.saved);
-    if (training) batch_statistics(args, statistics);
-    T* scale = args.workspace.template shared_as<T>();
-    T* shift = scale + channels_;
+    run_forward<BatchNormReference>(args);
+  }
+  template <typename T>
+  void reference_backward(const BackwardArgs<T>& args) const {
+    run_backward<BatchNormReference>(args);
+  }
+
+ private:
+  // Rows of T at the start of the shared workspace.
+  enum Coefficient : uint8_t { kScale, kShift, kInverse, kOffset, kA, kB, kD, kCoefficients };
+  template <typename T>
+  [[nodiscard]] T* coefficients(const Workspace& workspace, Coefficient row) const {
+    return workspace.shared_as<T>() + row * channels_;
+  }
+
+  /// Scale and shift in the workspace; `statistics` are the batch's, or null: the moving averages.
+  template <typename T>
+  [[nodiscard]] ChannelMaps<T> make_maps(const Workspace& workspace, const BatchNormVariables<T>& variables,
+                                         const double* statistics) const {
+    T* scale = coefficients<T>(workspace, kScale);
+    T* shift = coefficients<T>(workspace, kShift);
     for (int64_t c = 0; c < channels_; ++c) {
       const ChannelAffine affine =
-          training ? variables.affine(c, statistics[c], statistics[channels_ + c], attrs_.epsilon)
-                   : variables.moving_affine(c, attrs_.epsilon);
+          statistics != nullptr
+              ? variables.affine(c, statistics[c], statistics[channels_ + c], attrs_.epsilon)
+              : variables.moving_affine(c, attrs_.epsilon);
       scale[c] = static_cast<T>(affine.scale);
       shift[c] = static_cast<T>(affine.shift);
     }
+    return {channels_, scale, shift, clip_};
+  }
+
+  template <typename Kernels, typename T>
+  void run_forward(const ForwardArgs<T>& args) const {
+    const BatchNormVariables<T> variables(attrs_, args.variables);
+    auto* statistics = reinterpret_cast<double*>(args.saved);
+    if (args.context.mode != Mode::kTraining) statistics = nullptr;
+    if (statistics != nullptr) batch_statistics<Kernels>(args, statistics);
+    const ChannelMaps<T> maps = make_maps(args.workspace, variables, statistics);
     for_chunks(args.output.size(), args.context.threads, [&](int64_t /*chunk*/, int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end; ++p) {
-        const T* x = args.inputs[0].data + p * channels_;
-        T* y = args.output.data + p * channels_;
-        for (int64_t c = 0; c < channels_; ++c) y[c] = x[c] * scale[c] + shift[c];
-      }
+      Kernels::map_channels(maps, end - begin, args.inputs[0].data + begin * channels_,
+                            args.output.data + begin * channels_);
     });
   }
 
   /// Ioffe, Szegedy 2015, section 3. With xn = (x - mean) / sqrt(variance + epsilon), written as x * inverse
   /// + offset, and sums over the P positions: dbeta = sum dy, dgamma = sum dy * xn, dx = gamma * inverse *
-  /// (dy - dbeta / P - xn * dgamma / P).
-  template <typename T>
-  void reference_backward(const BackwardArgs<T>& args) const {
+  /// (dy - dbeta / P - xn * dgamma / P). dy is that before the clipping.
+  template <typename Kernels, typename T>
+  void run_backward(const BackwardArgs<T>& args) const {
     const BatchNormVariables<T> variables(attrs_, args.variables);
     const auto* statistics = reinterpret_cast<const double*>(args.saved);
-    T* inverse = args.workspace.template shared_as<T>();
-    T* offset = inverse + channels_;
-    for (int64_t c = 0; c < channels_; ++c) {
-      const double root = 1.0 / std::sqrt(statistics[channels_ + c] + attrs_.epsilon);
-      inverse[c] = static_cast<T>(root);
-      offset[c] = static_cast<T>(-statistics[c] * root);
-    }
-    double* sums = gradient_sums(args, inverse, offset);
+    const ChannelMaps<T> maps = make_maps(args.workspace, variables, statistics);
+    const double* sums = gradient_sums<Kernels>(args, maps, statistics);
     write_variable_gradients(args, sums, statistics);
     T* grad_in = args.grad_inputs[0].data;
     if (grad_in == nullptr) return;
 
     // dx = a * dy + b * x + d, channel by channel.
-    const int64_t rows = args.output.size() / channels_;
-    const auto positions = static_cast<double>(rows);
-    T* a = offset + channels_;
-    T* b = a + channels_;
-    T* d = b + channels_;
+    const auto positions = static_cast<double>(args.output.size() / channels_);
+    T* a = coefficients<T>(args.workspace, kA);
+    T* b = coefficients<T>(args.workspace, kB);
+    T* d = coefficients<T>(args.workspace, kD);
     for (int64_t c = 0; c < channels_; ++c) {
       const double root = 1.0 / std::sqrt(statistics[channels_ + c] + attrs_.epsilon);
       const double gain = root * (variables.gamma == nullptr ? 1.0 : static_cast<double>(variables.gamma[c]));
@@ -89,17 +118,11 @@ class BatchNorm final : public ReferenceOperator<BatchNorm> {
       d[c] = static_cast<T>(slope * root * statistics[c] - gain * sums[c] / positions);
     }
     for_chunks(args.output.size(), args.context.threads, [&](int64_t /*chunk*/, int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end; ++p) {
-        const T* x = args.inputs[0].data + p * channels_;
-        const T* dy = args.grad_output.data + p * channels_;
-        T* dx = grad_in + p * channels_;
-        for (int64_t c = 0; c < channels_; ++c) dx[c] = a[c] * dy[c] + (b[c] * x[c] + d[c]);
-      }
+      const int64_t at = begin * channels_;
+      Kernels::map_gradients(maps, end - begin, args.inputs[0].data + at, args.grad_output.data + at, a, b, d,
+                             grad_in + at);
     });
   }
-
- private:
-  static constexpr int64_t kCoefficients = 5;  // rows of T at the start of the shared workspace
 
   /// body(chunk, first position, end position).
   template <typename Body>
@@ -119,24 +142,12 @@ class BatchNorm final : public ReferenceOperator<BatchNorm> {
   /// statistics: mean [C], then variance [C] (of the batch itself, not of what it is a sample of: Keras's).
   /// Each chunk's mean and sum of squared deviations, joined by the formula of Chan, Golub, LeVeque
   /// ("Updating formulae and a pairwise algorithm for computing sample variances", 1979).
-  template <typename T>
+  template <typename Kernels, typename T>
   void batch_statistics(const ForwardArgs<T>& args, double* statistics) const {
     for_chunks(args.output.size(), args.context.threads, [&](int64_t chunk, int64_t begin, int64_t end) {
-      double* mean = partial(args.workspace, chunk);
-      double* squares = mean + channels_;
-      std::fill(mean, mean + 2 * channels_, 0.0);
-      for (int64_t p = begin; p < end; ++p) {
-        const T* x = args.inputs[0].data + p * channels_;
-        for (int64_t c = 0; c < channels_; ++c) mean[c] += static_cast<double>(x[c]);
-      }
-      for (int64_t c = 0; c < channels_; ++c) mean[c] /= static_cast<double>(end - begin);
-      for (int64_t p = begin; p < end; ++p) {
-        const T* x = args.inputs[0].data + p * channels_;
-        for (int64_t c = 0; c < channels_; ++c) {
-          const double deviation = static_cast<double>(x[c]) - mean[c];
-          squares[c] += deviation * deviation;
-        }
-      }
+      double* part = partial(args.workspace, chunk);
+      Kernels::batch_moments(end - begin, channels_, args.inputs[0].data + begin * channels_, part,
+                             part + channels_);
     });
     double* mean = statistics;
     double* squares = statistics + channels_;
@@ -155,21 +166,22 @@ class BatchNorm final : public ReferenceOperator<BatchNorm> {
     for (int64_t c = 0; c < channels_; ++c) squares[c] /= static_cast<double>(positions);
   }
 
-  /// [2, C] in the workspace: the sums over positions of dy, and of dy * (x * inverse + offset).
-  template <typename T>
-  double* gradient_sums(const BackwardArgs<T>& args, const T* inverse, const T* offset) const {
+  /// [2, C] in the workspace: the sums over positions of dy, and of dy * xn.
+  template <typename Kernels, typename T>
+  const double* gradient_sums(const BackwardArgs<T>& args, const ChannelMaps<T>& maps,
+                              const double* statistics) const {
+    T* inverse = coefficients<T>(args.workspace, kInverse);
+    T* offset = coefficients<T>(args.workspace, kOffset);
+    for (int64_t c = 0; c < channels_; ++c) {
+      const double root = 1.0 / std::sqrt(statistics[channels_ + c] + attrs_.epsilon);
+      inverse[c] = static_cast<T>(root);
+      offset[c] = static_cast<T>(-statistics[c] * root);
+    }
     for_chunks(args.output.size(), args.context.threads, [&](int64_t chunk, int64_t begin, int64_t end) {
-      double* plain = partial(args.workspace, chunk);
-      double* weighted = plain + channels_;
-      std::fill(plain, plain + 2 * channels_, 0.0);
-      for (int64_t p = begin; p < end; ++p) {
-        const T* x = args.inputs[0].data + p * channels_;
-        const T* dy = args.grad_output.data + p * channels_;
-        for (int64_t c = 0; c < channels_; ++c) {
-          plain[c] += static_cast<double>(dy[c]);
-          weighted[c] += static_cast<double>(dy[c] * (x[c] * inverse[c] + offset[c]));
-        }
-      }
+      double* part = partial(args.workspace, chunk);
+      const int64_t at = begin * channels_;
+      Kernels::sum_gradients(maps, end - begin, args.inputs[0].data + at, args.grad_output.data + at, inverse,
+                             offset, part, part + channels_);
     });
     double* sums = partial(args.workspace, 0);
     const int64_t chunks = chunks_of(args.output.size() / channels_, positions_per_chunk_);
@@ -195,15 +207,17 @@ class BatchNorm final : public ReferenceOperator<BatchNorm> {
   }
 
   BatchNormAttrs attrs_;
+  Clip clip_;
   int64_t channels_;
   int64_t positions_per_chunk_;
 };
 
+template <Clip clip>
 Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<BatchNormAttrs>(*request.attributes[0]));
   const Shape& shape = request.inputs[0];
   NACRE_RETURN_IF_ERROR(check_channels_input(shape));
-  return std::unique_ptr<Operator>(std::make_unique<BatchNorm>(attrs, shape, request.mode));
+  return std::unique_ptr<Operator>(std::make_unique<BatchNorm>(attrs, shape, request.mode, clip));
 }
 
 /// FusedBatchNormV3 takes images only. Elsewhere: y = x * scale + (beta - mean * scale), scale = gamma /
@@ -234,6 +248,18 @@ Result<std::string> to_tensorflow(const DescribeRequest& layer, GraphSink& sink)
   if (!attrs.center) return add_node(layer, sink, "Sub", "", {scaled, middle});
   const std::string shift = add_node(layer, sink, "Sub", "shift", {beta, middle});
   return add_node(layer, sink, "AddV2", "", {scaled, shift});
+}
+
+OpDef clipped_batch_norm_op(const std::string& activation,
+                            Result<std::unique_ptr<Operator>> (*create)(const OperatorRequest&)) {
+  OpDef op;
+  op.pattern = {"BatchNorm", activation};
+  op.name = "BatchNorm+" + activation;
+  op.summary = op.name + " in the same sweeps over memory.";
+  op.formula = "[N, ..., C] -> [N, ..., C]: BatchNorm, then " + activation + ".";
+  op.create = create;
+  op.normalize = normalize_attributes<NoAttrs>;
+  return op;
 }
 
 }  // namespace
@@ -270,6 +296,14 @@ OpDef fused_batch_norm_op(const std::string& layer, const std::string& activatio
   return op;
 }
 
+OpDef batch_norm_relu_op() {
+  return clipped_batch_norm_op("ReLU", create<Clip::kRelu>);
+}
+
+OpDef batch_norm_relu6_op() {
+  return clipped_batch_norm_op("ReLU6", create<Clip::kRelu6>);
+}
+
 OpDef batch_norm_op() {
   OpDef op;
   op.name = "BatchNorm";
@@ -284,7 +318,7 @@ OpDef batch_norm_op() {
       "[C] "
       "at 0.";
   op.attributes = document_attributes<BatchNormAttrs>();
-  op.create = create;
+  op.create = create<Clip::kNone>;
   op.normalize = normalize_attributes<BatchNormAttrs>;
   op.to_tensorflow = to_tensorflow;
   op.from_tensorflow = recognize_batch_norm;

@@ -5,6 +5,7 @@
 #include <array>
 
 #include "engine/parallel.h"
+#include "layers/output_rows.h"
 
 namespace nacre {
 
@@ -57,17 +58,21 @@ int64_t depthwise_flops(const DepthwiseConv& conv) {
 void depthwise_forward(const DepthwiseConv& conv, const ForwardArgs<float>& args, const float* kernel,
                        const float* bias) {
   const DepthwiseGeometry& g = conv.g;
-  const int64_t rows = g.window.y.out;
-  // Rows of one image share the copy with spread channels, where there is one.
-  const int64_t parts = conv.multiplier == 1 ? rows : 1;
-  parallel_for(args.output.shape[0] * parts, args.context.threads, [&](int64_t chunk, int worker) {
-    const int64_t n = chunk / parts;
+  const auto row = [&](int64_t n, const float* image, int64_t oy) {
+    float* out = args.output.data + n * g.output_size() + oy * g.window.x.out * g.channels;
+    depthwise_row(g, oy, image, kernel, bias, conv.clip, out);
+  };
+  const int64_t batch = args.output.shape[0];
+  if (conv.multiplier == 1) {
+    for_output_rows(g, batch, args.context.threads,
+                    [&](int64_t n, int64_t oy) { row(n, args.inputs[0].data + n * conv.input_size(), oy); });
+    return;
+  }
+  // Rows of one image share the copy with spread channels.
+  parallel_for(batch, args.context.threads, [&](int64_t n, int worker) {
     const float* image =
         conv.spread(args.inputs[0].data + n * conv.input_size(), args.workspace.of_thread<float>(worker));
-    for (int64_t oy = chunk % parts; oy < rows; oy += parts) {
-      float* out = args.output.data + n * g.output_size() + oy * g.window.x.out * g.channels;
-      depthwise_row(g, oy, image, kernel, bias, conv.clip, out);
-    }
+    for (int64_t oy = 0; oy < g.window.y.out; ++oy) row(n, image, oy);
   });
 }
 

@@ -105,10 +105,7 @@ class DepthwiseConv2D final : public ReferenceOperator<DepthwiseConv2D> {
           conv_.spread(args.inputs[0].data + n * conv_.input_size(), reinterpret_cast<float*>(scratch));
       depthwise_kernel_gradient(g_, image, grad, partial);
     }
-    float* bias = partial + g_.kernel_size();
-    for (int64_t o = 0; args.grad_variables.size() > 1 && o < g_.output_size(); o += g_.channels) {
-      add(g_.channels, bias, grad + o, bias);
-    }
+    if (args.grad_variables.size() > 1) depthwise_bias_gradient(g_, grad, partial + g_.kernel_size());
     if (args.grad_inputs[0].data == nullptr) return;
     float* grad_image = args.grad_inputs[0].data + n * conv_.input_size();
     if (conv_.multiplier == 1) {

@@ -7,7 +7,7 @@
 namespace nacre {
 
 /// One convolution for each channel: image [H, W, channels] to [H', W', channels], kernel [kh, kw, channels].
-/// Every channel is summed by itself, a vector of channels at a time.
+/// Every channel is summed by itself, a vector of channels and up to 8 neighbouring pixels at a time.
 struct DepthwiseGeometry : ChannelWindow {
   [[nodiscard]] int64_t output_size() const { return window.y.out * window.x.out * channels; }
   [[nodiscard]] int64_t kernel_size() const { return window.cells() * channels; }
@@ -30,5 +30,8 @@ void depthwise_input_gradient(const DepthwiseGeometry& g, const float* grad, con
 /// Adds one image's part of the gradient with respect to the kernel.
 void depthwise_kernel_gradient(const DepthwiseGeometry& g, const float* image, const float* grad,
                                float* grad_kernel);
+
+/// Adds one image's part of the gradient with respect to the bias.
+void depthwise_bias_gradient(const DepthwiseGeometry& g, const float* grad, float* grad_bias);
 
 }  // namespace nacre

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 
-#include "engine/parallel.h"
 #include "layers/window.h"
 
 namespace nacre {
@@ -25,17 +23,5 @@ void avg_pool_row(const ChannelWindow& pool, int64_t oy, const float* image, flo
 
 /// grad_image = the gradient with respect to the image.
 void avg_pool_gradient(const ChannelWindow& pool, const float* grad, float* grad_image);
-
-/// row(n, oy) for every row of the output of every image, in chunks that are worth a thread's while.
-template <typename Row>
-void for_output_rows(const ChannelWindow& pool, int64_t batch, int threads, const Row& row) {
-  constexpr int64_t kChunkElements = 8192;
-  const int64_t rows = pool.window.y.out;
-  const int64_t chunk = std::max<int64_t>(1, kChunkElements / (pool.window.x.out * pool.channels));
-  parallel_for(chunks_of(batch * rows, chunk), threads, [&](int64_t i, int /*worker*/) {
-    const int64_t end = std::min(batch * rows, (i + 1) * chunk);
-    for (int64_t line = i * chunk; line < end; ++line) row(line / rows, line % rows);
-  });
-}
 
 }  // namespace nacre

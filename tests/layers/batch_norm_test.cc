@@ -35,6 +35,18 @@ std::vector<LayerCase> cases() {
 }
 INSTANTIATE_TEST_SUITE_P(BatchNorm, LayerTest, ::testing::ValuesIn(cases()));
 
+/// The same with an activation behind it.
+std::vector<LayerCase> clipped_cases(const std::string& op) {
+  std::vector<LayerCase> clipped = cases();
+  for (LayerCase& each : clipped) {
+    each.op = op;
+    each.attributes.emplace_back();
+  }
+  return clipped;
+}
+INSTANTIATE_TEST_SUITE_P(BatchNormReLU, LayerTest, ::testing::ValuesIn(clipped_cases("BatchNorm+ReLU")));
+INSTANTIATE_TEST_SUITE_P(BatchNormReLU6, LayerTest, ::testing::ValuesIn(clipped_cases("BatchNorm+ReLU6")));
+
 INSTANTIATE_TEST_SUITE_P(BatchNorm, RefusalTest,
                          ::testing::Values(RefusalCase{layer({2, 0}), "empty"},
                                            RefusalCase{layer({2}), "[N, ..., channels]"},
@@ -75,6 +87,49 @@ TEST(BatchNormValues, TrainingNormalisesByTheBatchAndReportsItsStatistics) {
     }
     EXPECT_NEAR(output_mean, 0.0, 2e-3);
     EXPECT_NEAR(output_square, variance / (variance + 1e-3), 2e-3);
+  }
+}
+
+/// A fused op refuses what BatchNorm does.
+RefusalCase clipped_refusal(const std::string& op) {
+  return {{op, {{{"epsilon", 0.0}}, {}}, {Shape{2, 3}}, {}}, "epsilon"};
+}
+INSTANTIATE_TEST_SUITE_P(BatchNormReLU, RefusalTest, ::testing::Values(clipped_refusal("BatchNorm+ReLU")));
+INSTANTIATE_TEST_SUITE_P(BatchNormReLU6, RefusalTest, ::testing::Values(clipped_refusal("BatchNorm+ReLU6")));
+
+/// What the activation clips is what it clips when it stands alone: bit for bit the same outputs, and the
+/// same gradients as BatchNorm has from the masked ones.
+TEST(BatchNormValues, AnActivationSharesTheSweeps) {
+  for (const std::string activation : {"ReLU", "ReLU6"}) {
+    const Shape shape{3, 7, 5, 19};
+    const auto plain = std::move(create_operator(layer(shape))).value();
+    const auto fused =
+        std::move(create_operator({"BatchNorm+" + activation, {{}, {}}, {shape}, shape})).value();
+    const auto alone = std::move(create_operator({activation, {{}}, {shape}, shape})).value();
+    LayerRunner<float> one(*plain, {shape}, 3, 1);
+    LayerRunner<float> two(*alone, {shape}, 3, 1);
+    LayerRunner<float> both(*fused, {shape}, 3, 1);
+    one.fill();
+    both.fill();
+    for (auto* run : {&one, &both}) {
+      // Some results beyond 6.
+      for (int64_t c = 0; c < 19; ++c) run->variables[0].data()[c] *= 7.0F;
+      run->forward(false);
+    }
+    const auto copy = [](const Tensor& from, Tensor& to) {
+      std::copy_n(from.data(), from.size(), to.data());
+    };
+    copy(one.output, two.inputs[0]);
+    two.forward(false);
+    copy(both.grad_output, two.grad_output);
+    two.backward(false);
+    copy(two.grad_inputs[0], one.grad_output);
+    one.backward(false);
+    both.backward(false);
+    const auto values = [](const Tensor& t) { return std::vector<float>(t.data(), t.data() + t.size()); };
+    EXPECT_EQ(values(both.output), values(two.output)) << activation;
+    EXPECT_EQ(values(both.grad_inputs[0]), values(one.grad_inputs[0])) << activation;
+    for (size_t i = 0; i < 4; ++i) EXPECT_EQ(values(both.grad_variables[i]), values(one.grad_variables[i]));
   }
 }
 

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "engine/parallel.h"
+#include "layers/window.h"
+
+namespace nacre {
+
+/// row(n, oy) for every row of the output of every image, in chunks that are worth a thread's while.
+template <typename Row>
+void for_output_rows(const ChannelWindow& g, int64_t batch, int threads, const Row& row) {
+  constexpr int64_t kChunkElements = 8192;
+  const int64_t rows = g.window.y.out;
+  const int64_t chunk = std::max<int64_t>(1, kChunkElements / (g.window.x.out * g.channels));
+  parallel_for(chunks_of(batch * rows, chunk), threads, [&](int64_t i, int /*worker*/) {
+    const int64_t end = std::min(batch * rows, (i + 1) * chunk);
+    for (int64_t line = i * chunk; line < end; ++line) row(line / rows, line % rows);
+  });
+}
+
+}  // namespace nacre
