@@ -62,7 +62,34 @@ HWY_INLINE Vector finish_vector(Vector sum, const float* c, bool add_c, const fl
 /// How the elements of A for one tile lie in memory.
 enum class LayoutA {
   kByColumns,  ///< (r, k) at k * ld + r: packed (ld = kTileRows), or a transposed A in place
-  kByRows,     ///< (r, k) at min(r, rows - 1) * ld + k: A in place
+  kByRows,     ///< (r, k) at r * ld + k: A in place
+  kSomeRows,   ///< (r, k) at min(r, rows - 1) * ld + k: the last rows of A, fewer than the tile has
+};
+
+/// The elements of A for one tile, at k = 0, 1, ..
+template <int kRows, LayoutA kLayout>
+struct ColumnsOfA {
+  // Registers do not hold the places of 12 rows, but an address may add one or two times a distance to a
+  // place.
+  static constexpr int kGroup = kLayout == LayoutA::kByRows ? 3 : 1;
+  static constexpr int kPlaces = kLayout == LayoutA::kByColumns ? 1 : (kRows + kGroup - 1) / kGroup;
+  const float* places[kPlaces];
+  int64_t ld;
+
+  HWY_INLINE ColumnsOfA(const float* a, int64_t distance, int64_t rows) : ld(distance) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kPlaces; ++i) {
+      const int64_t row = kLayout == LayoutA::kSomeRows ? std::min<int64_t>(i, rows - 1) : i * kGroup;
+      places[i] = a + row * ld;
+    }
+  }
+  HWY_INLINE float operator[](int r) const {
+    return kLayout == LayoutA::kByColumns ? places[0][r] : places[r / kGroup][r % kGroup * ld];
+  }
+  HWY_INLINE void advance() {
+#pragma GCC unroll 16
+    for (int i = 0; i < kPlaces; ++i) places[i] += kLayout == LayoutA::kByColumns ? ld : 1;
+  }
 };
 
 /// The sums of one tile of `kRows` rows and `kVectors` vectors over `depth`. B is a panel,
@@ -72,21 +99,19 @@ HWY_INLINE void multiply_tile(int64_t depth, const float* HWY_RESTRICT a, int64_
                               const float* HWY_RESTRICT b, const Finish& finish) {
   const Tag d;
   Vector sum[kRows][kVectors];
-  const float* row[kRows];
+  ColumnsOfA<kRows, kLayout> column(a, ld, rows);
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-    row[r] = kLayout == LayoutA::kByRows ? a + std::min<int64_t>(r, rows - 1) * ld : nullptr;
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
   }
-#pragma GCC unroll 2
-  for (int64_t k = 0; k < depth; ++k) {
+  for (int64_t k = 0; k < depth; ++k, column.advance()) {
     Vector panel[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) panel[v] = hn::Load(d, b + k * kTileColumns + v * kLanes);
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
-      const Vector factor = hn::Set(d, kLayout == LayoutA::kByRows ? row[r][k] : a[k * ld + r]);
+      const Vector factor = hn::Set(d, column[r]);
 #pragma GCC unroll 4
       for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(factor, panel[v], sum[r][v]);
     }
@@ -160,7 +185,7 @@ void multiply_at_edge(int64_t depth, const TileA& a, int64_t rows, int64_t colum
   }
   const bool one_vector = columns <= kLanes;
   a.layout == LayoutA::kByRows
-      ? multiply_some_rows<LayoutA::kByRows>(depth, a.data, a.ld, rows, one_vector, b, copy)
+      ? multiply_some_rows<LayoutA::kSomeRows>(depth, a.data, a.ld, rows, one_vector, b, copy)
       : multiply_some_rows<LayoutA::kByColumns>(depth, a.data, a.ld, rows, one_vector, b, copy);
   for (int64_t r = 0; r < rows; ++r) std::memcpy(finish.c + r * finish.ldc, tile + r * kTileColumns, bytes);
 }
