@@ -3,8 +3,10 @@
 #include <algorithm>
 
 #include "engine/parallel.h"
+#include "engine/vector_math.h"
 #include "layers/conv_patches.h"
 #include "layers/direct_conv.h"
+#include "layers/direct_gradient.h"
 #include "layers/padded_rows.h"
 
 namespace nacre {
@@ -36,6 +38,7 @@ ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, i
       pool_(pool == nullptr ? std::nullopt : std::optional(*pool)),
       path_(choose_forward_path(geometry, rows, mode)),
       winograd_gradient_(mode == Mode::kTraining && choose_winograd_gradient(geometry, rows)),
+      direct_kernel_gradient_(choose_direct_kernel_gradient(geometry)),
       winograd_(geometry, winograd_algorithm(geometry, mode)),
       gradient_(geometry, winograd_gradient_algorithm(geometry)) {
   const int64_t width = g_.window.x.out;
@@ -77,6 +80,10 @@ ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, i
         std::max(input_bytes, static_cast<size_t>(padded_rows_floats(g_, piece_rows)) * sizeof(float));
   } else if (winograd) {
     input_bytes = std::max(input_bytes, winograd_.forward_scratch_bytes(largest_.images, piece_rows));
+  }
+  if (training && direct_kernel_gradient_) {
+    const int64_t floats = padded_rows_floats(g_, rows_of(backward_.units));
+    input_bytes = std::max(input_bytes, static_cast<size_t>(floats) * sizeof(float));
   }
   if (winograd_gradient_) {
     input_bytes =
@@ -293,10 +300,7 @@ void ConvKernels::add_variable_gradients(const BackwardArgs<float>& args, int64_
   if (args.grad_variables.size() > 1 && args.grad_variables[1].data != nullptr) {
     float* bias = partial + align_floats(g_.kernel_size());
     if (first) std::fill(bias, bias + g_.filters, 0.0F);
-    for (int64_t position = 0; position < (y_end - y_begin) * g_.window.x.out; ++position) {
-      const float* row = grad + position * g_.filters;
-      for (int64_t f = 0; f < g_.filters; ++f) bias[f] += row[f];
-    }
+    add_rows((y_end - y_begin) * g_.window.x.out, g_.filters, grad, bias);
   }
 }
 
@@ -320,6 +324,10 @@ void ConvKernels::add_input_gradients(const BackwardArgs<float>& args, int64_t n
 void ConvKernels::add_kernel_gradient(const float* image, int64_t group, bool first, int64_t y_begin,
                                       int64_t y_end, const float* grad, float* partial,
                                       std::byte* scratch) const {
+  if (direct_kernel_gradient_) {
+    const PaddedRows rows = padded_rows(g_, image, y_begin, y_end, reinterpret_cast<float*>(scratch));
+    return direct_kernel_gradient(g_, rows, y_end - y_begin, grad, first, partial);
+  }
   GemmArgs product;
   product.m = g_.patch();
   product.n = g_.group_filters();

@@ -111,6 +111,7 @@ class ConvKernels {
   std::optional<FusedPool> pool_;
   ForwardPath path_;
   bool winograd_gradient_;
+  bool direct_kernel_gradient_;
   WinogradConv winograd_;
   WinogradConv gradient_;         // of the input
   int64_t units_per_stripe_ = 1;  // of products with patches

@@ -64,11 +64,19 @@ bool winograd_suits(const ConvGeometry& g, const WindowAxis& rows, const winogra
 // matrices runs at about twice the speed. So a pooling of two positions breaks even at the latest.
 constexpr int64_t kSparsePositions = 2;
 
+// Of few channels, copying the patches takes longer than multiplying them.
+constexpr int64_t kDirectGradientChannels = 16;
+
 }  // namespace
 
 bool choose_sparse_gradient(const ConvGeometry& geometry, const Window2& pool) {
   return SparseKernelGradient::can(geometry) &&
          geometry.positions() >= kSparsePositions * pool.y.out * pool.x.out;
+}
+
+bool choose_direct_kernel_gradient(const ConvGeometry& geometry) {
+  return geometry.groups == 1 && geometry.window.x.dilation == 1 && geometry.window.cells() > 1 &&
+         geometry.channels <= kDirectGradientChannels;
 }
 
 int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algorithm) {

@@ -30,6 +30,10 @@ winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry);
 /// Whether the gradient of the input is computed by the adjoint of Winograd's algorithm.
 bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows);
 
+/// Whether the gradient of the kernel, where it is not sparse, is summed straight over rows of the image
+/// (direct_gradient.h) rather than as a product of matrices with patches.
+bool choose_direct_kernel_gradient(const ConvGeometry& geometry);
+
 /// Whether the gradient of a kernel behind `pool` is summed over live cells (sparse_gradient.h) rather than
 /// as a product of matrices over all positions.
 bool choose_sparse_gradient(const ConvGeometry& geometry, const Window2& pool);
