@@ -170,6 +170,15 @@ void add_here(int64_t n, const float* a, const float* b, float* y) {
                   [&](const auto& lanes) HWY_ATTR { lanes.store(hn::Add(lanes.load(a), lanes.load(b)), y); });
 }
 
+void add_rows_here(int64_t rows, int64_t n, const float* x, float* sum) {
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    Vector all = lanes.load(sum);
+    const float* row = x;
+    for (int64_t r = 0; r < rows; ++r, row += n) all = hn::Add(all, lanes.load(row));
+    lanes.store(all, sum);
+  });
+}
+
 void adam_update_here(int64_t n, const AdamStep& adam, const float* gradient, float* w, float* m, float* v) {
   const Vector step = set(adam.step);
   const Vector rate1 = set(1 - adam.beta1);
@@ -234,6 +243,7 @@ HWY_EXPORT(sigmoid_backward_here);
 HWY_EXPORT(softmax_forward_here);
 HWY_EXPORT(softmax_backward_here);
 HWY_EXPORT(add_here);
+HWY_EXPORT(add_rows_here);
 HWY_EXPORT(adam_update_here);
 HWY_EXPORT(sgd_update_here);
 
@@ -299,6 +309,10 @@ void softmax_backward(int64_t n, const float* y, const float* dy, float* dx) {
 
 void add(int64_t n, const float* a, const float* b, float* y) {
   HWY_DYNAMIC_DISPATCH(add_here)(n, a, b, y);
+}
+
+void add_rows(int64_t rows, int64_t n, const float* x, float* sum) {
+  HWY_DYNAMIC_DISPATCH(add_rows_here)(rows, n, x, sum);
 }
 
 void adam_update(int64_t n, const AdamStep& adam, const float* gradient, float* w, float* m, float* v) {

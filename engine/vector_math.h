@@ -41,6 +41,9 @@ void softmax_backward(int64_t n, const float* y, const float* dy, float* dx);
 /// y = a + b. y may be a or b.
 void add(int64_t n, const float* a, const float* b, float* y);
 
+/// sum[i] += x[i] + x[n + i] + ... of `rows` rows, in their order.
+void add_rows(int64_t rows, int64_t n, const float* x, float* sum);
+
 /// y = x > most ? most : x, so NaN stays NaN. y may be x.
 void clip_above(int64_t n, float most, const float* x, float* y);
 

@@ -105,7 +105,9 @@ class DepthwiseConv2D final : public ReferenceOperator<DepthwiseConv2D> {
           conv_.spread(args.inputs[0].data + n * conv_.input_size(), reinterpret_cast<float*>(scratch));
       depthwise_kernel_gradient(g_, image, grad, partial);
     }
-    if (args.grad_variables.size() > 1) depthwise_bias_gradient(g_, grad, partial + g_.kernel_size());
+    if (args.grad_variables.size() > 1) {
+      add_rows(g_.window.y.out * g_.window.x.out, g_.channels, grad, partial + g_.kernel_size());
+    }
     if (args.grad_inputs[0].data == nullptr) return;
     float* grad_image = args.grad_inputs[0].data + n * conv_.input_size();
     if (conv_.multiplier == 1) {

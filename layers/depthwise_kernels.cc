@@ -307,14 +307,6 @@ void depthwise_kernel_gradient_here(const DepthwiseGeometry& g, const float* ima
   }
 }
 
-void depthwise_bias_gradient_here(const DepthwiseGeometry& g, const float* grad, float* grad_bias) {
-  for_each_vector(g.channels, [&](const auto& lanes) HWY_ATTR {
-    Vector sum = lanes.load(grad_bias);
-    for (int64_t o = 0; o < g.output_size(); o += g.channels) sum = hn::Add(sum, lanes.load(grad + o));
-    lanes.store(sum, grad_bias);
-  });
-}
-
 }  // namespace
 }  // namespace HWY_NAMESPACE
 }  // namespace nacre
@@ -326,7 +318,6 @@ namespace nacre {
 HWY_EXPORT(depthwise_row_here);
 HWY_EXPORT(depthwise_input_gradient_here);
 HWY_EXPORT(depthwise_kernel_gradient_here);
-HWY_EXPORT(depthwise_bias_gradient_here);
 
 void depthwise_row(const DepthwiseGeometry& g, int64_t oy, const float* image, const float* kernel,
                    const float* bias, Clip clip, float* out) {
@@ -341,10 +332,6 @@ void depthwise_input_gradient(const DepthwiseGeometry& g, const float* grad, con
 void depthwise_kernel_gradient(const DepthwiseGeometry& g, const float* image, const float* grad,
                                float* grad_kernel) {
   HWY_DYNAMIC_DISPATCH(depthwise_kernel_gradient_here)(g, image, grad, grad_kernel);
-}
-
-void depthwise_bias_gradient(const DepthwiseGeometry& g, const float* grad, float* grad_bias) {
-  HWY_DYNAMIC_DISPATCH(depthwise_bias_gradient_here)(g, grad, grad_bias);
 }
 
 }  // namespace nacre

@@ -31,7 +31,4 @@ void depthwise_input_gradient(const DepthwiseGeometry& g, const float* grad, con
 void depthwise_kernel_gradient(const DepthwiseGeometry& g, const float* image, const float* grad,
                                float* grad_kernel);
 
-/// Adds one image's part of the gradient with respect to the bias.
-void depthwise_bias_gradient(const DepthwiseGeometry& g, const float* grad, float* grad_bias);
-
 }  // namespace nacre

@@ -74,6 +74,19 @@ TEST(VectorMath, Add) {
   });
 }
 
+TEST(VectorMath, AddRows) {
+  on_every_target([] {
+    const Array x = random_array(9, -1, 2);
+    Array sum(13, 0.5F);
+    add_rows(5, 13, x.data(), sum.data());
+    for (size_t i = 0; i < 13; ++i) {
+      float expected = 0.5F;
+      for (size_t r = 0; r < 5; ++r) expected += x[r * 13 + i];
+      EXPECT_EQ(sum[i], expected);
+    }
+  });
+}
+
 TEST(VectorMath, AdamFollowsItsFormula) {
   on_every_target([] {
     const State old;
