@@ -61,11 +61,24 @@ enum class LayoutA {
   kByRows,     ///< (r, k) at min(r, rows - 1) * ld + k: A in place
 };
 
+/// What is left of GemmArgs::soon.
+struct Soon {
+  const float* data[2];
+  int64_t floats;
+
+  void advance(int64_t count) {
+    data[0] += count;
+    data[1] += count;
+    floats -= count;
+  }
+};
+constexpr int64_t kCacheLine = 16;  // floats
+
 /// The sums of one tile of `kRows` rows and `kVectors` vectors over `depth`. B is a panel,
-/// [depth][kTileColumns].
-template <int kRows, int kVectors, LayoutA kLayout>
+/// [depth][kTileColumns]. With kFetch, a line of each place of `soon` for every step of depth.
+template <int kRows, int kVectors, LayoutA kLayout, bool kFetch = false>
 HWY_INLINE void multiply_tile(int64_t depth, const float* HWY_RESTRICT a, int64_t ld, int64_t rows,
-                              const float* HWY_RESTRICT b, const Finish& finish) {
+                              const float* HWY_RESTRICT b, const Finish& finish, const Soon& soon = {}) {
   const Tag d;
   Vector sum[kRows][kVectors];
   const float* row[kRows];
@@ -80,6 +93,11 @@ HWY_INLINE void multiply_tile(int64_t depth, const float* HWY_RESTRICT a, int64_
     Vector panel[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) panel[v] = hn::Load(d, b + k * kTileColumns + v * kLanes);
+    if (kFetch) {
+      // Into the second-level cache: the first is the product's.
+      __builtin_prefetch(soon.data[0] + k * kCacheLine, 0, 2);
+      __builtin_prefetch(soon.data[1] + k * kCacheLine, 0, 2);
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const Vector factor = hn::Set(d, kLayout == LayoutA::kByRows ? row[r][k] : a[k * ld + r]);
@@ -152,9 +170,18 @@ void multiply_at_edge(int64_t depth, const TileA& a, int64_t rows, int64_t colum
   for (int64_t r = 0; r < rows; ++r) std::memcpy(finish.c + r * finish.ldc, tile + r * kTileColumns, bytes);
 }
 
+template <LayoutA kLayout>
+HWY_INLINE void multiply_whole_tile(int64_t depth, const TileA& a, const float* b, const Finish& finish,
+                                    Soon& soon) {
+  if (soon.floats <= 0)
+    return multiply_tile<kTileRows, 2, kLayout>(depth, a.data, a.ld, kTileRows, b, finish);
+  multiply_tile<kTileRows, 2, kLayout, true>(depth, a.data, a.ld, kTileRows, b, finish, soon);
+  soon.advance(depth * kCacheLine);
+}
+
 /// C[rows, columns] from one block of A and one of B.
 void multiply_block(int64_t rows, int64_t columns, int64_t depth, const BlockA& a, const float* b,
-                    int64_t panel_stride, const Finish& finish) {
+                    int64_t panel_stride, const Finish& finish, Soon& soon) {
   for (int64_t j = 0; j < columns; j += kTileColumns, b += panel_stride) {
     const int64_t width = std::min<int64_t>(kTileColumns, columns - j);
     for (int64_t i = 0; i < rows; i += kTileRows) {
@@ -166,9 +193,9 @@ void multiply_block(int64_t rows, int64_t columns, int64_t depth, const BlockA& 
       if (height < kTileRows || width < kTileColumns) {
         multiply_at_edge(depth, tile, height, width, b, part);
       } else if (tile.layout == LayoutA::kByRows) {
-        multiply_tile<kTileRows, 2, LayoutA::kByRows>(depth, tile.data, tile.ld, kTileRows, b, part);
+        multiply_whole_tile<LayoutA::kByRows>(depth, tile, b, part, soon);
       } else {
-        multiply_tile<kTileRows, 2, LayoutA::kByColumns>(depth, tile.data, tile.ld, kTileRows, b, part);
+        multiply_whole_tile<LayoutA::kByColumns>(depth, tile, b, part, soon);
       }
     }
   }
@@ -193,6 +220,7 @@ void multiply_packed(const GemmArgs& args, const float* packed, float* workspace
   constexpr int64_t kPanelsWorthPacking = 8;
   const bool pack_a = args.n > kPanelsWorthPacking * kTileColumns;
   const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
+  Soon soon{{args.soon[0], args.soon[1]}, args.soon_floats};
   float* const block_a = workspace;
   float* const block_b = workspace + block_a_floats(args.m, max_depth);
   for (int64_t j = 0; j < args.n; j += kBlockColumns) {
@@ -217,7 +245,7 @@ void multiply_packed(const GemmArgs& args, const float* packed, float* workspace
         const float* bias = last && args.bias != nullptr ? args.bias + j : nullptr;
         const Finish finish{args.c + i * args.ldc + j, args.ldc, args.accumulate || k > 0, bias,
                             last && args.relu};
-        multiply_block(rows, columns, depth, a, b, panel_stride, finish);
+        multiply_block(rows, columns, depth, a, b, panel_stride, finish, soon);
       }
       k += depth;
     } while (k < args.k);
