@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "layers/conv.h"
+#include "layers/pool_kernels.h"
 #include "layers/winograd_kernels.h"
 
 namespace nacre {
@@ -33,6 +34,8 @@ bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& ro
 /// Whether the gradient of a kernel behind `pool` is summed over live cells (sparse_gradient.h) rather than
 /// as a product of matrices over all positions.
 bool choose_sparse_gradient(const ConvGeometry& geometry, const Window2& pool);
+/// Whether, if so, it is summed over quads of inputs instead (quad_gradient.h).
+bool choose_quad_gradient(const ConvGeometry& geometry, const FusedPool& pool);
 
 /// Units that make whole rows of Winograd's tiles.
 int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algorithm);

@@ -157,6 +157,7 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
   std::map<ForwardPath, int> drawn;
   int sparse = 0;
   int pooled = 0;
+  int quads = 0;
   int pairs = 0;  // pooled in registers
   for (uint64_t shape = 0; shape < kShapes; ++shape) {
     const LayerCase layer = draw_case(shape);
@@ -175,11 +176,13 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
       ++pairs;
     }
     if (choose_sparse_gradient(geometry, pool)) ++sparse;
+    if (choose_quad_gradient(geometry, fused)) ++quads;
   }
   for (const ForwardPath path : {ForwardPath::kGemm, ForwardPath::kDirect, ForwardPath::kWinograd}) {
     EXPECT_GE(drawn[path], 20) << static_cast<int>(path);
   }
   EXPECT_GE(sparse, 20);
+  EXPECT_GE(quads, 10);
   EXPECT_GE(pairs, 20);
   EXPECT_GE(pooled - sparse, 5);
 }
