@@ -159,7 +159,7 @@ constexpr std::array<BlockKernel, sizeof...(kIndex)> block_kernels(std::index_se
   return {&add_block<kRows, static_cast<int>(kIndex) + 1>...};
 }
 // Three rows at a time suit the common kernel; of others one.
-constexpr auto kOneRow = block_kernels<1>(std::make_index_sequence<kMostSums>());
+constexpr auto kOneRow = block_kernels<1>(std::make_index_sequence<12>());
 constexpr auto kThreeRows = block_kernels<3>(std::make_index_sequence<kMostSums / 3>());
 
 /// A vector of filters.
