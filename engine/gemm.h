@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -33,6 +34,10 @@ struct GemmArgs {
   bool accumulate = false;      ///< add to C instead of overwriting it (C is not read otherwise)
   const float* bias = nullptr;  ///< [n], added after the last product; none when null
   bool relu = false;            ///< negative results become 0; NaN stays NaN
+  /// Two places in memory that what follows will read, `soon_floats` floats of each; they are brought near
+  /// while the product computes, as far as it lasts. Nothing of them is read here.
+  std::array<const float*, 2> soon{};
+  int64_t soon_floats = 0;
 };
 
 /// Bytes of workspace that sgemm and sgemm_packed_b need for any product of at most these extents, on any

@@ -38,6 +38,7 @@ void multiply_packed(const GemmArgs& args, const float* packed, float* workspace
   constexpr int64_t kPanelsWorthPacking = 8;
   const bool pack_a = args.n > kPanelsWorthPacking * kTileColumns;
   const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
+  Soon soon{{args.soon[0], args.soon[1]}, args.soon_floats};
   float* const block_a = workspace;
   float* const block_b = workspace + block_a_floats(args.m, max_depth);
   for (int64_t j = 0; j < args.n; j += kBlockColumns) {
@@ -62,7 +63,7 @@ void multiply_packed(const GemmArgs& args, const float* packed, float* workspace
         const float* bias = last && args.bias != nullptr ? args.bias + j : nullptr;
         const Finish finish{args.c + i * args.ldc + j, args.ldc, args.accumulate || k > 0, bias,
                             last && args.relu};
-        multiply_block(rows, columns, depth, a, b, panel_stride, finish);
+        multiply_block(rows, columns, depth, a, b, panel_stride, finish, soon);
       }
       k += depth;
     } while (k < args.k);

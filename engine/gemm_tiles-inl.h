@@ -92,11 +92,24 @@ struct ColumnsOfA {
   }
 };
 
+/// What is left of GemmArgs::soon.
+struct Soon {
+  const float* data[2];
+  int64_t floats;
+
+  void advance(int64_t count) {
+    data[0] += count;
+    data[1] += count;
+    floats -= count;
+  }
+};
+constexpr int64_t kCacheLine = 16;  // floats
+
 /// The sums of one tile of `kRows` rows and `kVectors` vectors over `depth`. B is a panel,
-/// [depth][kTileColumns].
-template <int kRows, int kVectors, LayoutA kLayout>
+/// [depth][kTileColumns]. With kFetch, a line of each place of `soon` for every step of depth.
+template <int kRows, int kVectors, LayoutA kLayout, bool kFetch = false>
 HWY_INLINE void multiply_tile(int64_t depth, const float* HWY_RESTRICT a, int64_t ld, int64_t rows,
-                              const float* HWY_RESTRICT b, const Finish& finish) {
+                              const float* HWY_RESTRICT b, const Finish& finish, const Soon& soon) {
   const Tag d;
   Vector sum[kRows][kVectors];
   ColumnsOfA<kRows, kLayout> column(a, ld, rows);
@@ -109,6 +122,11 @@ HWY_INLINE void multiply_tile(int64_t depth, const float* HWY_RESTRICT a, int64_
     Vector panel[kVectors];
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) panel[v] = hn::Load(d, b + k * kTileColumns + v * kLanes);
+    if (kFetch) {
+      // Into the second-level cache: the first is the product's.
+      __builtin_prefetch(soon.data[0] + k * kCacheLine, 0, 2);
+      __builtin_prefetch(soon.data[1] + k * kCacheLine, 0, 2);
+    }
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
       const Vector factor = hn::Set(d, column[r]);
@@ -130,12 +148,13 @@ HWY_INLINE void multiply_tile(int64_t depth, const float* HWY_RESTRICT a, int64_
 template <LayoutA kLayout>
 void multiply_some_rows(int64_t depth, const float* a, int64_t ld, int64_t rows, bool one_vector,
                         const float* b, const Finish& finish) {
+  const Soon none{};
   if (rows > kTileRows / 2) {
-    one_vector ? multiply_tile<kTileRows, 1, kLayout>(depth, a, ld, rows, b, finish)
-               : multiply_tile<kTileRows, 2, kLayout>(depth, a, ld, rows, b, finish);
+    one_vector ? multiply_tile<kTileRows, 1, kLayout>(depth, a, ld, rows, b, finish, none)
+               : multiply_tile<kTileRows, 2, kLayout>(depth, a, ld, rows, b, finish, none);
   } else {
-    one_vector ? multiply_tile<kTileRows / 2, 1, kLayout>(depth, a, ld, rows, b, finish)
-               : multiply_tile<kTileRows / 2, 2, kLayout>(depth, a, ld, rows, b, finish);
+    one_vector ? multiply_tile<kTileRows / 2, 1, kLayout>(depth, a, ld, rows, b, finish, none)
+               : multiply_tile<kTileRows / 2, 2, kLayout>(depth, a, ld, rows, b, finish, none);
   }
 }
 
@@ -159,12 +178,12 @@ struct BlockA {
   }
 };
 
-using Tile = void (*)(int64_t, const float*, int64_t, int64_t, const float*, const Finish&);
+using Tile = void (*)(int64_t, const float*, int64_t, int64_t, const float*, const Finish&, const Soon&);
 
 /// multiply_tile for rows of A in place, of kTileRows / 2, kTileRows / 2 + 1, .. rows.
-template <int kVectors, int... kMore>
+template <int kVectors, bool kFetch, int... kMore>
 constexpr std::array<Tile, sizeof...(kMore)> tiles_by_rows(std::integer_sequence<int, kMore...> /*more*/) {
-  return {multiply_tile<kTileRows / 2 + kMore, kVectors, LayoutA::kByRows>...};
+  return {multiply_tile<kTileRows / 2 + kMore, kVectors, LayoutA::kByRows, kFetch>...};
 }
 
 void multiply_at_edge(int64_t depth, const TileA& a, int64_t rows, int64_t columns, const float* b,
@@ -192,16 +211,18 @@ void multiply_at_edge(int64_t depth, const TileA& a, int64_t rows, int64_t colum
 
 /// C[rows, columns] from one block of A and one of B.
 void multiply_block(int64_t rows, int64_t columns, int64_t depth, const BlockA& a, const float* b,
-                    int64_t panel_stride, const Finish& finish) {
+                    int64_t panel_stride, const Finish& finish, Soon& soon) {
   constexpr std::make_integer_sequence<int, kTileRows / 2 + 1> kHeights;
-  static constexpr std::array kByRows{tiles_by_rows<1>(kHeights), tiles_by_rows<2>(kHeights)};
+  // Of one vector, of two, of two that fetch.
+  static constexpr std::array kByRows{tiles_by_rows<1, false>(kHeights), tiles_by_rows<2, false>(kHeights),
+                                      tiles_by_rows<2, true>(kHeights)};
   static constexpr std::array kByColumns{Tile{multiply_tile<kTileRows, 1, LayoutA::kByColumns>},
-                                         Tile{multiply_tile<kTileRows, 2, LayoutA::kByColumns>}};
+                                         Tile{multiply_tile<kTileRows, 2, LayoutA::kByColumns>},
+                                         Tile{multiply_tile<kTileRows, 2, LayoutA::kByColumns, true>}};
   const bool by_rows = a.first.layout == LayoutA::kByRows;
   const int64_t tiles = ceil_div(rows, kTileRows);
   for (int64_t j = 0; j < columns; j += kTileColumns, b += panel_stride) {
     const int64_t width = std::min<int64_t>(kTileColumns, columns - j);
-    const size_t vectors = width <= kLanes ? 0 : 1;
     const bool whole = width % kLanes == 0;
     for (int64_t t = 0; t < tiles; ++t) {
       // Where rows lie as they come, nearly equal tiles take less time than whole ones and a small rest.
@@ -213,12 +234,14 @@ void multiply_block(int64_t rows, int64_t columns, int64_t depth, const BlockA& 
       if (part.bias != nullptr) part.bias += j;
       if (!whole || height < (by_rows ? kTileRows / 2 : kTileRows)) {
         multiply_at_edge(depth, tile, height, width, b, part);
-      } else if (by_rows) {
-        kByRows[vectors][static_cast<size_t>(height - kTileRows / 2)](depth, tile.data, tile.ld, height, b,
-                                                                      part);
-      } else {
-        kByColumns[vectors](depth, tile.data, tile.ld, kTileRows, b, part);
+        continue;
       }
+      const bool fetches = width > kLanes && soon.floats > 0;
+      const size_t kind = width <= kLanes ? 0 : fetches ? 2 : 1;
+      const Tile multiply =
+          by_rows ? kByRows[kind][static_cast<size_t>(height - kTileRows / 2)] : kByColumns[kind];
+      multiply(depth, tile.data, tile.ld, height, b, part, soon);
+      if (fetches) soon.advance(depth * kCacheLine);
     }
   }
 }

@@ -60,6 +60,12 @@ class GradientSink {
   /// Elements [begin, begin + count) of the gradient of Plan::variables()[variable]; each element comes once,
   /// different ones from different threads. Those of the variable may change: the caller reads them no more.
   virtual void take(size_t variable, int64_t begin, int64_t count, const float* gradient) = 0;
+
+  /// What take will read for element `begin` and those after it, besides the variable, to have it near by
+  /// then: up to two places, others null.
+  [[nodiscard]] virtual std::array<const float*, 2> slots(size_t /*variable*/, int64_t /*begin*/) const {
+    return {};
+  }
 };
 
 /// A variable that an operator needs; its full name is `node/name`.

@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "layers/quad_gradient.h"
 #include "layers/sparse_gradient.h"
 
 namespace nacre {
@@ -86,6 +87,8 @@ bool winograd_suits(const ConvGeometry& g, const WindowAxis& rows, const winogra
 // A live cell costs one multiply-add for each vector of its patch, and its place in a list; the product of
 // matrices runs at about twice the speed. So a pooling of two positions breaks even at the latest.
 constexpr int64_t kSparsePositions = 2;
+// Floats of a row of the patch up to which quads win.
+constexpr int64_t kQuadLine = 12;
 
 bool sparse_can(const ConvGeometry& g, const Window2& pool) {
   return SparseKernelGradient::can(g) && g.positions() >= kSparsePositions * pool.y.out * pool.x.out;
@@ -117,6 +120,13 @@ KernelGradientPath choose_kernel_gradient(const ConvGeometry& geometry, const Wi
   }
   if (winograd) return KernelGradientPath::kWinograd;
   return is_joined(geometry) ? KernelGradientPath::kDirect : KernelGradientPath::kGemm;
+}
+
+bool choose_quad_gradient(const ConvGeometry& geometry, const FusedPool& pool) {
+  // A live cell of a list costs a multiply-add for each vector of a row of its patch, however little of it is
+  // used, and a load that goes over a line of the cache. For a quad each tap costs one, of dead cells as
+  // well.
+  return QuadKernelGradient::can(geometry, pool) && geometry.window.x.window * geometry.channels <= kQuadLine;
 }
 
 int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algorithm) {

@@ -51,6 +51,10 @@ bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& ro
 KernelGradientPath choose_kernel_gradient(const ConvGeometry& geometry, const WindowAxis& rows,
                                           const FusedPool* pool);
 
+/// Whether a sparse one is summed over quads of inputs (quad_gradient.h) rather than over lists of live
+/// cells.
+bool choose_quad_gradient(const ConvGeometry& geometry, const FusedPool& pool);
+
 /// Units that make whole rows of Winograd's tiles.
 int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algorithm);
 

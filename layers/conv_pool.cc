@@ -7,6 +7,7 @@
 #include "layers/conv_kernels.h"
 #include "layers/conv_reference.h"
 #include "layers/pool_kernels.h"
+#include "layers/quad_gradient.h"
 #include "layers/sparse_gradient.h"
 #include "layers/sparse_input.h"
 
@@ -30,6 +31,8 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
         fast_(geometry, pool.y, batch, mode, &pool_),
         sparse_(geometry, pool_),
         use_sparse_(choose_kernel_gradient(geometry, pool.y, &pool_) == KernelGradientPath::kSparse),
+        quads_(geometry, pool_),
+        use_quads_(use_sparse_ && choose_quad_gradient(geometry, pool_)),
         sparse_input_(geometry, pool_),
         use_sparse_input_(use_sparse_ && SparseInputGradient::can(geometry, pool_)) {
     info_.output = Shape{batch, pool.y.out, pool.x.out, g_.filters};
@@ -45,7 +48,8 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
     input_kernel_ = std::min(batch, kImageChunks) * partial_floats();
     const int64_t shared = input_kernel_ + (use_sparse_input_ ? sparse_input_.packed_floats() : 0);
     info_.shared_bytes = std::max(info_.shared_bytes, static_cast<size_t>(shared) * sizeof(float));
-    info_.per_thread_bytes = std::max(info_.per_thread_bytes, sparse_.scratch_bytes());
+    info_.per_thread_bytes =
+        std::max(info_.per_thread_bytes, use_quads_ ? quads_.scratch_bytes() : sparse_.scratch_bytes());
     if (use_sparse_input_) {
       info_.per_thread_bytes = std::max(info_.per_thread_bytes, sparse_input_.scratch_bytes());
     }
@@ -104,7 +108,10 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
   }
 
  private:
-  [[nodiscard]] int64_t partial_floats() const { return sparse_.sums_floats() + (g_.filters + 15) / 16 * 16; }
+  /// Of one chunk of images: a multiple of 16.
+  [[nodiscard]] int64_t partial_floats() const {
+    return use_quads_ ? quads_.sums_floats() : sparse_.sums_floats() + (g_.filters + 15) / 16 * 16;
+  }
 
   /// The gradients of kernel and bias, and of the input when that is sparse too.
   void sparse_backward(const BackwardArgs<float>& args) const {
@@ -118,13 +125,18 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
       float* sums = partials + chunk * partial_floats();
       std::fill(sums, sums + partial_floats(), 0.0F);
       for (int64_t n = chunk * batch / chunks; n < (chunk + 1) * batch / chunks; ++n) {
-        sparse_.add(args.inputs[0].data + n * g_.image_size(), winners(args.saved, n),
-                    args.grad_output.data + n * pooled_size(), args.workspace.of_thread<std::byte>(worker),
-                    sums, sums + sparse_.sums_floats());
+        const float* image = args.inputs[0].data + n * g_.image_size();
+        const uint8_t* winner = winners(args.saved, n);
+        const float* grad = args.grad_output.data + n * pooled_size();
+        auto* scratch = args.workspace.of_thread<std::byte>(worker);
+        if (use_quads_) {
+          quads_.add(image, winner, grad, scratch, sums);
+        } else {
+          sparse_.add(image, winner, grad, scratch, sums, sums + sparse_.sums_floats());
+        }
         if (!with_input) continue;
         // While its gradient is in the cache.
-        sparse_input_.compute(winners(args.saved, n), args.grad_output.data + n * pooled_size(), input_kernel,
-                              args.workspace.of_thread<std::byte>(worker),
+        sparse_input_.compute(winner, grad, input_kernel, scratch,
                               args.grad_inputs[0].data + n * g_.image_size());
       }
     });
@@ -133,6 +145,12 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
         add(count, partials + begin, partials + chunk * partial_floats() + begin, partials + begin);
       }
     };
+    float* const grad_bias = args.grad_variables.size() > 1 ? args.grad_variables[1].data : nullptr;
+    if (use_quads_) {
+      // A small kernel: not worth two threads.
+      add_up(0, partial_floats());
+      return quads_.write(partials, args.grad_variables[0].data, grad_bias);
+    }
     if (float* kernel = args.grad_variables[0].data; kernel != nullptr) {
       const int64_t size = sparse_.sums_floats() / g_.filters;
       parallel_for(chunks_of(g_.filters, kCombineFilters), args.context.threads, [&](int64_t chunk, int) {
@@ -142,10 +160,10 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
         sparse_.write(partials, begin, end, kernel);
       });
     }
-    if (args.grad_variables.size() > 1 && args.grad_variables[1].data != nullptr) {
+    if (grad_bias != nullptr) {
       const float* bias = partials + sparse_.sums_floats();
       add_up(sparse_.sums_floats(), g_.filters);
-      std::copy(bias, bias + g_.filters, args.grad_variables[1].data);
+      std::copy(bias, bias + g_.filters, grad_bias);
     }
   }
 
@@ -163,6 +181,8 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
   ConvKernels fast_;
   SparseKernelGradient sparse_;
   bool use_sparse_;
+  QuadKernelGradient quads_;
+  bool use_quads_;  // in place of sparse_
   SparseInputGradient sparse_input_;
   bool use_sparse_input_;
   int64_t input_kernel_ = 0;  // shared, in floats: the kernel for sparse_input_, after the partial sums

@@ -104,6 +104,10 @@ class Dense final : public ReferenceOperator<Dense> {
         product.transpose_b = true;
         product.c = args.grad_inputs[0].data + begin;
         product.ldc = in_;
+        if (args.sink != nullptr) {
+          product.soon = args.sink->slots(static_cast<size_t>(args.numbers[0]), begin * units_);
+          product.soon_floats = product.soon[0] == nullptr ? 0 : rows * units_;
+        }
         sgemm(product, scratch + gemm_offset_);
       }
       float* stored = args.grad_variables[0].data;
@@ -118,6 +122,10 @@ class Dense final : public ReferenceOperator<Dense> {
       product.transpose_a = true;
       product.c = kernel;
       product.ldc = units_;
+      // The next rows of the kernel, most likely those of this thread's next chunk.
+      product.soon_floats = std::min(kernel_rows_, in_ - begin - rows) * units_ / 2;
+      product.soon = {args.variables[0].data + (begin + rows) * units_,
+                      args.variables[0].data + (begin + rows) * units_ + product.soon_floats};
       sgemm_packed_b(product, packed, scratch + gemm_offset_);
       if (args.sink == nullptr) return;
       args.sink->take(static_cast<size_t>(args.numbers[0]), begin * units_, rows * units_, kernel);

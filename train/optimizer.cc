@@ -141,6 +141,13 @@ void Optimizer::take(size_t variable, int64_t begin, int64_t count, const float*
   update(targets_[target_of_[variable]], begin, count, gradient);
 }
 
+std::array<const float*, 2> Optimizer::slots(size_t variable, int64_t begin) const {
+  std::array<const float*, 2> places{};
+  const std::vector<TensorView<float>>& slots = targets_[target_of_[variable]].slots;
+  for (size_t i = 0; i < std::min(slots.size(), places.size()); ++i) places[i] = slots[i].data + begin;
+  return places;
+}
+
 void Optimizer::update(const Target& target, int64_t begin, int64_t count, const float* gradient) const {
   const double decay = target.decay ? options_.weight_decay : 0.0;
   const auto at = [&](const TensorView<float>& view) { return view.data + begin; };

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -72,6 +73,7 @@ class Optimizer final : public GradientSink {
   /// Prepares step `step`, from 1, before its backward; needed when the plan streams.
   void begin_step(int64_t step, double rate);
   void take(size_t variable, int64_t begin, int64_t count, const float* gradient) override;
+  [[nodiscard]] std::array<const float*, 2> slots(size_t variable, int64_t begin) const override;
   /// The update of a step with the executor's gradients. Elements are independent: the result does not depend
   /// on `threads`.
   void apply(const Executor& executor, int64_t step, double rate, int threads);

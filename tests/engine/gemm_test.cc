@@ -315,6 +315,39 @@ TEST(Gemm, NothingToMultiply) {
   }
 }
 
+TEST(Gemm, WhatIsFetchedMeanwhileChangesNothing) {
+  constexpr int64_t kSize = 100;
+  for (const int64_t target : targets()) {
+    const ForcedTarget forced(target);
+    for (const bool transpose_a : {false, true}) {
+      const Tensor a = random_tensor(kSize * kSize, 9);
+      const Tensor b = random_tensor(kSize * kSize, 10);
+      const Tensor soon = random_tensor(1000, 11);
+      GemmArgs args{.m = kSize,
+                    .n = kSize,
+                    .k = kSize,
+                    .a = a.data(),
+                    .lda = kSize,
+                    .transpose_a = transpose_a,
+                    .b = b.data(),
+                    .ldb = kSize,
+                    .ldc = kSize};
+      const auto run = [&] {
+        Tensor c(Shape{kSize * kSize});
+        Tensor workspace(
+            Shape{static_cast<int64_t>(gemm_workspace_bytes(kSize, kSize, kSize) / sizeof(float))});
+        args.c = c.data();
+        sgemm(args, workspace.data());
+        return c;
+      };
+      const Tensor without = run();
+      args.soon = {soon.data(), soon.data()};
+      args.soon_floats = soon.size();
+      EXPECT_TRUE(same_bits(run(), without)) << hwy::TargetName(target);
+    }
+  }
+}
+
 TEST(Gemm, NanPassesThroughReluAndStaysInItsRow) {
   for (const int64_t target : targets()) {
     const ForcedTarget forced(target);

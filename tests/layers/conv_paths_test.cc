@@ -162,6 +162,7 @@ INSTANTIATE_TEST_SUITE_P(Isa, ConvPaths, ::testing::ValuesIn(fast_isas()),
 TEST(ConvPathsDrawn, AreAllOfThem) {
   std::map<ForwardPath, int> drawn;
   std::map<KernelGradientPath, int> gradients;
+  int quads = 0;
   int shared = 0;  // by Winograd's algorithm behind a pooling
   int pairs = 0;   // pooled in registers
   for (uint64_t shape = 0; shape < kShapes; ++shape) {
@@ -182,6 +183,7 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
     }
     const KernelGradientPath gradient = choose_kernel_gradient(geometry, pool.y, &fused);
     ++gradients[gradient];
+    if (choose_quad_gradient(geometry, fused)) ++quads;
     if (gradient == KernelGradientPath::kWinograd && fused.of_pairs()) ++shared;
   }
   for (const ForwardPath path : {ForwardPath::kGemm, ForwardPath::kDirect, ForwardPath::kWinograd}) {
@@ -191,6 +193,7 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
                                         KernelGradientPath::kWinograd, KernelGradientPath::kSparse}) {
     EXPECT_GE(gradients[path], 10) << static_cast<int>(path);
   }
+  EXPECT_GE(quads, 10);
   EXPECT_GE(pairs, 20);
   EXPECT_GE(shared, 3);
 }
