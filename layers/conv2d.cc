@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/parallel.h"
+#include "engine/vector_math.h"
 #include "layers/conv_kernels.h"
 #include "layers/conv_reference.h"
 #include "layers/tensorflow_match.h"
@@ -73,7 +74,7 @@ class Conv2D final : public ReferenceOperator<Conv2D> {
     const T* grad = args.grad_output.data + offset;
     if (!g_.relu) return grad;
     const T* y = args.output.data + offset;
-    for (int64_t i = 0; i < count; ++i) scratch[i] = y[i] > T{0} ? grad[i] : T{0};
+    relu_backward(count, y, grad, scratch);
     return scratch;
   }
 

@@ -156,6 +156,7 @@ INSTANTIATE_TEST_SUITE_P(Isa, ConvPaths, ::testing::ValuesIn(fast_isas()),
 TEST(ConvPathsDrawn, AreAllOfThem) {
   std::map<ForwardPath, int> drawn;
   int sparse = 0;
+  int direct_gradients = 0;
   int pooled = 0;
   int pairs = 0;  // pooled in registers
   for (uint64_t shape = 0; shape < kShapes; ++shape) {
@@ -163,6 +164,7 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
     const auto conv = parse_attributes<ConvAttrs>(layer.attributes[0]).value();
     const ConvGeometry geometry = make_conv_geometry(conv, layer.inputs[0]).value();
     if (layer.attributes.size() == 1) {
+      if (choose_direct_kernel_gradient(geometry)) ++direct_gradients;
       ++drawn[choose_forward_path(geometry, geometry.rows(), Mode::kInference)];
       continue;
     }
@@ -180,6 +182,7 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
     EXPECT_GE(drawn[path], 20) << static_cast<int>(path);
   }
   EXPECT_GE(sparse, 20);
+  EXPECT_GE(direct_gradients, 20);
   EXPECT_GE(pairs, 20);
   EXPECT_GE(pooled - sparse, 5);
 }
