@@ -4,6 +4,8 @@
 #include <cmath>
 #include <span>
 
+#include "engine/philox_kernel.h"
+
 namespace nacre {
 namespace {
 
@@ -77,18 +79,13 @@ double normal_quantile(double p) {
 }  // namespace
 
 std::array<uint32_t, 4> philox(std::array<uint32_t, 2> key, std::array<uint32_t, 4> counter) {
-  constexpr int kRounds = 10;
-  constexpr uint64_t kMultiplier0 = 0xD2511F53;
-  constexpr uint64_t kMultiplier1 = 0xCD9E8D57;
-  constexpr uint32_t kWeyl0 = 0x9E3779B9;
-  constexpr uint32_t kWeyl1 = 0xBB67AE85;
-  for (int round = 0; round < kRounds; ++round) {
-    const uint64_t product0 = kMultiplier0 * counter[0];
-    const uint64_t product1 = kMultiplier1 * counter[2];
+  for (int round = 0; round < kPhiloxRounds; ++round) {
+    const uint64_t product0 = uint64_t{kPhiloxMultiplier0} * counter[0];
+    const uint64_t product1 = uint64_t{kPhiloxMultiplier1} * counter[2];
     counter = {high(product1) ^ counter[1] ^ key[0], low(product1), high(product0) ^ counter[3] ^ key[1],
                low(product0)};
-    key[0] += kWeyl0;
-    key[1] += kWeyl1;
+    key[0] += kPhiloxWeyl0;
+    key[1] += kPhiloxWeyl1;
   }
   return counter;
 }
@@ -130,11 +127,9 @@ float RandomStream::truncated_normal(uint64_t i) const {
 void RandomStream::fill_bits(uint64_t first, uint64_t count, uint32_t* out) const {
   uint64_t done = 0;
   for (; done < count && (first + done) % 4 != 0; ++done) out[done] = bits(first + done);
-  for (; count - done >= 4; done += 4) {
-    const uint64_t block = (first + done) / 4;
-    const auto random = philox(key_, {low(block), high(block), high_[0], high_[1]});
-    std::copy(random.begin(), random.end(), out + done);
-  }
+  const uint64_t blocks = (count - done) / 4;
+  philox_blocks(key_, (first + done) / 4, high_, blocks, out + done);
+  done += 4 * blocks;
   for (; done < count; ++done) out[done] = bits(first + done);
 }
 

@@ -10,6 +10,11 @@ namespace nacre {
 /// as 1, 2, 3", SC11): a pure function of key and counter, with no state, so that any sample of any epoch can
 /// be drawn at any time, by any thread, with the same result on every machine.
 std::array<uint32_t, 4> philox(std::array<uint32_t, 2> key, std::array<uint32_t, 4> counter);
+inline constexpr int kPhiloxRounds = 10;
+inline constexpr uint32_t kPhiloxMultiplier0 = 0xD2511F53;
+inline constexpr uint32_t kPhiloxMultiplier1 = 0xCD9E8D57;
+inline constexpr uint32_t kPhiloxWeyl0 = 0x9E3779B9;
+inline constexpr uint32_t kPhiloxWeyl1 = 0xBB67AE85;
 
 /// One stream of random numbers, named by what it is for. Value type; copying is free.
 class RandomStream {

@@ -14,6 +14,10 @@ void relu_forward(int64_t n, const float* x, float* y);
 
 /// dx = y > 0 ? dy : 0, where y is what relu_forward gave. dx may be dy.
 void relu_backward(int64_t n, const float* y, const float* dy, float* dx);
+/// The same of the reference in double.
+inline void relu_backward(int64_t n, const double* y, const double* dy, double* dx) {
+  for (int64_t i = 0; i < n; ++i) dx[i] = y[i] > 0 ? dy[i] : 0;
+}
 
 /// The other activations' values and, from what those gave, their gradients dx = dy * derivative. NaN stays
 /// NaN; y may be x, dx may be dy. Errors are bounded in tests/engine/vector_activations_test.cc.

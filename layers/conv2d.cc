@@ -75,11 +75,7 @@ class Conv2D final : public ReferenceOperator<Conv2D> {
     const T* grad = args.grad_output.data + offset;
     if (!g_.relu) return grad;
     const T* y = args.output.data + offset;
-    if constexpr (std::is_same_v<T, float>) {
-      relu_backward(count, y, grad, scratch);
-    } else {
-      for (int64_t i = 0; i < count; ++i) scratch[i] = y[i] > T{0} ? grad[i] : T{0};
-    }
+    relu_backward(count, y, grad, scratch);
     return scratch;
   }
 

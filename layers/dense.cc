@@ -4,6 +4,7 @@
 
 #include "engine/gemm.h"
 #include "engine/shape_text.h"
+#include "engine/vector_math.h"
 #include "layers/eigen_maps.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
@@ -169,7 +170,7 @@ class Dense final : public ReferenceOperator<Dense> {
     for_elements(args.output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
       const T* y = args.output.data;
       const T* grad = args.grad_output.data;
-      for (int64_t i = begin; i < end; ++i) masked[i] = y[i] > T{0} ? grad[i] : T{0};
+      relu_backward(end - begin, y + begin, grad + begin, masked + begin);
     });
     return masked;
   }

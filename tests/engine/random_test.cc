@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "every_target.h"
+
 namespace nacre {
 namespace {
 
@@ -53,14 +55,16 @@ TEST(Random, StreamsNeverChange) {
 
 TEST(Random, FillGivesTheSameBits) {
   const RandomStream random = stream(3, "fill");
-  for (const uint64_t first : {0ULL, 1ULL, 3ULL, 4ULL, 0xfffffffeULL}) {
-    for (const uint64_t count : {0U, 1U, 3U, 4U, 5U, 18U}) {
-      std::vector<uint32_t> out(count + 1, 77);
-      random.fill_bits(first, count, out.data());
-      for (uint64_t i = 0; i < count; ++i) EXPECT_EQ(out[i], random.bits(first + i)) << first << " + " << i;
-      EXPECT_EQ(out[count], 77U);
+  on_every_target([&] {
+    for (const uint64_t first : {0ULL, 1ULL, 3ULL, 4ULL, 0xfffffffeULL, 0x3fffffff0ULL}) {
+      for (const uint64_t count : {0U, 1U, 3U, 4U, 5U, 18U, 64U, 103U}) {
+        std::vector<uint32_t> out(count + 1, 77);
+        random.fill_bits(first, count, out.data());
+        for (uint64_t i = 0; i < count; ++i) EXPECT_EQ(out[i], random.bits(first + i)) << first << " + " << i;
+        EXPECT_EQ(out[count], 77U);
+      }
     }
-  }
+  });
 }
 
 TEST(Random, UniformIsUniform) {
