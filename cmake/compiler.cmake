@@ -20,6 +20,12 @@ if(NACRE_MOLD)
   add_link_options(-fuse-ld=mold)
 endif()
 
+# Kernels unroll what is worth it themselves; more of it everywhere only makes the runtime larger. Where -O3 pays,
+# layers/CMakeLists.txt says so.
+foreach(language C CXX)
+  string(REPLACE "-O3" "-O2" CMAKE_${language}_FLAGS_RELEASE "${CMAKE_${language}_FLAGS_RELEASE}")
+endforeach()
+
 # -ffp-contract=off: the compiler must not choose where to fuse multiply and add, or results would differ
 # between builds. Kernels ask for a fused multiply-add where they want one.
 add_compile_options(-ffp-contract=off)

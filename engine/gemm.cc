@@ -43,6 +43,7 @@ void multiply_in_chunks(const GemmArgs& args, const float* packed, int threads, 
     const int64_t i = chunk / columns * chunks.rows;
     const int64_t j = chunk % columns * chunks.columns;
     GemmArgs part = args;
+    part.soon_floats = 0;  // each chunk would fetch the same
     part.m = std::min(chunks.rows, args.m - i);
     part.n = std::min(chunks.columns, args.n - j);
     part.a += args.transpose_a ? i : i * args.lda;

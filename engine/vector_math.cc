@@ -24,14 +24,6 @@ void relu_forward_here(int64_t n, const float* x, float* y) {
   });
 }
 
-void clip_above_here(int64_t n, float most, const float* x, float* y) {
-  const Vector bound = set(most);
-  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
-    const Vector v = lanes.load(x);
-    lanes.store(hn::IfThenElse(hn::Gt(v, bound), bound, v), y);
-  });
-}
-
 void relu_backward_here(int64_t n, const float* y, const float* dy, float* dx) {
   const Vector zero = set(0);
   for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
@@ -228,7 +220,6 @@ HWY_AFTER_NAMESPACE();
 namespace nacre {
 
 HWY_EXPORT(relu_forward_here);
-HWY_EXPORT(clip_above_here);
 HWY_EXPORT(relu_backward_here);
 HWY_EXPORT(relu6_forward_here);
 HWY_EXPORT(relu6_backward_here);
@@ -249,10 +240,6 @@ HWY_EXPORT(sgd_update_here);
 
 void relu_forward(int64_t n, const float* x, float* y) {
   HWY_DYNAMIC_DISPATCH(relu_forward_here)(n, x, y);
-}
-
-void clip_above(int64_t n, float most, const float* x, float* y) {
-  HWY_DYNAMIC_DISPATCH(clip_above_here)(n, most, x, y);
 }
 
 void relu_backward(int64_t n, const float* y, const float* dy, float* dx) {

@@ -48,9 +48,6 @@ void add(int64_t n, const float* a, const float* b, float* y);
 /// sum[i] += x[i] + x[n + i] + ... of `rows` rows, in their order.
 void add_rows(int64_t rows, int64_t n, const float* x, float* sum);
 
-/// y = x > most ? most : x, so NaN stays NaN. y may be x.
-void clip_above(int64_t n, float most, const float* x, float* y);
-
 /// One step of Adam (Kingma, Ba: "Adam: a method for stochastic optimization", 2015) as TensorFlow computes
 /// it: m += (1 - beta1) (g - m), v += (1 - beta2) (g^2 - v), w -= step m / (sqrt(v) + epsilon), with g =
 /// gradient_scale gradient + weight_decay w. AdamW (Loshchilov, Hutter: "Decoupled weight decay

@@ -42,18 +42,10 @@ struct Whole {
 struct Part {
   int64_t at;
   size_t bytes;
-#if HWY_TARGET <= HWY_AVX2
   HWY_INLINE Vector load(const float* x) const {
+#if HWY_TARGET <= HWY_AVX2
     return hn::MaskedLoad(hn::FirstN(Tag(), bytes / sizeof(float)), Tag(), x + at);
-  }
-  HWY_INLINE void store(Vector v, float* x) const {
-    hn::BlendedStore(v, hn::FirstN(Tag(), bytes / sizeof(float)), Tag(), x + at);
-  }
 #else  // whose masked loads read beyond the end
-  HWY_INLINE Vector load(const float* x) const {
-#if HWY_TARGET <= HWY_AVX2
-    return hn::MaskedLoad(hn::FirstN(Tag(), bytes / sizeof(float)), Tag(), x + at);
-#else
     HWY_ALIGN float some[kLanes] = {};
     std::memcpy(some, x + at, bytes);
     return hn::Load(Tag(), some);
@@ -68,7 +60,6 @@ struct Part {
     std::memcpy(x + at, some, bytes);
 #endif
   }
-#endif
   HWY_INLINE Vector inside(Vector v, Vector other) const {
     return hn::IfThenElse(hn::FirstN(Tag(), bytes / sizeof(float)), v, other);
   }

@@ -51,7 +51,7 @@ class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
     sums.variables = folded;
     const int64_t line = g_.window.x.out * g_.filters;
     fast_.forward(sums, true, [&](int64_t /*n*/, int64_t begin, int64_t end, int64_t /*y*/, float* out) {
-      if (clip_ == Clip::kRelu6) clip_above((end - begin) * line, 6.0F, out, out);
+      if (clip_ == Clip::kRelu6) relu6_forward((end - begin) * line, out, out);
     });
   }
 

@@ -4,6 +4,7 @@
 
 #include "layers/quad_gradient.h"
 #include "layers/sparse_gradient.h"
+#include "layers/sparse_input.h"
 
 namespace nacre {
 namespace {
@@ -122,11 +123,18 @@ KernelGradientPath choose_kernel_gradient(const ConvGeometry& geometry, const Wi
   return is_joined(geometry) ? KernelGradientPath::kDirect : KernelGradientPath::kGemm;
 }
 
-bool choose_quad_gradient(const ConvGeometry& geometry, const FusedPool& pool) {
+bool choose_sparse_input_gradient(const ConvGeometry& geometry, const WindowAxis& rows,
+                                  const FusedPool& pool) {
+  return SparseInputGradient::can(geometry, pool) &&
+         choose_kernel_gradient(geometry, rows, &pool) == KernelGradientPath::kSparse;
+}
+
+bool choose_quad_gradient(const ConvGeometry& geometry, const WindowAxis& rows, const FusedPool& pool) {
   // A live cell of a list costs a multiply-add for each vector of a row of its patch, however little of it is
   // used, and a load that goes over a line of the cache. For a quad each tap costs one, of dead cells as
   // well.
-  return QuadKernelGradient::can(geometry, pool) && geometry.window.x.window * geometry.channels <= kQuadLine;
+  return choose_kernel_gradient(geometry, rows, &pool) == KernelGradientPath::kSparse &&
+         QuadKernelGradient::can(geometry, pool) && geometry.window.x.window * geometry.channels <= kQuadLine;
 }
 
 int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algorithm) {
@@ -154,7 +162,7 @@ ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& 
   if (geometry.is_pointwise()) return ForwardPath::kGemm;
   // Of 5x5 no tiles round little enough for deep networks.
   const bool deep = is_deep(geometry);
-  if ((!deep || geometry.window.x.window == 3) && !getenv("NO_F2") &&
+  if ((!deep || geometry.window.x.window == 3) &&
       winograd_suits(geometry, rows, winograd_algorithm(geometry, mode))) {
     return ForwardPath::kWinograd;
   }

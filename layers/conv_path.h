@@ -53,7 +53,10 @@ KernelGradientPath choose_kernel_gradient(const ConvGeometry& geometry, const Wi
 
 /// Whether a sparse one is summed over quads of inputs (quad_gradient.h) rather than over lists of live
 /// cells.
-bool choose_quad_gradient(const ConvGeometry& geometry, const FusedPool& pool);
+bool choose_quad_gradient(const ConvGeometry& geometry, const WindowAxis& rows, const FusedPool& pool);
+/// Whether, beside a sparse one, the gradient of the input is summed over live cells too (sparse_input.h).
+bool choose_sparse_input_gradient(const ConvGeometry& geometry, const WindowAxis& rows,
+                                  const FusedPool& pool);
 
 /// Units that make whole rows of Winograd's tiles.
 int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algorithm);

@@ -32,9 +32,9 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
         sparse_(geometry, pool_),
         use_sparse_(choose_kernel_gradient(geometry, pool.y, &pool_) == KernelGradientPath::kSparse),
         quads_(geometry, pool_),
-        use_quads_(use_sparse_ && choose_quad_gradient(geometry, pool_)),
+        use_quads_(choose_quad_gradient(geometry, pool.y, pool_)),
         sparse_input_(geometry, pool_),
-        use_sparse_input_(use_sparse_ && SparseInputGradient::can(geometry, pool_)) {
+        use_sparse_input_(choose_sparse_input_gradient(geometry, pool.y, pool_)) {
     info_.output = Shape{batch, pool.y.out, pool.x.out, g_.filters};
     info_.variables = conv_variables(attrs, g_);
     info_.flops_per_row = conv_flops(g_);

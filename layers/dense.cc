@@ -108,6 +108,8 @@ class Dense final : public ReferenceOperator<Dense> {
         if (args.sink != nullptr) {
           product.soon = args.sink->slots(static_cast<size_t>(args.numbers[0]), begin * units_);
           product.soon_floats = product.soon[0] == nullptr ? 0 : rows * units_;
+          // Momentum is one slot alone.
+          if (product.soon[1] == nullptr) product.soon[1] = product.soon[0];
         }
         sgemm(product, scratch + gemm_offset_);
       }

@@ -12,8 +12,8 @@ namespace nacre {
 
 /// A layer that maps every element by itself: y = formula.value(x), with gradient dx = dy *
 /// formula.derivative(x, y). Formula is made from its attribute struct `Formula::Attrs`; both functions are
-/// templates over float and double. The same on arrays, fast, are formula.forward(n, x, y) and
-/// formula.backward(n, y, dy, dx).
+/// templates over float and double. A formula may have the same on arrays, fast: forward(n, x, y) and
+/// backward(n, y, dy, dx).
 template <typename Formula>
 class Elementwise : public ReferenceOperator<Elementwise<Formula>> {
  public:
@@ -23,17 +23,25 @@ class Elementwise : public ReferenceOperator<Elementwise<Formula>> {
   }
 
   void forward(const ForwardArgs<float>& args) const override {
-    for_elements(args.output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
-      formula_.forward(end - begin, args.inputs[0].data + begin, args.output.data + begin);
-    });
+    if constexpr (requires(const Formula& f, const float* x, float* y) { f.forward(1, x, y); }) {
+      for_elements(args.output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
+        formula_.forward(end - begin, args.inputs[0].data + begin, args.output.data + begin);
+      });
+    } else {
+      reference_forward(args);
+    }
   }
 
   void backward(const BackwardArgs<float>& args) const override {
-    float* dx = args.grad_inputs[0].data;
-    if (dx == nullptr) return;
-    for_elements(args.output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
-      formula_.backward(end - begin, args.output.data + begin, args.grad_output.data + begin, dx + begin);
-    });
+    if constexpr (requires(const Formula& f, const float* y, float* dx) { f.backward(1, y, y, dx); }) {
+      float* dx = args.grad_inputs[0].data;
+      if (dx == nullptr) return;
+      for_elements(args.output.size(), args.context.threads, [&](int64_t begin, int64_t end) {
+        formula_.backward(end - begin, args.output.data + begin, args.grad_output.data + begin, dx + begin);
+      });
+    } else {
+      reference_backward(args);
+    }
   }
 
   template <typename T>

@@ -21,8 +21,6 @@ class SparseKernelGradient {
 
   static bool can(const ConvGeometry& geometry);
 
-  /// Pooled rows that are worked on together.
-  [[nodiscard]] int64_t rows_per_stripe() const { return stripe_rows_; }
   /// Floats of the sums, a multiple of 16.
   [[nodiscard]] int64_t sums_floats() const;
   /// Bytes of scratch of one thread.

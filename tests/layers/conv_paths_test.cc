@@ -163,6 +163,7 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
   std::map<ForwardPath, int> drawn;
   std::map<KernelGradientPath, int> gradients;
   int quads = 0;
+  int sparse_inputs = 0;
   int shared = 0;  // by Winograd's algorithm behind a pooling
   int pairs = 0;   // pooled in registers
   for (uint64_t shape = 0; shape < kShapes; ++shape) {
@@ -183,7 +184,8 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
     }
     const KernelGradientPath gradient = choose_kernel_gradient(geometry, pool.y, &fused);
     ++gradients[gradient];
-    if (choose_quad_gradient(geometry, fused)) ++quads;
+    if (choose_quad_gradient(geometry, pool.y, fused)) ++quads;
+    if (choose_sparse_input_gradient(geometry, pool.y, fused)) ++sparse_inputs;
     if (gradient == KernelGradientPath::kWinograd && fused.of_pairs()) ++shared;
   }
   for (const ForwardPath path : {ForwardPath::kGemm, ForwardPath::kDirect, ForwardPath::kWinograd}) {
@@ -193,7 +195,8 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
                                         KernelGradientPath::kWinograd, KernelGradientPath::kSparse}) {
     EXPECT_GE(gradients[path], 10) << static_cast<int>(path);
   }
-  EXPECT_GE(quads, 10);
+  EXPECT_GE(quads, 5);
+  EXPECT_GE(sparse_inputs, 5);
   EXPECT_GE(pairs, 20);
   EXPECT_GE(shared, 3);
 }
