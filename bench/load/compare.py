@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import pathlib
+import resource
 import socket
 import statistics
 import subprocess
@@ -19,6 +20,7 @@ import time
 CONNECTIONS = 8
 WORKERS = 2
 START_SECONDS = 120
+SLOW = 1000  # connections that never finish their request
 
 
 def free_port():
@@ -43,6 +45,18 @@ def running(command, port, environment=None):
     finally:
         process.terminate()
         process.wait()
+
+
+@contextlib.contextmanager
+def slow_clients(port):
+    """So many clients whose request stays unfinished."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4 * SLOW) if most > 0 else 4 * SLOW, most))
+    with contextlib.ExitStack() as open_ones:
+        for _ in range(SLOW):
+            client = open_ones.enter_context(socket.create_connection(("127.0.0.1", port)))
+            client.sendall(b"POST /v1/models/face96:predict HTTP/1.1\r\nContent-Le")
+        yield
 
 
 class Bench:
@@ -87,11 +101,16 @@ class Bench:
         with self.nacre(*more) as ports:
             target = [f"--port={ports[0 if transport == 'grpc' else 1]}", "--model=face96"]
             first = self.load(transport, *target, connections=1, requests=1, warm_up=0)
+            alone = self.load(transport, *target, connections=1, seconds=2)
             full = self.load(transport, *target)
-            full["first_ms"] = first["p50_ms"]
+            full["first_ms"], full["alone_ms"] = first["p50_ms"], alone["p50_ms"]
             if share is not None:
-                at_share = self.load(transport, *target, rate=share * full["requests_per_second"])
+                rate = share * full["requests_per_second"]
+                at_share = self.load(transport, *target, rate=rate)
                 full["share_p50_ms"], full["share_p99_ms"] = at_share["p50_ms"], at_share["p99_ms"]
+                if transport == "rest":
+                    with slow_clients(ports[1]):
+                        full["slow_p99_ms"] = self.load(transport, *target, rate=rate)["p99_ms"]
         return full
 
     def python(self, engine, source):
@@ -136,13 +155,14 @@ def main():
             print(f"{name}: {reports[name][-1]['requests_per_second']:.0f} requests/s", file=sys.stderr, flush=True)
     alone = median(reports["engine alone"], "requests_per_second")
     rest = median(reports["nacre-serve, REST"], "requests_per_second")
-    lines = ["| | requests/s | of the engine | REST is faster by | p50 ms | p99 ms | p50 at 70 % | p99 at 70 % | first ms |",
-             "|---|---|---|---|---|---|---|---|---|"]
+    lines = ["| | requests/s | of the engine | REST is faster by | p50 ms | p99 ms | p50 at 70 % | p99 at 70 % | the same, "
+             f"{SLOW:,} slow clients | first | one connection |",
+             "|---|---|---|---|---|---|---|---|---|---|---|"]
     for name, list_of in reports.items():
         rate = median(list_of, "requests_per_second")
         cell = lambda key: f"{median(list_of, key):.2f}" if key in list_of[0] else ""
         lines.append(f"| {name} | {rate:,.0f} | {100 * rate / alone:.0f} % | {rest / rate:.1f} | {cell('p50_ms')} | "
-                     f"{cell('p99_ms')} | {cell('share_p50_ms')} | {cell('share_p99_ms')} | {cell('first_ms')} |")
+                     f"{cell('p99_ms')} | {cell('share_p50_ms')} | {cell('share_p99_ms')} | {cell('slow_p99_ms')} | {cell('first_ms')} | {cell('alone_ms')} |")
     table = "\n".join(lines) + "\n"
     print(table, end="")
     if options.out:
