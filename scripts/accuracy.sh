@@ -3,7 +3,7 @@
 #
 #   sh scripts/accuracy.sh [PRESET [BOUND [OPTION-OF-TRAIN...]]]
 #
-# Without arguments: fashion28_accurate and 0.935, which takes about half an hour on two cores. What is measured is the run's last
+# Without arguments: fashion28_accurate and 0.935, which takes about 12 minutes on two cores. What is measured is the run's last
 # checkpoint: its best one was chosen by the same test pictures. The run is left in runs/accuracy-PRESET. NACRE names another
 # program than build/release/nacre, which is built otherwise.
 set -eu
