@@ -24,7 +24,8 @@ namespace nacre {
 /// of the chunks: so any number of threads gives the same bits.
 class ConvKernels {
  public:
-  /// `pool`: what is fused behind the sums, or null; only needed for the functions with "pooled" in the name.
+  /// `pool`: what is fused behind the sums, or null. It decides about paths and workspace: the same for every
+  /// call.
   ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, int64_t batch, Mode mode,
               const FusedPool* pool = nullptr);
 

@@ -13,7 +13,8 @@ namespace {
 // reach over rows; a product of matrices over all rows does.
 constexpr int64_t kDirectPositions = 4;
 
-// Values of one stripe of tiles at all points that a thread may need room for: 8 MB.
+// Values of the least stripe of tiles at all points: 8 MB. A stripe may have more tiles, where channels are
+// many.
 constexpr int64_t kMostPointFloats = 2 * 1024 * 1024;
 
 // Networks with more channels are deep, and the rounding of layer after layer adds up: by Winograd's
