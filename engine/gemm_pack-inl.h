@@ -20,6 +20,8 @@ namespace nacre::gemm {
 namespace HWY_NAMESPACE {
 namespace {
 
+using nacre::HWY_NAMESPACE::kLanes;
+
 namespace hn = hwy::HWY_NAMESPACE;
 
 /// The first `count` floats at `from`, fewer than a vector, and zeros.
@@ -38,7 +40,6 @@ HWY_INLINE hn::Vec<D> load_some(D d, const float* from, int64_t count) {
 /// square are transposed in registers: so each line of memory is read and written once.
 template <int kWidth>
 void pack_rows(const float* from, int64_t ld, int64_t valid, int64_t depth, float* HWY_RESTRICT to) {
-  using nacre::HWY_NAMESPACE::kLanes;
   const auto row = [&](int64_t r) { return from + std::min(r, valid - 1) * ld; };
   if (depth < kLanes || kLanes == 1) {
     for (int64_t r = 0; r < kWidth; ++r) {

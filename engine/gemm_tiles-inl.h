@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "engine/gemm_blocking.h"
+#include "engine/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nacre::gemm {
@@ -24,17 +25,12 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-using Tag = hn::ScalableTag<float>;
-using Vector = hn::Vec<Tag>;
+using nacre::HWY_NAMESPACE::kLanes;
+using nacre::HWY_NAMESPACE::kTileRows;
+using nacre::HWY_NAMESPACE::Tag;
+using nacre::HWY_NAMESPACE::Vector;
 
-// 32 registers hold a tile of 12 x 2 vectors, 16 one of 6 x 2; the rest are for B and A.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-constexpr int kTileRows = 12;
-#else
-constexpr int kTileRows = 6;
-#endif
-constexpr int kLanes = static_cast<int>(hn::MaxLanes(Tag()));
-constexpr int kTileColumns = 2 * kLanes;
+constexpr int kTileColumns = static_cast<int>(2 * kLanes);
 static_assert(kBlockRows % kTileRows == 0 && kTileRows <= kMaxTileRows);
 static_assert(kBlockColumns % kTileColumns == 0 && kMaxTileColumns % kTileColumns == 0);
 

@@ -23,6 +23,14 @@ using Tag = hn::ScalableTag<float>;
 using Vector = hn::Vec<Tag>;
 inline constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Tag()));
 
+// Rows of a tile of sums two vectors wide: 32 registers hold 12 x 2, 16 hold 6 x 2; the rest are for what is
+// multiplied.
+#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+inline constexpr int kTileRows = 12;
+#else
+inline constexpr int kTileRows = 6;
+#endif
+
 HWY_INLINE Vector set(float x) {
   return hn::Set(Tag(), x);
 }

@@ -17,10 +17,6 @@ constexpr int64_t kStripePositions = 144;
 // Sums of one stripe of the direct path, to be pooled while they are in the first-level cache or little
 // beyond.
 constexpr int64_t kDirectSums = 16 * 1024;
-// Channels whose kernel one thread takes to Winograd's points at a time.
-constexpr int64_t kKernelChannels = 4;
-// Chunks of images whose partial gradients are kept apart: bounds both threads and memory.
-constexpr int64_t kImageChunks = 16;
 // Of kernel gradients at Winograd's points each chunk is taken back by itself, which should be little beside
 // the products of so many tiles; but some chunks are wanted for threads.
 constexpr int64_t kTilesPerChunk = 32;
@@ -185,9 +181,10 @@ void ConvKernels::take_patches(const float* image, int64_t y_begin, int64_t y_en
 
 void ConvKernels::pack(const float* kernel, int threads, float* packed) const {
   if (path_ == ForwardPath::kWinograd) {
-    parallel_for(chunks_of(g_.channels, kKernelChannels), threads, [&](int64_t chunk, int) {
-      const int64_t begin = chunk * kKernelChannels;
-      winograd_.pack_forward(kernel, begin, std::min(g_.channels, begin + kKernelChannels), packed);
+    parallel_for(chunks_of(g_.channels, WinogradConv::kKernelChannels), threads, [&](int64_t chunk, int) {
+      const int64_t begin = chunk * WinogradConv::kKernelChannels;
+      winograd_.pack_forward(kernel, begin, std::min(g_.channels, begin + WinogradConv::kKernelChannels),
+                             packed);
     });
     return;
   }

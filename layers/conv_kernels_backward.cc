@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "engine/parallel.h"
+#include "engine/vector_math.h"
 #include "layers/conv_kernels.h"
 #include "layers/conv_patches.h"
 #include "layers/outer_products.h"
@@ -11,8 +12,6 @@
 namespace nacre {
 namespace {
 
-// Channels whose kernel one thread takes to Winograd's points at a time.
-constexpr int64_t kKernelChannels = 4;
 constexpr int64_t kCombineChunk = 8192;
 // Terms that one register sums: few enough to round little, and to stay in the first-level cache.
 constexpr int64_t kMostTerms = 256;
@@ -70,10 +69,12 @@ void ConvKernels::pack_for_backward(const BackwardArgs<float>& args) const {
   const float* kernel = args.variables[0].data;
   if (winograd_gradient_) {
     float* points = packed + backward_points_;
-    parallel_for(chunks_of(g_.channels, kKernelChannels), args.context.threads, [&](int64_t chunk, int) {
-      const int64_t begin = chunk * kKernelChannels;
-      gradient_.transform_kernel(kernel, begin, std::min(g_.channels, begin + kKernelChannels), points);
-    });
+    parallel_for(chunks_of(g_.channels, WinogradConv::kKernelChannels), args.context.threads,
+                 [&](int64_t chunk, int) {
+                   const int64_t begin = chunk * WinogradConv::kKernelChannels;
+                   gradient_.transform_kernel(
+                       kernel, begin, std::min(g_.channels, begin + WinogradConv::kKernelChannels), points);
+                 });
     parallel_for(gradient_.points(), args.context.threads,
                  [&](int64_t point, int) { gradient_.pack_backward(points, point, packed); });
     return;
@@ -217,7 +218,7 @@ void ConvKernels::combine(const BackwardArgs<float>& args) const {
       std::copy(from + begin, from + end, out + begin);
       for (int64_t k = 1; k < chunks; ++k) {
         const float* partial = from + k * partial_floats();
-        for (int64_t i = begin; i < end; ++i) out[i] += partial[i];
+        add(end - begin, out + begin, partial + begin, out + begin);
       }
     });
   };

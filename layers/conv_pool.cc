@@ -14,8 +14,6 @@
 namespace nacre {
 namespace {
 
-// Chunks of images whose partial gradients are kept apart: bounds both threads and memory.
-constexpr int64_t kImageChunks = 16;
 // Filters whose partial gradients one thread adds up at a time.
 constexpr int64_t kCombineFilters = 4;
 

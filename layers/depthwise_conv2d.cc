@@ -9,9 +9,6 @@
 namespace nacre {
 namespace {
 
-// Chunks of images whose partial gradients are kept apart: bounds both threads and memory.
-constexpr int64_t kImageChunks = 16;
-
 class DepthwiseConv2D final : public ReferenceOperator<DepthwiseConv2D> {
  public:
   DepthwiseConv2D(const DepthwiseAttrs& attrs, const DepthwiseConv& conv, int64_t batch, Mode mode)

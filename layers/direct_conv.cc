@@ -19,13 +19,8 @@ namespace nacre {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Positions of a tile of two vectors of filters: 32 registers hold 12 x 2 sums, 16 hold 6 x 2. With one
-// vector 12 fit in both.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-constexpr int kWideTile = 12;
-#else
-constexpr int kWideTile = 6;
-#endif
+// Positions of a tile of two vectors of filters; with one vector 12 fit on every instruction set.
+constexpr int kWideTile = kTileRows;
 constexpr int kNarrowTile = 12;
 constexpr int64_t kPanel = 2 * kLanes;  // filters of one panel, as pack_b lays it out
 constexpr int kGroup = 3;               // positions that are addressed from one pointer

@@ -13,6 +13,9 @@
 
 namespace nacre {
 
+/// Chunks of images whose partial gradients are kept apart: bounds both threads and memory.
+inline constexpr int64_t kImageChunks = 16;
+
 /// What a layer applies to its sums.
 enum class Activation : uint8_t { kLinear, kRelu };
 std::span<const EnumName<Activation>> enum_names(Activation);

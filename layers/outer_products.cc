@@ -17,13 +17,6 @@ namespace nacre {
 namespace HWY_NAMESPACE {
 namespace {
 
-// 32 registers hold 12 x 2 sums, 16 hold 6 x 2; the rest are for a and b.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-constexpr int kMostRows = 12;
-#else
-constexpr int kMostRows = 6;
-#endif
-
 /// `kRows` x `kVectors` vectors of c, or of one vector the first `count` floats, with what they are made of.
 template <int kRows, int kVectors, bool kWhole>
 void add_tile(const OuterProducts& p, const float* a, const float* b, float* c, int64_t count) {
@@ -70,17 +63,17 @@ using Tile = void (*)(const OuterProducts&, const float*, const float*, float*, 
 
 /// For 1, 2, .. rows.
 template <int kVectors, bool kWhole, int... kRows>
-constexpr std::array<Tile, kMostRows> tiles(std::integer_sequence<int, kRows...> /*rows*/) {
+constexpr std::array<Tile, kTileRows> tiles(std::integer_sequence<int, kRows...> /*rows*/) {
   return {add_tile<kRows + 1, kVectors, kWhole>...};
 }
 
 void add_outer_products_here(const OuterProducts& p) {
-  constexpr std::make_integer_sequence<int, kMostRows> kRows;
+  constexpr std::make_integer_sequence<int, kTileRows> kRows;
   static constexpr auto kTwoVectors = tiles<2, true>(kRows);
   static constexpr auto kOneVector = tiles<1, true>(kRows);
   static constexpr auto kPart = tiles<1, false>(kRows);
   // Nearly equal tiles, rather than whole ones and a small rest whose sums are too few to hide their latency.
-  const int64_t count = (p.m + kMostRows - 1) / kMostRows;
+  const int64_t count = (p.m + kTileRows - 1) / kTileRows;
   for (int64_t j = 0; j < p.n;) {
     const int64_t left = p.n - j;
     const auto& tile = left >= 2 * kLanes ? kTwoVectors : left >= kLanes ? kOneVector : kPart;

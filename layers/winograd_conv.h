@@ -34,6 +34,8 @@ class WinogradConv {
   [[nodiscard]] int64_t backward_floats() const { return points() * backward_plane_; }
   [[nodiscard]] int64_t kernel_points_floats() const { return points() * kernel_points_plane(); }
 
+  /// Channels that one thread should take to the points at a time.
+  static constexpr int64_t kKernelChannels = 4;
   /// Channels [begin, end) of the kernel into `packed` (forward_floats).
   void pack_forward(const float* kernel, int64_t begin, int64_t end, float* packed) const;
   /// Channels [begin, end) of the kernel into `points` (kernel_points_floats).

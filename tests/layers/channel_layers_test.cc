@@ -2,30 +2,14 @@
 // the reference in double.
 #include <gtest/gtest.h>
 
-#include <cmath>
-
-#include "engine/isa.h"
-#include "layer_runner.h"
-#include "layer_test.h"
+#include "random_shapes.h"
 
 namespace nacre {
 namespace {
 
 constexpr uint64_t kSeed = 31;
-
-class Draws {
- public:
-  explicit Draws(uint64_t shape) : random_(kSeed, shape) {}
-  /// In [least, most].
-  int64_t between(int64_t least, int64_t most) {
-    return least + static_cast<int64_t>(random_.below(next_++, static_cast<uint64_t>(most - least + 1)));
-  }
-  bool once_in(int64_t n) { return between(1, n) == 1; }
-
- private:
-  RandomStream random_;
-  uint64_t next_ = 0;
-};
+constexpr double kBound = 5e-6;
+constexpr double kLeast = 0.5;  // terms are up to 1 where their sum is not
 
 std::vector<int64_t> two(Draws& draw, int64_t most) {
   return {draw.between(1, most), draw.between(1, most)};
@@ -72,29 +56,6 @@ LayerCase draw_norm(Draws& draw) {
   return layer;
 }
 
-template <typename T>
-void expect_near(const BasicTensor<float>& fast, const BasicTensor<T>& exact, const std::string& what) {
-  double largest = 0.5;  // terms are up to 1 where their sum is not
-  for (int64_t i = 0; i < exact.size(); ++i) {
-    largest = std::max(largest, std::abs(static_cast<double>(exact.data()[i])));
-  }
-  double worst = 0.0;
-  for (int64_t i = 0; i < exact.size(); ++i) {
-    const double error = std::abs(static_cast<double>(fast.data()[i]) - static_cast<double>(exact.data()[i]));
-    // NaN is an error, too.
-    if (!(error <= worst)) worst = error;
-  }
-  EXPECT_LE(worst, 5e-6 * largest) << what;
-}
-
-std::vector<std::vector<float>> results(const LayerRunner<float>& run) {
-  const auto values = [](const Tensor& t) { return std::vector<float>(t.data(), t.data() + t.size()); };
-  std::vector<std::vector<float>> all{values(run.output)};
-  for (const Tensor& t : run.grad_inputs) all.push_back(values(t));
-  for (const Tensor& t : run.grad_variables) all.push_back(values(t));
-  return all;
-}
-
 void check(const LayerCase& layer) {
   const auto op = std::move(create_operator(layer)).value();
   ASSERT_NE(op, nullptr);
@@ -105,25 +66,19 @@ void check(const LayerCase& layer) {
   exact.fill();
   fast.forward(false);
   exact.forward(true);
-  expect_near(fast.output, exact.output, "output");
+  expect_near(fast.output, exact.output, kBound, kLeast, "output");
   // The gradients of the same function: with what was clipped as the fast path has it.
   std::copy_n(fast.output.data(), fast.output.size(), exact.output.data());
   fast.backward(false);
   exact.backward(true);
   for (size_t i = 0; i < exact.grad_inputs.size(); ++i) {
-    expect_near(fast.grad_inputs[i], exact.grad_inputs[i], "gradient of input");
+    expect_near(fast.grad_inputs[i], exact.grad_inputs[i], kBound, kLeast, "gradient of input");
   }
   for (size_t i = 0; i < exact.grad_variables.size(); ++i) {
-    expect_near(fast.grad_variables[i], exact.grad_variables[i], op->info().variables[i].name);
+    expect_near(fast.grad_variables[i], exact.grad_variables[i], kBound, kLeast,
+                op->info().variables[i].name);
   }
-  for (const int threads : {2, 3}) {
-    const auto other = std::move(create_operator(layer, Mode::kTraining, threads)).value();
-    LayerRunner<float> many(*other, layer.inputs, n, threads);
-    many.fill();
-    many.forward(false);
-    many.backward(false);
-    EXPECT_EQ(results(many), results(fast)) << threads << " threads";
-  }
+  expect_same_with_more_threads(layer, fast);
 }
 
 class ChannelLayers : public ::testing::TestWithParam<std::string> {
@@ -136,7 +91,7 @@ class ChannelLayers : public ::testing::TestWithParam<std::string> {
     // Fewer where the same code takes much longer.
     const uint64_t shapes = GetParam().starts_with("avx") ? 150 : 25;
     for (uint64_t shape = 0; shape < shapes && !HasFailure(); ++shape) {
-      Draws draw(shape);
+      Draws draw(kSeed, shape);
       const LayerCase layer = draw_case(draw);
       // A window may be larger than the image.
       if (!create_operator(layer).ok()) continue;
@@ -158,11 +113,6 @@ TEST_P(ChannelLayers, BatchNorm) {
   check_shapes(draw_norm);
 }
 
-std::vector<std::string> fast_isas() {
-  std::vector<std::string> names = usable_isa_names();
-  std::erase(names, "reference");
-  return names;
-}
 INSTANTIATE_TEST_SUITE_P(Isa, ChannelLayers, ::testing::ValuesIn(fast_isas()),
                          [](const auto& isa) { return isa.param; });
 

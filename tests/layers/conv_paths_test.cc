@@ -2,39 +2,24 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cmath>
 #include <map>
 
-#include "engine/isa.h"
-#include "layer_runner.h"
-#include "layer_test.h"
 #include "layers/conv_path.h"
 #include "layers/pool_kernels.h"
+#include "random_shapes.h"
 
 namespace nacre {
 namespace {
 
 constexpr int kShapes = 240;
 constexpr uint64_t kSeed = 20;
-
-class Draws {
- public:
-  explicit Draws(uint64_t shape) : random_(kSeed, shape) {}
-  /// In [least, most].
-  int64_t between(int64_t least, int64_t most) {
-    return least + static_cast<int64_t>(random_.below(next_++, static_cast<uint64_t>(most - least + 1)));
-  }
-  bool once_in(int64_t n) { return between(1, n) == 1; }
-
- private:
-  RandomStream random_;
-  uint64_t next_ = 0;
-};
+constexpr double kBound = 1e-5;
+constexpr double kLeast = 1e-3;
 
 /// A convolution, perhaps with a pooling behind it. Three of four kernels are squares of 3 or 5 with steps of
 /// 1, which have paths of their own; channel counts fit vectors seldom.
 LayerCase draw_case(uint64_t shape) {
-  Draws draw(shape);
+  Draws draw(kSeed, shape);
   const bool common = !draw.once_in(4);
   const int64_t square = draw.once_in(3) ? 5 : 3;
   AttrMap conv{{"filters", draw.between(1, 40)},
@@ -70,30 +55,6 @@ LayerCase draw_case(uint64_t shape) {
   return layer;
 }
 
-template <typename T>
-void expect_near(const BasicTensor<float>& fast, const BasicTensor<T>& exact, double relative,
-                 const std::string& what) {
-  double largest = 1e-3;
-  for (int64_t i = 0; i < exact.size(); ++i)
-    largest = std::max(largest, std::abs(static_cast<double>(exact.data()[i])));
-  double worst = 0.0;
-  for (int64_t i = 0; i < exact.size(); ++i) {
-    const double error = std::abs(static_cast<double>(fast.data()[i]) - static_cast<double>(exact.data()[i]));
-    // NaN is an error, too.
-    if (!(error <= worst)) worst = error;
-  }
-  EXPECT_LE(worst, relative * largest) << what;
-}
-
-/// What a run leaves behind.
-std::vector<std::vector<float>> results(const LayerRunner<float>& run) {
-  const auto values = [](const Tensor& t) { return std::vector<float>(t.data(), t.data() + t.size()); };
-  std::vector<std::vector<float>> all{values(run.output)};
-  for (const Tensor& t : run.grad_inputs) all.push_back(values(t));
-  for (const Tensor& t : run.grad_variables) all.push_back(values(t));
-  return all;
-}
-
 void check(const LayerCase& layer) {
   const auto op = std::move(create_operator(layer)).value();
   ASSERT_NE(op, nullptr);
@@ -104,12 +65,12 @@ void check(const LayerCase& layer) {
   exact.fill();
   fast.forward(false);
   exact.forward(true);
-  expect_near(fast.output, exact.output, 1e-5, "output");
+  expect_near(fast.output, exact.output, kBound, kLeast, "output");
   const auto serving = std::move(create_operator(layer, Mode::kInference)).value();
   LayerRunner<float> served(*serving, layer.inputs, n, 1);
   served.fill();
   served.forward(false);
-  expect_near(served.output, exact.output, 1e-5, "output in inference");
+  expect_near(served.output, exact.output, kBound, kLeast, "output in inference");
   LayerRunner<float> packed(*serving, layer.inputs, n, 1);
   packed.fill();
   packed.pack(1);
@@ -120,18 +81,12 @@ void check(const LayerCase& layer) {
   std::copy_n(fast.output.data(), fast.output.size(), exact.output.data());
   fast.backward(false);
   exact.backward(true);
-  expect_near(fast.grad_inputs[0], exact.grad_inputs[0], 1e-5, "gradient of input");
+  expect_near(fast.grad_inputs[0], exact.grad_inputs[0], kBound, kLeast, "gradient of input");
   for (size_t i = 0; i < exact.grad_variables.size(); ++i) {
-    expect_near(fast.grad_variables[i], exact.grad_variables[i], 1e-5, op->info().variables[i].name);
+    expect_near(fast.grad_variables[i], exact.grad_variables[i], kBound, kLeast,
+                op->info().variables[i].name);
   }
-  for (const int threads : {2, 3}) {
-    const auto other = std::move(create_operator(layer, Mode::kTraining, threads)).value();
-    LayerRunner<float> many(*other, layer.inputs, n, threads);
-    many.fill();
-    many.forward(false);
-    many.backward(false);
-    EXPECT_EQ(results(many), results(fast)) << threads << " threads";
-  }
+  expect_same_with_more_threads(layer, fast);
 }
 
 class ConvPaths : public ::testing::TestWithParam<std::string> {
@@ -151,11 +106,6 @@ TEST_P(ConvPaths, AgreeWithTheReferenceOnRandomShapes) {
   }
 }
 
-std::vector<std::string> fast_isas() {
-  std::vector<std::string> names = usable_isa_names();
-  std::erase(names, "reference");
-  return names;
-}
 INSTANTIATE_TEST_SUITE_P(Isa, ConvPaths, ::testing::ValuesIn(fast_isas()),
                          [](const auto& isa) { return isa.param; });
 
