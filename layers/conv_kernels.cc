@@ -17,10 +17,10 @@ constexpr int64_t kStripePositions = 144;
 // Sums of one stripe of the direct path, to be pooled while they are in the first-level cache or little
 // beyond.
 constexpr int64_t kDirectSums = 16 * 1024;
-// Of kernel gradients at Winograd's points each chunk is taken back by itself, which should be little beside
-// the products of so many tiles; but some chunks are wanted for threads.
-constexpr int64_t kTilesPerChunk = 32;
-constexpr int64_t kLeastChunks = 4;
+// Kernel gradients at Winograd's points are taken back, and added up, for each chunk: little beside the
+// products of so many tiles. Otherwise fewer chunks are cut.
+constexpr int64_t kTilesPerChunk = 96;
+constexpr int64_t kFewChunks = 8;
 
 constexpr int64_t align_floats(int64_t count) {
   return (count + 15) / 16 * 16;
@@ -158,7 +158,7 @@ ConvKernels::Piece ConvKernels::forward_piece(int64_t n, int threads) const {
 int64_t ConvKernels::image_chunks(int64_t n) const {
   if (kernel_gradient_ != KernelGradientPath::kWinograd) return std::min(n, kImageChunks);
   const int64_t tiles = n * gradient_.tiles_in(g_.window.y.out);
-  return std::min(n, std::clamp(tiles / kTilesPerChunk, kLeastChunks, kImageChunks));
+  return std::min(n, tiles < kTilesPerChunk * kImageChunks ? kFewChunks : kImageChunks);
 }
 
 int64_t ConvKernels::bias_offset() const {

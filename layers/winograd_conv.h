@@ -107,8 +107,7 @@ class WinogradConv {
   void add_rows(const float* padded, int64_t y_begin, int64_t rows, int64_t c, int64_t columns,
                 float* image) const;
   /// Input rows of a stripe to points.
-  void load_tiles(const Stripe& stripe, const float* image, float* padded,
-                  const winograd::Planes& planes) const;
+  void load_tiles(const Stripe& stripe, const float* image, const winograd::Planes& planes) const;
   /// from_points(image, row, filter, filters, planes) takes the sums of one row of tiles.
   template <typename FromPoints>
   void sums_of(const Stripe& stripe, const float* image, const float* packed, std::byte* scratch,
