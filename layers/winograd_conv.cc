@@ -59,6 +59,17 @@ int64_t WinogradConv::tiles_in(int64_t rows) const {
   return tile_rows(rows) * tile_columns();
 }
 
+int64_t WinogradConv::forward_cost(int64_t tiles, int64_t filters) const {
+  // Fewer rows do not fill a product's tile; a line of the kernel comes from the third-level cache; and a
+  // value is taken to a point or back.
+  constexpr int64_t kLeastRows = 6;
+  constexpr int64_t kLine = 3;
+  constexpr int64_t kTransform = 8;
+  const int64_t vectors = round_up_16(filters) / 16;
+  const int64_t products = (std::max(tiles, kLeastRows) + kLine) * g_.channels * vectors;
+  return points() * (products + kTransform * tiles * (round_up_16(g_.channels) / 16 + vectors));
+}
+
 int64_t WinogradConv::kernel_points_plane() const {
   return g_.channels * round_up_16(g_.filters) + kPlaneGap;
 }
@@ -146,8 +157,8 @@ void WinogradConv::sums_of(const Stripe& stripe, const float* image, const float
   const Planes to = planes_of(reinterpret_cast<float*>(scratch), tiles, filter_block_);
   scratch += float_bytes(points() * to.plane);
   load_tiles(stripe, image, from);
-  for (int64_t f = 0; f < g_.filters; f += filter_block_) {
-    const int64_t columns = std::min(filter_block_, g_.filters - f);
+  for (int64_t f = stripe.f_begin; f < stripe.f_end; f += filter_block_) {
+    const int64_t columns = std::min(filter_block_, stripe.f_end - f);
     multiply({tiles, columns, g_.channels, from, to, packed + f * g_.channels, forward_plane_, scratch});
     int64_t tile = 0;
     for (int64_t n = 0; n < stripe.images; ++n) {
