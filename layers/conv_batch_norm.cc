@@ -49,9 +49,10 @@ class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
                             TensorView<const float>{bias, Shape{g_.filters}}};
     ForwardArgs<float> sums = args;
     sums.variables = folded;
+    if (clip_ != Clip::kRelu6) return fast_.forward(sums);
     const int64_t line = g_.window.x.out * g_.filters;
     fast_.forward(sums, true, [&](int64_t /*n*/, int64_t begin, int64_t end, int64_t /*y*/, float* out) {
-      if (clip_ == Clip::kRelu6) relu6_forward((end - begin) * line, out, out);
+      relu6_forward((end - begin) * line, out, out);
     });
   }
 
