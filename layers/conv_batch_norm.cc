@@ -4,7 +4,6 @@
 #include <span>
 #include <vector>
 
-#include "engine/vector_math.h"
 #include "layers/batch_norm.h"
 #include "layers/conv_kernels.h"
 #include "layers/conv_reference.h"
@@ -23,7 +22,7 @@ class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
         norm_(norm),
         use_bias_(conv.use_bias),
         clip_(clip),
-        fast_(with_relu(geometry, clip), geometry.rows(), batch, Mode::kInference),
+        fast_(clipped(geometry, clip), geometry.rows(), batch, Mode::kInference),
         folded_offset_(align_up(fast_.packed_bytes())),
         kernel_offset_(align_up(fast_.shared_bytes())) {
     info_.output = Shape{batch, g_.window.y.out, g_.window.x.out, g_.filters};
@@ -49,10 +48,7 @@ class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
                             TensorView<const float>{bias, Shape{g_.filters}}};
     ForwardArgs<float> sums = args;
     sums.variables = folded;
-    const int64_t line = g_.window.x.out * g_.filters;
-    fast_.forward(sums, true, [&](int64_t /*n*/, int64_t begin, int64_t end, int64_t /*y*/, float* out) {
-      if (clip_ == Clip::kRelu6) relu6_forward((end - begin) * line, out, out);
-    });
+    fast_.forward(sums);
   }
 
   void pack(std::span<const TensorView<const float>> variables, int threads,
@@ -86,8 +82,9 @@ class ConvBatchNorm final : public ReferenceOperator<ConvBatchNorm> {
   void reference_backward(const BackwardArgs<T>& /*args*/) const {}
 
  private:
-  static ConvGeometry with_relu(ConvGeometry geometry, Clip clip) {
+  static ConvGeometry clipped(ConvGeometry geometry, Clip clip) {
     geometry.relu = clip != Clip::kNone;
+    geometry.relu6 = clip == Clip::kRelu6;
     return geometry;
   }
   [[nodiscard]] size_t kernel_bytes() const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/parallel.h"
+#include "engine/vector_math.h"
 #include "layers/conv_patches.h"
 #include "layers/direct_conv.h"
 #include "layers/padded_rows.h"
@@ -59,6 +60,10 @@ void ConvKernels::plan_workspaces(int64_t batch, Mode mode) {
   const int64_t filters = g_.group_filters();
 
   size_t gemm_bytes = multiplies_patches ? gemm_workspace_bytes(positions, filters, g_.patch()) : 0;
+  if (g_.is_product()) {
+    gemm_bytes =
+        std::max(gemm_bytes, gemm_thread_workspace_bytes(batch * g_.positions(), filters, g_.patch()));
+  }
   packed_forward_ = align_floats(static_cast<int64_t>(packed_b_floats(g_.patch(), filters)));
   if (training && multiplies_patches) {
     gemm_bytes = std::max({gemm_bytes, gemm_workspace_bytes(g_.patch(), filters, positions),
@@ -169,14 +174,11 @@ int64_t ConvKernels::partial_floats() const {
   return bias_offset() + align_floats(g_.filters);
 }
 
-void ConvKernels::take_patches(const float* image, int64_t y_begin, int64_t y_end, float* scratch,
-                               GemmArgs& product) const {
-  product.a = image + y_begin * g_.window.x.in * g_.channels;
-  product.lda = g_.channels;
-  if (g_.is_pointwise()) return;
+ConvKernels::Patches ConvKernels::take_patches(const float* image, int64_t y_begin, int64_t y_end,
+                                               float* scratch) const {
+  if (g_.is_pointwise()) return {image + y_begin * g_.window.x.in * g_.channels, g_.channels};
   gather_patches(g_, image, y_begin, y_end, scratch);
-  product.a = scratch;
-  product.lda = g_.patch();
+  return {scratch, g_.patch()};
 }
 
 void ConvKernels::pack(const float* kernel, int threads, float* packed) const {
@@ -234,23 +236,46 @@ void ConvKernels::sums(const float* image, int64_t images, int64_t y_begin, int6
   }
 }
 
+GemmArgs ConvKernels::product_of(const ForwardArgs<float>& args, int64_t group, int64_t m, const float* a,
+                                 int64_t lda, float* out) const {
+  GemmArgs product;
+  product.m = m;
+  product.n = g_.group_filters();
+  product.k = g_.patch();
+  product.a = a;
+  product.lda = lda;
+  product.c = out + group * product.n;
+  product.ldc = g_.filters;
+  if (args.variables.size() > 1) product.bias = args.variables[1].data + group * product.n;
+  product.relu = g_.relu;
+  if (g_.relu6) product.at_most = 6.0F;
+  return product;
+}
+
 void ConvKernels::sums_by_gemm(const float* image, int64_t y_begin, int64_t y_end,
                                const ForwardArgs<float>& args, std::byte* scratch, float* out) const {
-  const int64_t filters = g_.group_filters();
-  const float* bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
   for (int64_t group = 0; group < g_.groups; ++group) {
-    GemmArgs product;
-    product.m = (y_end - y_begin) * g_.window.x.out;
-    product.n = filters;
-    product.k = g_.patch();
-    take_patches(image + group * g_.group_channels(), y_begin, y_end, reinterpret_cast<float*>(scratch),
-                 product);
-    product.c = out + group * filters;
-    product.ldc = g_.filters;
-    product.bias = bias == nullptr ? nullptr : bias + group * filters;
-    product.relu = g_.relu;
-    sgemm_packed_b(product, packed_of(args) + group * packed_forward_, scratch + gemm_offset_);
+    const Patches patches =
+        take_patches(image + group * g_.group_channels(), y_begin, y_end, reinterpret_cast<float*>(scratch));
+    const int64_t positions = (y_end - y_begin) * g_.window.x.out;
+    sgemm_packed_b(product_of(args, group, positions, patches.data, patches.ld, out),
+                   packed_of(args) + group * packed_forward_, scratch + gemm_offset_);
   }
+}
+
+void ConvKernels::forward(const ForwardArgs<float>& args) const {
+  if (g_.is_product()) {
+    pack_if_needed(args);
+    const int64_t positions = args.output.shape[0] * g_.positions();
+    return sgemm_packed_b_parallel(
+        product_of(args, 0, positions, args.inputs[0].data, g_.channels, args.output.data), packed_of(args),
+        args.context.threads, args.workspace.per_thread + gemm_offset_, args.workspace.per_thread_stride);
+  }
+  const bool clips = g_.relu6 && path_ != ForwardPath::kGemm;
+  const int64_t line = g_.window.x.out * g_.filters;
+  forward(args, true, [&](int64_t /*n*/, int64_t begin, int64_t end, int64_t /*y*/, float* out) {
+    if (clips) relu6_forward((end - begin) * line, out, out);
+  });
 }
 
 }  // namespace nacre

@@ -178,8 +178,10 @@ void ConvKernels::add_kernel_gradient_by_gemm(const float* image, int64_t group,
   product.m = g_.patch();
   product.n = g_.group_filters();
   product.k = (y_end - y_begin) * g_.window.x.out;
-  take_patches(image + group * g_.group_channels(), y_begin, y_end, reinterpret_cast<float*>(scratch),
-               product);
+  const Patches patches =
+      take_patches(image + group * g_.group_channels(), y_begin, y_end, reinterpret_cast<float*>(scratch));
+  product.a = patches.data;
+  product.lda = patches.ld;
   product.transpose_a = true;
   product.b = grad + group * g_.group_filters();
   product.ldb = g_.filters;
