@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <memory>
+#include <span>
 
 #include "layers/batch_norm.h"
 #include "layers/depthwise_conv.h"
@@ -19,18 +20,29 @@ class DepthwiseBatchNorm final : public ReferenceOperator<DepthwiseBatchNorm> {
     info_.variables = depthwise_variables(attrs, conv);
     std::ranges::move(batch_norm_variables(norm, channels, 1), std::back_inserter(info_.variables));
     info_.flops_per_row = depthwise_flops(conv);
-    info_.shared_bytes = static_cast<size_t>(conv.g.kernel_size() + channels) * sizeof(double);
+    info_.packed_bytes = folded_floats() * sizeof(float);
+    info_.shared_bytes = folded_floats() * sizeof(double);
     info_.per_thread_bytes = conv.scratch_bytes();
   }
 
+  void pack(std::span<const TensorView<const float>> variables, int /*threads*/,
+            std::byte* packed) const override {
+    fold(variables, reinterpret_cast<float*>(packed));
+  }
+
   void forward(const ForwardArgs<float>& args) const override {
-    const float* kernel = fold(args);
+    const auto* kernel = reinterpret_cast<const float*>(args.packed);
+    if (kernel == nullptr) {
+      fold(args.variables, args.workspace.shared_as<float>());
+      kernel = args.workspace.shared_as<float>();
+    }
     depthwise_forward(conv_, args, kernel, kernel + conv_.g.kernel_size());
   }
 
   template <typename T>
   void reference_forward(const ForwardArgs<T>& args) const {
-    const T* kernel = fold(args);
+    T* kernel = args.workspace.template shared_as<T>();
+    fold(args.variables, kernel);
     parallel_for(args.output.shape[0], args.context.threads, [&](int64_t n, int /*worker*/) {
       depthwise_forward_reference(conv_, args.inputs[0].data + n * conv_.input_size(), kernel,
                                   kernel + conv_.g.kernel_size(),
@@ -43,21 +55,23 @@ class DepthwiseBatchNorm final : public ReferenceOperator<DepthwiseBatchNorm> {
   void reference_backward(const BackwardArgs<T>& /*args*/) const {}
 
  private:
-  /// Kernel and bias with scale and shift in them, in the workspace.
+  [[nodiscard]] size_t folded_floats() const {
+    return static_cast<size_t>(conv_.g.kernel_size() + conv_.g.channels);
+  }
+
+  /// Kernel and then bias with scale and shift in them.
   template <typename T>
-  const T* fold(const ForwardArgs<T>& args) const {
-    const BatchNormVariables<T> variables(norm_, args.variables.subspan(use_bias_ ? 2 : 1));
-    const T* own_bias = use_bias_ ? args.variables[1].data : nullptr;
-    T* kernel = args.workspace.template shared_as<T>();
+  void fold(std::span<const TensorView<const T>> from, T* kernel) const {
+    const BatchNormVariables<T> variables(norm_, from.subspan(use_bias_ ? 2 : 1));
+    const T* own_bias = use_bias_ ? from[1].data : nullptr;
     T* bias = kernel + conv_.g.kernel_size();
     for (int64_t c = 0; c < conv_.g.channels; ++c) {
       const ChannelAffine affine = variables.moving_affine(c, norm_.epsilon, own_bias);
       bias[c] = static_cast<T>(affine.shift);
       for (int64_t i = c; i < conv_.g.kernel_size(); i += conv_.g.channels) {
-        kernel[i] = static_cast<T>(static_cast<double>(args.variables[0].data[i]) * affine.scale);
+        kernel[i] = static_cast<T>(static_cast<double>(from[0].data[i]) * affine.scale);
       }
     }
-    return kernel;
   }
 
   DepthwiseConv conv_;
