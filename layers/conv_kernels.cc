@@ -22,6 +22,8 @@ constexpr int64_t kDirectSums = 16 * 1024;
 // the products of so many tiles; but some chunks are wanted for threads.
 constexpr int64_t kTilesPerChunk = 32;
 constexpr int64_t kLeastChunks = 4;
+// The same of positions: a partial gradient is written and read again.
+constexpr int64_t kPositionsPerChunk = 256;
 
 constexpr int64_t align_floats(int64_t count) {
   return (count + 15) / 16 * 16;
@@ -66,8 +68,9 @@ void ConvKernels::plan_workspaces(int64_t batch, Mode mode) {
   }
   packed_forward_ = align_floats(static_cast<int64_t>(packed_b_floats(g_.patch(), filters)));
   if (training && multiplies_patches) {
+    const int64_t together = positions * backward_.images;
     gemm_bytes = std::max({gemm_bytes, gemm_workspace_bytes(g_.patch(), filters, positions),
-                           gemm_workspace_bytes(positions, g_.patch(), filters)});
+                           gemm_workspace_bytes(together, g_.patch(), filters)});
     packed_backward_ = align_floats(static_cast<int64_t>(packed_b_floats(filters, g_.patch())));
   }
   packed_floats_ = winograd ? winograd_.forward_floats() : g_.groups * packed_forward_;
@@ -138,9 +141,12 @@ int64_t ConvKernels::rows_of(int64_t units) const {
 
 void ConvKernels::plan_backward(int64_t batch) {
   backward_ = {1, units_per_stripe_};
-  if (!winograd_gradient_) return;
   // Of one chunk of images.
   const int64_t images = chunks_of(batch, std::max<int64_t>(1, image_chunks(batch)));
+  if (g_.is_product() && !pool_.has_value() && backward_.units == rows_.out) {
+    backward_.images = std::clamp<int64_t>(kPositionsPerChunk / g_.positions(), 1, images);
+  }
+  if (!winograd_gradient_) return;
   backward_ = winograd_piece(gradient_, gradient_.good_tiles_backward(), images);
 }
 
@@ -161,9 +167,10 @@ ConvKernels::Piece ConvKernels::forward_piece(int64_t n, int threads) const {
 }
 
 int64_t ConvKernels::image_chunks(int64_t n) const {
-  if (kernel_gradient_ != KernelGradientPath::kWinograd) return std::min(n, kImageChunks);
-  const int64_t tiles = n * gradient_.tiles_in(g_.window.y.out);
-  return std::min(n, std::clamp(tiles / kTilesPerChunk, kLeastChunks, kImageChunks));
+  const int64_t chunks = kernel_gradient_ == KernelGradientPath::kWinograd
+                             ? n * gradient_.tiles_in(g_.window.y.out) / kTilesPerChunk
+                             : n * g_.positions() / kPositionsPerChunk;
+  return std::min(n, std::clamp(chunks, kLeastChunks, kImageChunks));
 }
 
 int64_t ConvKernels::bias_offset() const {

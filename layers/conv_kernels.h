@@ -127,6 +127,9 @@ class ConvKernels {
   /// The gradients of a piece's sums, images `step` floats apart.
   void add_gradients(const BackwardArgs<float>& args, const BackwardPiece& piece, const float* grad,
                      int64_t step) const;
+  /// The same where sums are one product: of all images of the piece at once.
+  void add_product_gradients(const BackwardArgs<float>& args, const BackwardPiece& piece,
+                             const float* grad) const;
   [[nodiscard]] WinogradConv::Gradients winograd_gradients(const BackwardArgs<float>& args,
                                                            const BackwardPiece& piece) const;
   void zero_input_gradient(const BackwardArgs<float>& args, const BackwardPiece& piece) const;
