@@ -10,6 +10,8 @@
 namespace nacre {
 namespace {
 
+static_assert(kPackedColumns % gemm::kMaxTileColumns == 0);
+
 using gemm::ceil_div;
 using gemm::round_up;
 

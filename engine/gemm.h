@@ -54,7 +54,9 @@ void sgemm(const GemmArgs& args, void* workspace);
 size_t packed_b_floats(int64_t k, int64_t n);
 
 /// Packs op(B)[k, n] into `packed`: 64-byte aligned, packed_b_floats(k, n) floats. The layout depends on the
-/// instruction set, so packed matrices live in memory only, never in files.
+/// instruction set, so packed matrices live in memory only, never in files. Where j is a multiple of
+/// kPackedColumns, columns from j on, packed, begin at packed + j * k.
+inline constexpr int64_t kPackedColumns = 32;
 void pack_b(int64_t k, int64_t n, const float* b, int64_t ldb, bool transpose_b, float* packed);
 
 /// As sgemm, with op(B) packed by pack_b for the same k and n; args.b, args.ldb and args.transpose_b are not
