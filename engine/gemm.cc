@@ -10,6 +10,8 @@
 namespace nacre {
 namespace {
 
+static_assert(kPackedColumns % gemm::kMaxTileColumns == 0);
+
 using gemm::ceil_div;
 using gemm::round_up;
 
@@ -34,11 +36,12 @@ struct Chunks {
   [[nodiscard]] size_t bytes_per_worker(int64_t k) const { return gemm_workspace_bytes(rows, columns, k); }
 };
 
-void multiply_in_chunks(const GemmArgs& args, const float* packed, int threads, void* workspace) {
+/// Workspaces of threads lie `stride` bytes apart.
+void multiply_in_chunks(const GemmArgs& args, const float* packed, int threads, void* workspace,
+                        size_t stride) {
   if (args.m <= 0 || args.n <= 0) return;
   const Chunks chunks(args.m, args.n, threads);
   const int64_t columns = ceil_div(args.n, chunks.columns);
-  const size_t bytes_per_worker = chunks.bytes_per_worker(args.k);
   parallel_for(ceil_div(args.m, chunks.rows) * columns, threads, [&](int64_t chunk, int worker) {
     const int64_t i = chunk / columns * chunks.rows;
     const int64_t j = chunk % columns * chunks.columns;
@@ -52,7 +55,7 @@ void multiply_in_chunks(const GemmArgs& args, const float* packed, int threads, 
     if (part.bias != nullptr) part.bias += j;
     // Whole panels come before column j, since the chunks' width is a multiple of a panel's.
     const float* panels = packed == nullptr ? nullptr : packed + j * args.k;
-    auto* own = static_cast<std::byte*>(workspace) + static_cast<size_t>(worker) * bytes_per_worker;
+    auto* own = static_cast<std::byte*>(workspace) + static_cast<size_t>(worker) * stride;
     gemm::multiply(part, panels, reinterpret_cast<float*>(own));
   });
 }
@@ -85,17 +88,26 @@ void sgemm_packed_b(const GemmArgs& args, const float* packed, void* workspace) 
 }
 
 size_t gemm_parallel_workspace_bytes(int64_t m, int64_t n, int64_t k, int threads) {
+  return static_cast<size_t>(std::max(threads, 1)) * gemm_thread_workspace_bytes(m, n, k);
+}
+
+size_t gemm_thread_workspace_bytes(int64_t m, int64_t n, int64_t k) {
   if (m <= 0 || n <= 0) return 0;
   // Chunks are largest for one thread.
-  return static_cast<size_t>(std::max(threads, 1)) * Chunks(m, n, 1).bytes_per_worker(k);
+  return Chunks(m, n, 1).bytes_per_worker(k);
 }
 
 void sgemm_parallel(const GemmArgs& args, int threads, void* workspace) {
-  multiply_in_chunks(args, nullptr, threads, workspace);
+  multiply_in_chunks(args, nullptr, threads, workspace, gemm_thread_workspace_bytes(args.m, args.n, args.k));
 }
 
 void sgemm_packed_b_parallel(const GemmArgs& args, const float* packed, int threads, void* workspace) {
-  multiply_in_chunks(args, packed, threads, workspace);
+  multiply_in_chunks(args, packed, threads, workspace, gemm_thread_workspace_bytes(args.m, args.n, args.k));
+}
+
+void sgemm_packed_b_parallel(const GemmArgs& args, const float* packed, int threads, void* workspace,
+                             size_t stride) {
+  multiply_in_chunks(args, packed, threads, workspace, stride);
 }
 
 }  // namespace nacre

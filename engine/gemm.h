@@ -3,11 +3,12 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace nacre {
 
 /// One product of row-major single-precision matrices:
-///   C[m, n] = (accumulate ? C : 0) + op(A)[m, k] * op(B)[k, n] + bias[n], then relu.
+///   C[m, n] = (accumulate ? C : 0) + op(A)[m, k] * op(B)[k, n] + bias[n], then clipped.
 ///
 /// op(X) is X or its transpose: with `transpose_a` A is stored as [k, m], with `transpose_b` B as [n, k]. A
 /// leading dimension is the distance in floats between two stored rows, at least the length of a stored row.
@@ -34,6 +35,7 @@ struct GemmArgs {
   bool accumulate = false;      ///< add to C instead of overwriting it (C is not read otherwise)
   const float* bias = nullptr;  ///< [n], added after the last product; none when null
   bool relu = false;            ///< negative results become 0; NaN stays NaN
+  float at_most = std::numeric_limits<float>::infinity();  ///< larger results become that; NaN stays NaN
   /// Two places in memory that what follows will read, `soon_floats` floats of each; they are brought near
   /// while the product computes, as far as it lasts. Nothing of them is read here.
   std::array<const float*, 2> soon{};
@@ -52,7 +54,9 @@ void sgemm(const GemmArgs& args, void* workspace);
 size_t packed_b_floats(int64_t k, int64_t n);
 
 /// Packs op(B)[k, n] into `packed`: 64-byte aligned, packed_b_floats(k, n) floats. The layout depends on the
-/// instruction set, so packed matrices live in memory only, never in files.
+/// instruction set, so packed matrices live in memory only, never in files. Where j is a multiple of
+/// kPackedColumns, columns from j on, packed, begin at packed + j * k.
+inline constexpr int64_t kPackedColumns = 32;
 void pack_b(int64_t k, int64_t n, const float* b, int64_t ldb, bool transpose_b, float* packed);
 
 /// As sgemm, with op(B) packed by pack_b for the same k and n; args.b, args.ldb and args.transpose_b are not
@@ -68,5 +72,13 @@ void sgemm_parallel(const GemmArgs& args, int threads, void* workspace);
 
 /// The same for packed B.
 void sgemm_packed_b_parallel(const GemmArgs& args, const float* packed, int threads, void* workspace);
+
+/// Bytes that one thread of sgemm_packed_b_parallel needs for any product of at most these extents; a
+/// multiple of 64.
+size_t gemm_thread_workspace_bytes(int64_t m, int64_t n, int64_t k);
+
+/// The same with workspaces of gemm_thread_workspace_bytes that lie `stride` bytes apart, a multiple of 64.
+void sgemm_packed_b_parallel(const GemmArgs& args, const float* packed, int threads, void* workspace,
+                             size_t stride);
 
 }  // namespace nacre

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "engine/gemm_blocking.h"
 
@@ -19,18 +20,37 @@ namespace nacre::gemm {
 namespace HWY_NAMESPACE {
 namespace {
 
-/// A block of A from `from`, packed to `to` if `pack` says so. A transposed A in place has no rows to repeat
-/// beyond its end, so a last tile that is not whole is packed in any case.
+/// A block of A from `from`, packed to `to` if `pack` says so. A transposed A in place has no rows to read
+/// beyond its end, so a few rows, on which a larger tile works, are packed in any case.
 BlockA prepare_a(const float* from, int64_t lda, bool transposed, bool pack, int64_t rows, int64_t depth,
                  float* to) {
-  if (pack) {
-    pack_panels<kTileRows>(from, lda, !transposed, rows, depth, to, depth * kTileRows);
-    return {{to, kTileRows, LayoutA::kByColumns}, depth * kTileRows, nullptr};
+  if (!pack && !transposed) return {{from, lda, LayoutA::kByRows}, rows, lda, 0};
+  if (!pack && rows >= kLeastTileRows) return {{from, lda, LayoutA::kByColumns}, rows, 1, 0};
+  const BlockA block{{to, kTileRows, LayoutA::kByColumns}, rows, 0, depth * kTileRows};
+  const auto pack_tiles = [&](int64_t first, int64_t count, int64_t tile) {
+    pack_panels<kTileRows>(from + first * (transposed ? 1 : lda), lda, !transposed, count, depth,
+                           to + tile * block.tile_stride, block.tile_stride);
+  };
+  if (rows % kTileRows == 0) {
+    // Whole tiles at once: memory is read in longer runs.
+    pack_tiles(0, rows, 0);
+  } else {
+    for (int64_t t = 0; t < block.tiles(); ++t)
+      pack_tiles(block.begin(t), block.begin(t + 1) - block.begin(t), t);
   }
-  if (!transposed) return {{from, lda, LayoutA::kByRows}, lda, nullptr};
-  const int64_t whole = rows / kTileRows * kTileRows;
-  if (whole < rows) pack_columns<kTileRows>(from + whole, lda, rows - whole, depth, to, 0);
-  return {{from, lda, LayoutA::kByColumns}, kTileRows, to};
+  return block;
+}
+
+/// What happens to sums that belong to `c`; in the last block of depth all that the product asks for.
+Finish finish_of(const GemmArgs& args, float* c, bool first, bool last, int64_t column) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const bool plain = !last || (args.bias == nullptr && !args.relu && args.at_most == kInfinity);
+  Finish finish{c, args.ldc, args.accumulate || !first, plain, nullptr, -kInfinity, kInfinity};
+  if (plain) return finish;
+  if (args.bias != nullptr) finish.bias = args.bias + column;
+  if (args.relu) finish.least = 0;
+  finish.most = args.at_most;
+  return finish;
 }
 
 void multiply_packed(const GemmArgs& args, const float* packed, float* workspace) {
@@ -60,10 +80,8 @@ void multiply_packed(const GemmArgs& args, const float* packed, float* workspace
         const int64_t rows = std::min(kBlockRows, args.m - i);
         const float* from = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
         const BlockA a = prepare_a(from, args.lda, args.transpose_a, pack_a, rows, depth, block_a);
-        const float* bias = last && args.bias != nullptr ? args.bias + j : nullptr;
-        const Finish finish{args.c + i * args.ldc + j, args.ldc, args.accumulate || k > 0, bias,
-                            last && args.relu};
-        multiply_block(rows, columns, depth, a, b, panel_stride, finish, soon);
+        const Finish finish = finish_of(args, args.c + i * args.ldc + j, k == 0, last, j);
+        multiply_block(columns, depth, a, b, panel_stride, finish, soon);
       }
       k += depth;
     } while (k < args.k);
@@ -109,10 +127,13 @@ void finish_row(const float* sum, int64_t columns, const Finish& finish) {
   HWY_ALIGN float bias[kLanes] = {};
   for (int64_t j = 0; j < columns; j += kLanes) {
     const auto bytes = static_cast<size_t>(std::min<int64_t>(kLanes, columns - j)) * sizeof(float);
-    if (finish.add_c) std::memcpy(c, finish.c + j, bytes);
     if (finish.bias != nullptr) std::memcpy(bias, finish.bias + j, bytes);
-    const Vector v = finish_vector(hn::Load(d, sum + j), c, finish.add_c,
-                                   finish.bias == nullptr ? nullptr : bias, finish.relu);
+    Vector v = hn::Load(d, sum + j);
+    if (finish.add_c) {
+      std::memcpy(c, finish.c + j, bytes);
+      v = hn::Add(hn::Load(d, c), v);
+    }
+    if (!finish.plain) v = clipped(hn::Add(v, hn::Load(d, bias)), set(finish.least), set(finish.most));
     hn::Store(v, d, c);
     std::memcpy(finish.c + j, c, bytes);
   }
@@ -132,9 +153,7 @@ void multiply_streamed(const GemmArgs& args, float* sum) {
         const float* a = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
         stream_rows(depth, a, args.transpose_a ? args.lda : 1, args.b + k * args.ldb + j, args.ldb, columns,
                     sum);
-        const float* bias = last && args.bias != nullptr ? args.bias + j : nullptr;
-        finish_row(sum, columns,
-                   {args.c + i * args.ldc + j, args.ldc, args.accumulate || k > 0, bias, last && args.relu});
+        finish_row(sum, columns, finish_of(args, args.c + i * args.ldc + j, k == 0, last, j));
       }
       k += depth;
     } while (k < args.k);
@@ -188,9 +207,7 @@ void multiply_rows_by_panels(const GemmArgs& args, const float* packed) {
                                       sum + p * kTileColumns);
           }
         }
-        const float* bias = last && args.bias != nullptr ? args.bias + j : nullptr;
-        finish_row(sum, columns,
-                   {args.c + i * args.ldc + j, args.ldc, args.accumulate || k > 0, bias, last && args.relu});
+        finish_row(sum, columns, finish_of(args, args.c + i * args.ldc + j, k == 0, last, j));
         k += depth;
       } while (k < args.k);
     }

@@ -25,8 +25,10 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
+using nacre::HWY_NAMESPACE::clipped;
 using nacre::HWY_NAMESPACE::kLanes;
 using nacre::HWY_NAMESPACE::kTileRows;
+using nacre::HWY_NAMESPACE::set;
 using nacre::HWY_NAMESPACE::Tag;
 using nacre::HWY_NAMESPACE::Vector;
 
@@ -39,27 +41,16 @@ struct Finish {
   float* c;
   int64_t ldc;
   bool add_c;         ///< the sums are added to C
+  bool plain;         ///< nothing else happens to them
   const float* bias;  ///< [tile columns] to add, or null
-  bool relu;
+  float least, most;  ///< what results are clipped to
 };
-
-HWY_INLINE Vector relu(Vector v) {
-  const Vector zero = hn::Zero(Tag());
-  return hn::IfThenElse(hn::Lt(v, zero), zero, v);
-}
-
-HWY_INLINE Vector finish_vector(Vector sum, const float* c, bool add_c, const float* bias, bool clip) {
-  const Tag d;
-  if (add_c) sum = hn::Add(hn::LoadU(d, c), sum);
-  if (bias != nullptr) sum = hn::Add(sum, hn::LoadU(d, bias));
-  return clip ? relu(sum) : sum;
-}
 
 /// How the elements of A for one tile lie in memory.
 enum class LayoutA {
   kByColumns,  ///< (r, k) at k * ld + r: packed (ld = kTileRows), or a transposed A in place
   kByRows,     ///< (r, k) at r * ld + k: A in place
-  kSomeRows,   ///< (r, k) at min(r, rows - 1) * ld + k: the last rows of A, fewer than the tile has
+  kSomeRows,   ///< (r, k) at min(r, rows - 1) * ld + k: A in place, with fewer rows than the tile
 };
 
 /// The elements of A for one tile, at k = 0, 1, ..
@@ -130,27 +121,37 @@ HWY_INLINE void multiply_tile(int64_t depth, const float* HWY_RESTRICT a, int64_
       for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(factor, panel[v], sum[r][v]);
     }
   }
+  if (finish.add_c) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) {
+        sum[r][v] = hn::Add(hn::LoadU(d, finish.c + r * finish.ldc + v * kLanes), sum[r][v]);
+      }
+    }
+  }
+  if (finish.plain) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[r][v], d, finish.c + r * finish.ldc + v * kLanes);
+    }
+    return;
+  }
+  Vector bias[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) {
+    bias[v] = finish.bias == nullptr ? hn::Zero(d) : hn::LoadU(d, finish.bias + v * kLanes);
+  }
+  const Vector least = set(finish.least);
+  const Vector most = set(finish.most);
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
-      float* c = finish.c + r * finish.ldc + v * kLanes;
-      const float* bias = finish.bias == nullptr ? nullptr : finish.bias + v * kLanes;
-      hn::StoreU(finish_vector(sum[r][v], c, finish.add_c, bias, finish.relu), d, c);
+      const Vector y = clipped(hn::Add(sum[r][v], bias[v]), least, most);
+      hn::StoreU(y, d, finish.c + r * finish.ldc + v * kLanes);
     }
-  }
-}
-
-template <LayoutA kLayout>
-void multiply_some_rows(int64_t depth, const float* a, int64_t ld, int64_t rows, bool one_vector,
-                        const float* b, const Finish& finish) {
-  const Soon none{};
-  if (rows > kTileRows / 2) {
-    one_vector ? multiply_tile<kTileRows, 1, kLayout>(depth, a, ld, rows, b, finish, none)
-               : multiply_tile<kTileRows, 2, kLayout>(depth, a, ld, rows, b, finish, none);
-  } else {
-    one_vector ? multiply_tile<kTileRows / 2, 1, kLayout>(depth, a, ld, rows, b, finish, none)
-               : multiply_tile<kTileRows / 2, 2, kLayout>(depth, a, ld, rows, b, finish, none);
   }
 }
 
@@ -161,33 +162,57 @@ struct TileA {
   LayoutA layout;
 };
 
-/// One block of A.
+/// One block of A, of `tiles` tiles of nearly equal height: they take less time than whole ones and a small
+/// rest. All have at least half of kTileRows, unless A has fewer rows.
 struct BlockA {
   TileA first;
-  int64_t tile_stride;  ///< floats from one tile to the next; of rows in place, from one row
-  const float* rest;    ///< a last tile that is not whole, packed; null when it lies where the others do
+  int64_t rows;
+  int64_t row_stride;   ///< floats from one row of A to the next, 0 when tiles are packed
+  int64_t tile_stride;  ///< packed: from one tile to the next
 
-  [[nodiscard]] TileA tile(int64_t i, int64_t height) const {
-    if (height < kTileRows && rest != nullptr) return {rest, kTileRows, LayoutA::kByColumns};
-    if (first.layout == LayoutA::kByRows) return {first.data + i * tile_stride, first.ld, first.layout};
-    return {first.data + i / kTileRows * tile_stride, first.ld, first.layout};
+  [[nodiscard]] int64_t tiles() const { return ceil_div(rows, kTileRows); }
+  [[nodiscard]] int64_t begin(int64_t tile) const { return tile * rows / tiles(); }
+  [[nodiscard]] TileA tile(int64_t tile) const {
+    return {first.data + begin(tile) * row_stride + tile * tile_stride, first.ld, first.layout};
   }
 };
 
 using Tile = void (*)(int64_t, const float*, int64_t, int64_t, const float*, const Finish&, const Soon&);
 
-/// multiply_tile for rows of A in place, of kTileRows / 2, kTileRows / 2 + 1, .. rows.
-template <int kVectors, bool kFetch, int... kMore>
-constexpr std::array<Tile, sizeof...(kMore)> tiles_by_rows(std::integer_sequence<int, kMore...> /*more*/) {
-  return {multiply_tile<kTileRows / 2 + kMore, kVectors, LayoutA::kByRows, kFetch>...};
+constexpr int kLeastTileRows = kTileRows / 2;
+
+/// multiply_tile for kLeastTileRows, kLeastTileRows + 1, .. rows.
+template <int kVectors, LayoutA kLayout, bool kFetch, int... kMore>
+constexpr std::array<Tile, sizeof...(kMore)> tiles_of(std::integer_sequence<int, kMore...> /*more*/) {
+  return {multiply_tile<kLeastTileRows + kMore, kVectors, kLayout, kFetch>...};
 }
 
-void multiply_at_edge(int64_t depth, const TileA& a, int64_t rows, int64_t columns, const float* b,
-                      const Finish& finish) {
-  // The kernel works on whole tiles: here on a copy, of which only the part inside C is used.
+/// The kernel for a tile of that many rows.
+Tile tile_kernel(LayoutA layout, int64_t rows, bool one_vector, bool fetches) {
+  constexpr std::make_integer_sequence<int, kTileRows - kLeastTileRows + 1> kHeights;
+  // Of one vector, of two, of two that fetch.
+  static constexpr std::array kByRows{tiles_of<1, LayoutA::kByRows, false>(kHeights),
+                                      tiles_of<2, LayoutA::kByRows, false>(kHeights),
+                                      tiles_of<2, LayoutA::kByRows, true>(kHeights)};
+  static constexpr std::array kByColumns{tiles_of<1, LayoutA::kByColumns, false>(kHeights),
+                                         tiles_of<2, LayoutA::kByColumns, false>(kHeights),
+                                         tiles_of<2, LayoutA::kByColumns, true>(kHeights)};
+  static constexpr std::array kSomeRows{Tile{multiply_tile<kLeastTileRows, 1, LayoutA::kSomeRows>},
+                                        Tile{multiply_tile<kLeastTileRows, 2, LayoutA::kSomeRows>}};
+  if (layout == LayoutA::kByRows && rows < kLeastTileRows) return kSomeRows[one_vector ? 0 : 1];
+  const size_t kind = one_vector ? 0 : fetches ? 2 : 1;
+  const auto more = static_cast<size_t>(std::max<int64_t>(rows - kLeastTileRows, 0));
+  return layout == LayoutA::kByRows ? kByRows[kind][more] : kByColumns[kind][more];
+}
+
+/// A tile that reaches over the edge of C: the kernel works on a copy, of which only the part inside is used.
+void multiply_at_edge(Tile kernel, int64_t depth, const TileA& a, int64_t rows, int64_t columns,
+                      const float* b, const Finish& finish) {
   HWY_ALIGN float tile[kTileRows * kTileColumns];
   HWY_ALIGN float bias[kTileColumns];
-  Finish copy{tile, kTileColumns, finish.add_c, nullptr, finish.relu};
+  Finish copy = finish;
+  copy.c = tile;
+  copy.ldc = kTileColumns;
   const size_t bytes = static_cast<size_t>(columns) * sizeof(float);
   if (finish.add_c) {
     std::memset(tile, 0, sizeof(tile));
@@ -198,45 +223,32 @@ void multiply_at_edge(int64_t depth, const TileA& a, int64_t rows, int64_t colum
     std::memcpy(bias, finish.bias, bytes);
     copy.bias = bias;
   }
-  const bool one_vector = columns <= kLanes;
-  a.layout == LayoutA::kByRows
-      ? multiply_some_rows<LayoutA::kSomeRows>(depth, a.data, a.ld, rows, one_vector, b, copy)
-      : multiply_some_rows<LayoutA::kByColumns>(depth, a.data, a.ld, rows, one_vector, b, copy);
+  kernel(depth, a.data, a.ld, rows, b, copy, Soon{});
   for (int64_t r = 0; r < rows; ++r) std::memcpy(finish.c + r * finish.ldc, tile + r * kTileColumns, bytes);
 }
 
-/// C[rows, columns] from one block of A and one of B.
-void multiply_block(int64_t rows, int64_t columns, int64_t depth, const BlockA& a, const float* b,
-                    int64_t panel_stride, const Finish& finish, Soon& soon) {
-  constexpr std::make_integer_sequence<int, kTileRows / 2 + 1> kHeights;
-  // Of one vector, of two, of two that fetch.
-  static constexpr std::array kByRows{tiles_by_rows<1, false>(kHeights), tiles_by_rows<2, false>(kHeights),
-                                      tiles_by_rows<2, true>(kHeights)};
-  static constexpr std::array kByColumns{Tile{multiply_tile<kTileRows, 1, LayoutA::kByColumns>},
-                                         Tile{multiply_tile<kTileRows, 2, LayoutA::kByColumns>},
-                                         Tile{multiply_tile<kTileRows, 2, LayoutA::kByColumns, true>}};
-  const bool by_rows = a.first.layout == LayoutA::kByRows;
-  const int64_t tiles = ceil_div(rows, kTileRows);
+/// C from one block of A and `columns` columns of one of B.
+void multiply_block(int64_t columns, int64_t depth, const BlockA& a, const float* b, int64_t panel_stride,
+                    const Finish& finish, Soon& soon) {
+  const int64_t tiles = a.tiles();
   for (int64_t j = 0; j < columns; j += kTileColumns, b += panel_stride) {
     const int64_t width = std::min<int64_t>(kTileColumns, columns - j);
-    const bool whole = width % kLanes == 0;
+    const bool one_vector = width <= kLanes;
     for (int64_t t = 0; t < tiles; ++t) {
-      // Where rows lie as they come, nearly equal tiles take less time than whole ones and a small rest.
-      const int64_t i = by_rows ? t * rows / tiles : t * kTileRows;
-      const int64_t height = (by_rows ? (t + 1) * rows / tiles : std::min(rows, i + kTileRows)) - i;
-      const TileA tile = a.tile(i, height);
+      const int64_t i = a.begin(t);
+      const int64_t height = a.begin(t + 1) - i;
+      const TileA tile = a.tile(t);
       Finish part = finish;
       part.c += i * finish.ldc + j;
       if (part.bias != nullptr) part.bias += j;
-      if (!whole || height < (by_rows ? kTileRows / 2 : kTileRows)) {
-        multiply_at_edge(depth, tile, height, width, b, part);
+      const bool whole = width % kLanes == 0 && height >= kLeastTileRows;
+      const bool fetches = whole && !one_vector && soon.floats > 0;
+      const Tile kernel = tile_kernel(tile.layout, height, one_vector, fetches);
+      if (!whole) {
+        multiply_at_edge(kernel, depth, tile, height, width, b, part);
         continue;
       }
-      const bool fetches = width > kLanes && soon.floats > 0;
-      const size_t kind = width <= kLanes ? 0 : fetches ? 2 : 1;
-      const Tile multiply =
-          by_rows ? kByRows[kind][static_cast<size_t>(height - kTileRows / 2)] : kByColumns[kind];
-      multiply(depth, tile.data, tile.ld, height, b, part, soon);
+      kernel(depth, tile.data, tile.ld, height, b, part, soon);
       if (fetches) soon.advance(depth * kCacheLine);
     }
   }

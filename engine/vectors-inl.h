@@ -35,6 +35,17 @@ HWY_INLINE Vector set(float x) {
   return hn::Set(Tag(), x);
 }
 
+/// v between two bounds; NaN stays NaN.
+HWY_INLINE Vector clipped(Vector v, Vector least, Vector most) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE2
+  // Whose maximum and minimum are their second operand when one is NaN.
+  return hn::Min(most, hn::Max(least, v));
+#else
+  v = hn::IfThenElse(hn::Lt(v, least), least, v);
+  return hn::IfThenElse(hn::Gt(v, most), most, v);
+#endif
+}
+
 /// One whole vector of every array, at the same place.
 struct Whole {
   int64_t at;

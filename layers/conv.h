@@ -42,6 +42,7 @@ struct ConvGeometry {
   int64_t filters = 0;
   int64_t groups = 1;
   bool relu = false;
+  bool relu6 = false;  ///< besides relu: sums above 6 become 6; fast paths of inference only
 
   [[nodiscard]] int64_t image_size() const { return window.y.in * window.x.in * channels; }
   /// The output's rows, each a unit of ConvKernels.
@@ -56,6 +57,8 @@ struct ConvGeometry {
   [[nodiscard]] bool is_pointwise() const {
     return window.cells() == 1 && window.y.stride == 1 && window.x.stride == 1;
   }
+  /// True when the sums of all images are one product of two matrices as they lie.
+  [[nodiscard]] bool is_product() const { return is_pointwise() && groups == 1; }
 };
 
 /// kBadData when `input` is no batch of images, the kernel does not fit or a size is out of bounds.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "engine/parallel.h"
+#include "engine/vector_math.h"
 #include "layers/conv_patches.h"
 #include "layers/direct_conv.h"
 #include "layers/padded_rows.h"
@@ -21,6 +22,10 @@ constexpr int64_t kDirectSums = 16 * 1024;
 // products of so many tiles. Otherwise fewer chunks are cut.
 constexpr int64_t kTilesPerChunk = 96;
 constexpr int64_t kFewChunks = 8;
+// The same of positions elsewhere: a partial gradient is written and read again. But some chunks are wanted
+// for threads.
+constexpr int64_t kPositionsPerChunk = 256;
+constexpr int64_t kLeastChunks = 4;
 
 constexpr int64_t align_floats(int64_t count) {
   return (count + 15) / 16 * 16;
@@ -59,10 +64,15 @@ void ConvKernels::plan_workspaces(int64_t batch, Mode mode) {
   const int64_t filters = g_.group_filters();
 
   size_t gemm_bytes = multiplies_patches ? gemm_workspace_bytes(positions, filters, g_.patch()) : 0;
+  if (g_.is_product()) {
+    gemm_bytes =
+        std::max(gemm_bytes, gemm_thread_workspace_bytes(batch * g_.positions(), filters, g_.patch()));
+  }
   packed_forward_ = align_floats(static_cast<int64_t>(packed_b_floats(g_.patch(), filters)));
   if (training && multiplies_patches) {
+    const int64_t together = positions * backward_.images;
     gemm_bytes = std::max({gemm_bytes, gemm_workspace_bytes(g_.patch(), filters, positions),
-                           gemm_workspace_bytes(positions, g_.patch(), filters)});
+                           gemm_workspace_bytes(together, g_.patch(), filters)});
     packed_backward_ = align_floats(static_cast<int64_t>(packed_b_floats(filters, g_.patch())));
   }
   packed_floats_ = winograd ? winograd_.forward_floats() : g_.groups * packed_forward_;
@@ -133,9 +143,12 @@ int64_t ConvKernels::rows_of(int64_t units) const {
 
 void ConvKernels::plan_backward(int64_t batch) {
   backward_ = {1, units_per_stripe_};
-  if (!winograd_gradient_) return;
   // Of one chunk of images.
   const int64_t images = chunks_of(batch, std::max<int64_t>(1, image_chunks(batch)));
+  if (g_.is_product() && !pool_.has_value() && backward_.units == rows_.out) {
+    backward_.images = std::clamp<int64_t>(kPositionsPerChunk / g_.positions(), 1, images);
+  }
+  if (!winograd_gradient_) return;
   backward_ = winograd_piece(gradient_, gradient_.good_tiles_backward(), images);
 }
 
@@ -178,9 +191,11 @@ void ConvKernels::cut_winograd(int64_t together, int threads, bool cut_filters, 
 }
 
 int64_t ConvKernels::image_chunks(int64_t n) const {
-  if (kernel_gradient_ != KernelGradientPath::kWinograd) return std::min(n, kImageChunks);
-  const int64_t tiles = n * gradient_.tiles_in(g_.window.y.out);
-  return std::min(n, tiles < kTilesPerChunk * kImageChunks ? kFewChunks : kImageChunks);
+  if (kernel_gradient_ == KernelGradientPath::kWinograd) {
+    const int64_t tiles = n * gradient_.tiles_in(g_.window.y.out);
+    return std::min(n, tiles < kTilesPerChunk * kImageChunks ? kFewChunks : kImageChunks);
+  }
+  return std::min(n, std::clamp(n * g_.positions() / kPositionsPerChunk, kLeastChunks, kImageChunks));
 }
 
 int64_t ConvKernels::bias_offset() const {
@@ -191,14 +206,11 @@ int64_t ConvKernels::partial_floats() const {
   return bias_offset() + align_floats(g_.filters);
 }
 
-void ConvKernels::take_patches(const float* image, int64_t y_begin, int64_t y_end, float* scratch,
-                               GemmArgs& product) const {
-  product.a = image + y_begin * g_.window.x.in * g_.channels;
-  product.lda = g_.channels;
-  if (g_.is_pointwise()) return;
+ConvKernels::Patches ConvKernels::take_patches(const float* image, int64_t y_begin, int64_t y_end,
+                                               float* scratch) const {
+  if (g_.is_pointwise()) return {image + y_begin * g_.window.x.in * g_.channels, g_.channels};
   gather_patches(g_, image, y_begin, y_end, scratch);
-  product.a = scratch;
-  product.lda = g_.patch();
+  return {scratch, g_.patch()};
 }
 
 void ConvKernels::pack(const float* kernel, int threads, float* packed) const {
@@ -242,14 +254,6 @@ void ConvKernels::forward_pooled(const ForwardArgs<float>& args, uint8_t* winner
   });
 }
 
-void ConvKernels::forward(const ForwardArgs<float>& args) const {
-  const int64_t line = g_.window.x.out * g_.filters;
-  const int64_t step = g_.window.y.out * line;
-  for_each_piece(args, path_ == ForwardPath::kWinograd, [&](const ForwardPiece& piece) {
-    sums(piece, args, args.output.data + piece.n * step + first_row(piece.begin) * line, step);
-  });
-}
-
 void ConvKernels::sums(const ForwardPiece& piece, const ForwardArgs<float>& args, float* out,
                        int64_t step) const {
   const float* packed = packed_of(args);
@@ -271,23 +275,51 @@ void ConvKernels::sums(const ForwardPiece& piece, const ForwardArgs<float>& args
   }
 }
 
+GemmArgs ConvKernels::product_of(const ForwardArgs<float>& args, int64_t group, int64_t m, const float* a,
+                                 int64_t lda, float* out) const {
+  GemmArgs product;
+  product.m = m;
+  product.n = g_.group_filters();
+  product.k = g_.patch();
+  product.a = a;
+  product.lda = lda;
+  product.c = out + group * product.n;
+  product.ldc = g_.filters;
+  if (args.variables.size() > 1) product.bias = args.variables[1].data + group * product.n;
+  product.relu = g_.relu;
+  if (g_.relu6) product.at_most = 6.0F;
+  return product;
+}
+
 void ConvKernels::sums_by_gemm(const float* image, int64_t y_begin, int64_t y_end,
                                const ForwardArgs<float>& args, std::byte* scratch, float* out) const {
-  const int64_t filters = g_.group_filters();
-  const float* bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
   for (int64_t group = 0; group < g_.groups; ++group) {
-    GemmArgs product;
-    product.m = (y_end - y_begin) * g_.window.x.out;
-    product.n = filters;
-    product.k = g_.patch();
-    take_patches(image + group * g_.group_channels(), y_begin, y_end, reinterpret_cast<float*>(scratch),
-                 product);
-    product.c = out + group * filters;
-    product.ldc = g_.filters;
-    product.bias = bias == nullptr ? nullptr : bias + group * filters;
-    product.relu = g_.relu;
-    sgemm_packed_b(product, packed_of(args) + group * packed_forward_, scratch + gemm_offset_);
+    const Patches patches =
+        take_patches(image + group * g_.group_channels(), y_begin, y_end, reinterpret_cast<float*>(scratch));
+    const int64_t positions = (y_end - y_begin) * g_.window.x.out;
+    sgemm_packed_b(product_of(args, group, positions, patches.data, patches.ld, out),
+                   packed_of(args) + group * packed_forward_, scratch + gemm_offset_);
   }
+}
+
+void ConvKernels::forward(const ForwardArgs<float>& args) const {
+  if (g_.is_product()) {
+    pack_if_needed(args);
+    const int64_t positions = args.output.shape[0] * g_.positions();
+    return sgemm_packed_b_parallel(
+        product_of(args, 0, positions, args.inputs[0].data, g_.channels, args.output.data), packed_of(args),
+        args.context.threads, args.workspace.per_thread + gemm_offset_, args.workspace.per_thread_stride);
+  }
+  const int64_t line = g_.window.x.out * g_.filters;
+  if (g_.relu6 && path_ != ForwardPath::kGemm) {
+    return forward(args, true, [&](int64_t /*n*/, int64_t begin, int64_t end, int64_t /*y*/, float* out) {
+      relu6_forward((end - begin) * line, out, out);
+    });
+  }
+  const int64_t step = g_.window.y.out * line;
+  for_each_piece(args, path_ == ForwardPath::kWinograd, [&](const ForwardPiece& piece) {
+    sums(piece, args, args.output.data + piece.n * step + first_row(piece.begin) * line, step);
+  });
 }
 
 }  // namespace nacre

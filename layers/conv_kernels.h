@@ -37,12 +37,13 @@ class ConvKernels {
   [[nodiscard]] size_t shared_bytes() const { return shared_bytes_; }
   [[nodiscard]] size_t per_thread_bytes() const { return per_thread_bytes_; }
 
+  /// All of forward, where nothing is fused behind it.
+  void forward(const ForwardArgs<float>& args) const;
+
   /// Computes every stripe: with `direct` in args.output, otherwise in scratch. Then finish(n, unit_begin,
-  /// unit_end, y_begin, sums) takes over: sums [rows, W', filters] start at row y_begin, activation applied.
+  /// unit_end, y_begin, sums) takes over: sums [rows, W', filters] start at row y_begin, relu applied.
   template <typename Finish>
   void forward(const ForwardArgs<float>& args, bool direct, const Finish& finish) const;
-  /// The same straight to args.output, with nothing to finish.
-  void forward(const ForwardArgs<float>& args) const;
 
   /// Whether sums can be pooled before they leave the registers: then forward_pooled does it.
   [[nodiscard]] bool pools_sums() const;
@@ -97,14 +98,25 @@ class ConvKernels {
   [[nodiscard]] int64_t partial_floats() const;
   [[nodiscard]] int64_t bias_offset() const;
 
-  /// Sets `a` and `lda` of a product to the patches of some rows: the image itself, or a copy in `scratch`.
-  void take_patches(const float* image, int64_t y_begin, int64_t y_end, float* scratch,
-                    GemmArgs& product) const;
-  /// The packed kernel: the one given, or the workspace's.
+  /// The patches of some rows: in the image itself, or a copy in `scratch`.
+  struct Patches {
+    const float* data;
+    int64_t ld;
+  };
+  Patches take_patches(const float* image, int64_t y_begin, int64_t y_end, float* scratch) const;
+  /// The packed kernel: the one given, or the workspace's, where pack_if_needed puts it.
   [[nodiscard]] static const float* packed_of(const ForwardArgs<float>& args) {
     return args.packed != nullptr ? reinterpret_cast<const float*>(args.packed)
                                   : args.workspace.shared_as<float>();
   }
+  void pack_if_needed(const ForwardArgs<float>& args) const {
+    if (args.packed == nullptr) {
+      pack(args.variables[0].data, args.context.threads, args.workspace.shared_as<float>());
+    }
+  }
+  /// The product, bias and activation of `m` patches of one group that lie `lda` floats apart.
+  [[nodiscard]] GemmArgs product_of(const ForwardArgs<float>& args, int64_t group, int64_t m, const float* a,
+                                    int64_t lda, float* out) const;
   /// To `out`, images `step` floats apart.
   void sums(const ForwardPiece& piece, const ForwardArgs<float>& args, float* out, int64_t step) const;
   void sums_by_gemm(const float* image, int64_t y_begin, int64_t y_end, const ForwardArgs<float>& args,
@@ -127,6 +139,9 @@ class ConvKernels {
   /// The gradients of a piece's sums, images `step` floats apart.
   void add_gradients(const BackwardArgs<float>& args, const BackwardPiece& piece, const float* grad,
                      int64_t step) const;
+  /// The same where sums are one product: of all images of the piece at once.
+  void add_product_gradients(const BackwardArgs<float>& args, const BackwardPiece& piece,
+                             const float* grad) const;
   [[nodiscard]] WinogradConv::Gradients winograd_gradients(const BackwardArgs<float>& args,
                                                            const BackwardPiece& piece) const;
   void zero_input_gradient(const BackwardArgs<float>& args, const BackwardPiece& piece) const;
@@ -172,9 +187,7 @@ class ConvKernels {
 
 template <typename Body>
 void ConvKernels::for_each_piece(const ForwardArgs<float>& args, bool cut_filters, const Body& body) const {
-  if (args.packed == nullptr) {
-    pack(args.variables[0].data, args.context.threads, args.workspace.shared_as<float>());
-  }
+  pack_if_needed(args);
   const int64_t batch = args.output.shape[0];
   const Piece size = forward_piece(batch, args.context.threads, cut_filters);
   const int64_t of_filters = chunks_of(g_.filters, size.filters);

@@ -38,7 +38,9 @@ WinogradConv::Gradients ConvKernels::winograd_gradients(const BackwardArgs<float
 }
 
 void ConvKernels::zero_input_gradient(const BackwardArgs<float>& args, const BackwardPiece& piece) const {
-  if (args.grad_inputs[0].data == nullptr || piece.begin > 0) return;
+  // A product overwrites what it is the whole gradient of.
+  if (args.grad_inputs[0].data == nullptr || piece.begin > 0 || (g_.is_product() && !pool_.has_value()))
+    return;
   float* grad = args.grad_inputs[0].data + piece.n * g_.image_size();
   std::fill(grad, grad + piece.images * g_.image_size(), 0.0F);
 }
@@ -100,6 +102,7 @@ void ConvKernels::add_gradients(const BackwardArgs<float>& args, const BackwardP
     return gradient_.add_gradients({piece.images, y_begin, y_end}, grad, step, piece.scratch,
                                    winograd_gradients(args, piece));
   }
+  if (g_.is_product()) return add_product_gradients(args, piece, grad);
   for (int64_t i = 0; i < piece.images; ++i, grad += step) {
     const int64_t image = (piece.n + i) * g_.image_size();
     if (wants_kernel(args)) {
@@ -111,6 +114,40 @@ void ConvKernels::add_gradients(const BackwardArgs<float>& args, const BackwardP
                          args.grad_inputs[0].data + image, piece.scratch);
     }
   }
+}
+
+void ConvKernels::add_product_gradients(const BackwardArgs<float>& args, const BackwardPiece& piece,
+                                        const float* grad) const {
+  const int64_t y_begin = first_row(piece.begin);
+  // Of several images a piece has all rows.
+  const int64_t positions = piece.images * (end_row(piece.end - 1) - y_begin) * g_.window.x.out;
+  const int64_t first = piece.n * g_.image_size() + y_begin * g_.window.x.in * g_.channels;
+  if (wants_kernel(args)) {
+    OuterProducts products;
+    products.m = g_.channels;
+    products.n = g_.filters;
+    products.a_column = g_.channels;
+    products.b_column = g_.filters;
+    products.c = piece.partial;
+    products.c_row = g_.filters;
+    for (int64_t begin = 0; begin < positions; begin += kMostTerms) {
+      products.columns = std::min(kMostTerms, positions - begin);
+      products.a = args.inputs[0].data + first + begin * g_.channels;
+      products.b = grad + begin * g_.filters;
+      products.accumulate = !piece.first || begin > 0;
+      add_outer_products(products);
+    }
+  }
+  if (args.grad_inputs[0].data == nullptr) return;
+  GemmArgs product;
+  product.m = positions;
+  product.n = g_.channels;
+  product.k = g_.filters;
+  product.a = grad;
+  product.lda = g_.filters;
+  product.c = args.grad_inputs[0].data + first;
+  product.ldc = g_.channels;
+  sgemm_packed_b(product, args.workspace.shared_as<float>(), piece.scratch + gemm_offset_);
 }
 
 void ConvKernels::add_bias_gradient(int64_t positions, const float* grad, bool first, float* bias) const {
@@ -178,8 +215,10 @@ void ConvKernels::add_kernel_gradient_by_gemm(const float* image, int64_t group,
   product.m = g_.patch();
   product.n = g_.group_filters();
   product.k = (y_end - y_begin) * g_.window.x.out;
-  take_patches(image + group * g_.group_channels(), y_begin, y_end, reinterpret_cast<float*>(scratch),
-               product);
+  const Patches patches =
+      take_patches(image + group * g_.group_channels(), y_begin, y_end, reinterpret_cast<float*>(scratch));
+  product.a = patches.data;
+  product.lda = patches.ld;
   product.transpose_a = true;
   product.b = grad + group * g_.group_filters();
   product.ldb = g_.filters;

@@ -1,69 +1,9 @@
-#include <algorithm>
-#include <memory>
+#include "layers/depthwise_batch_norm.h"
 
-#include "layers/batch_norm.h"
-#include "layers/depthwise_conv.h"
+#include <memory>
 
 namespace nacre {
 namespace {
-
-/// DepthwiseConv2D, the BatchNorm behind it and perhaps a clipping activation, in inference: scale and shift
-/// go into kernel and bias.
-class DepthwiseBatchNorm final : public ReferenceOperator<DepthwiseBatchNorm> {
- public:
-  DepthwiseBatchNorm(const DepthwiseAttrs& attrs, const DepthwiseConv& conv, const BatchNormAttrs& norm,
-                     int64_t batch)
-      : conv_(conv), norm_(norm), use_bias_(attrs.use_bias) {
-    const int64_t channels = conv.g.channels;
-    info_.output = conv.output(batch);
-    info_.variables = depthwise_variables(attrs, conv);
-    std::ranges::move(batch_norm_variables(norm, channels, 1), std::back_inserter(info_.variables));
-    info_.flops_per_row = depthwise_flops(conv);
-    info_.shared_bytes = static_cast<size_t>(conv.g.kernel_size() + channels) * sizeof(double);
-    info_.per_thread_bytes = conv.scratch_bytes();
-  }
-
-  void forward(const ForwardArgs<float>& args) const override {
-    const float* kernel = fold(args);
-    depthwise_forward(conv_, args, kernel, kernel + conv_.g.kernel_size());
-  }
-
-  template <typename T>
-  void reference_forward(const ForwardArgs<T>& args) const {
-    const T* kernel = fold(args);
-    parallel_for(args.output.shape[0], args.context.threads, [&](int64_t n, int /*worker*/) {
-      depthwise_forward_reference(conv_, args.inputs[0].data + n * conv_.input_size(), kernel,
-                                  kernel + conv_.g.kernel_size(),
-                                  args.output.data + n * conv_.g.output_size());
-    });
-  }
-
-  /// Never called: there is no such operator in training.
-  template <typename T>
-  void reference_backward(const BackwardArgs<T>& /*args*/) const {}
-
- private:
-  /// Kernel and bias with scale and shift in them, in the workspace.
-  template <typename T>
-  const T* fold(const ForwardArgs<T>& args) const {
-    const BatchNormVariables<T> variables(norm_, args.variables.subspan(use_bias_ ? 2 : 1));
-    const T* own_bias = use_bias_ ? args.variables[1].data : nullptr;
-    T* kernel = args.workspace.template shared_as<T>();
-    T* bias = kernel + conv_.g.kernel_size();
-    for (int64_t c = 0; c < conv_.g.channels; ++c) {
-      const ChannelAffine affine = variables.moving_affine(c, norm_.epsilon, own_bias);
-      bias[c] = static_cast<T>(affine.shift);
-      for (int64_t i = c; i < conv_.g.kernel_size(); i += conv_.g.channels) {
-        kernel[i] = static_cast<T>(static_cast<double>(args.variables[0].data[i]) * affine.scale);
-      }
-    }
-    return kernel;
-  }
-
-  DepthwiseConv conv_;
-  BatchNormAttrs norm_;
-  bool use_bias_;
-};
 
 template <Clip clip>
 Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {

@@ -59,10 +59,12 @@ class Problem {
     args.ldc = n + kGap;
   }
 
-  void set_epilogue(bool accumulate, bool bias, bool relu) {
+  void set_epilogue(bool accumulate, bool bias, bool relu, bool bounded = false) {
     args.accumulate = accumulate;
     args.bias = bias ? bias_.data() : nullptr;
     args.relu = relu;
+    // Some results are above it.
+    if (bounded) args.at_most = 0.5F;
   }
 
   [[nodiscard]] Tensor run(Path path, int threads = 1) const {
@@ -109,6 +111,7 @@ class Problem {
         }
         if (args.bias != nullptr) sum += double{args.bias[j]};
         if (args.relu) sum = std::max(sum, 0.0);
+        sum = std::min(sum, double{args.at_most});
         worst = std::max(worst, std::abs(got - sum) / scale);
       }
     }
@@ -161,11 +164,11 @@ struct Extents {
   int64_t n;
   int64_t k;
 };
-constexpr Extents kShapes[] = {{1, 1, 1},      {2, 3, 5},    {1, 10, 33},    {3, 17, 7},    {5, 16, 4},
-                               {6, 32, 27},    {7, 31, 29},  {12, 33, 64},   {13, 64, 320}, {23, 8, 321},
-                               {1, 67, 641},   {4, 131, 97}, {101, 15, 11},  {37, 200, 53}, {197, 29, 13},
-                               {199, 61, 17},  {9, 1, 700},  {2, 1100, 9},   {5, 1031, 6},  {200, 3, 197},
-                               {19, 263, 323}, {389, 2, 2},  {25, 130, 1000}};
+constexpr Extents kShapes[] = {
+    {1, 1, 1},     {2, 3, 5},       {1, 10, 33},  {3, 17, 7},   {5, 16, 4},   {6, 32, 27},   {7, 31, 29},
+    {12, 33, 64},  {13, 64, 320},   {23, 8, 321}, {1, 67, 641}, {4, 131, 97}, {101, 15, 11}, {37, 200, 53},
+    {197, 29, 13}, {199, 61, 17},   {9, 1, 700},  {2, 1100, 9}, {5, 1031, 6}, {200, 3, 197}, {19, 263, 323},
+    {389, 2, 2},   {25, 130, 1000}, {9, 280, 65}, {3, 257, 30}, {20, 31, 9}};
 constexpr double kTolerance = 1e-6;
 
 TEST(Gemm, AgreesWithDoublePrecision) {
@@ -195,14 +198,29 @@ TEST(Gemm, EveryEpilogue) {
   for (const int64_t target : targets()) {
     const ForcedTarget forced(target);
     for (const auto& [m, n, k] : {Extents{1, 21, 340}, {14, 21, 340}, {12, 32, 8}}) {
-      for (int epilogue = 0; epilogue < 8; ++epilogue) {
+      for (int epilogue = 0; epilogue < 16; ++epilogue) {
         Problem problem(m, n, k, false, false);
-        problem.set_epilogue((epilogue & 1) != 0, (epilogue & 2) != 0, (epilogue & 4) != 0);
+        problem.set_epilogue((epilogue & 1) != 0, (epilogue & 2) != 0, (epilogue & 4) != 0,
+                             (epilogue & 8) != 0);
         for (const Path path : kPaths) {
           EXPECT_LT(problem.error(problem.run(path)), kTolerance)
               << hwy::TargetName(target) << " rows " << m << " epilogue " << epilogue;
         }
       }
+    }
+  }
+}
+
+TEST(Gemm, NaNStays) {
+  Tensor nan = random_tensor(14 * 8, 8);
+  std::fill_n(nan.data(), nan.size(), std::numeric_limits<float>::quiet_NaN());
+  for (const int64_t target : targets()) {
+    const ForcedTarget forced(target);
+    for (const int64_t m : {1, 14}) {
+      Problem problem(m, 33, 5, false, false);
+      problem.args.a = nan.data();
+      problem.set_epilogue(false, true, true, true);
+      for (const Path path : kPaths) EXPECT_TRUE(std::isnan(problem.run(path).data()[m - 1]));
     }
   }
 }

@@ -35,7 +35,37 @@ LayerCase chain(const std::string& op, const AttrMap& first, const AttrMap& norm
   return {op, attributes, {input}, output};
 }
 
+bool is_separable(const std::string& op) {
+  return op.starts_with("Depthwise") && op.find("+Conv2D") != std::string::npos;
+}
+
+/// A depthwise convolution and a Conv2D, each with the BatchNorm behind it.
+LayerCase separable(const std::string& op, AttrMap first, AttrMap second, const Shape& input,
+                    const Shape& output) {
+  second.insert_or_assign("kernel_size", int64_t{1});
+  std::vector<AttrMap> attributes{std::move(first), {{"epsilon", 0.1}}, {}, std::move(second), {}};
+  if (!op.ends_with("BatchNorm")) attributes.emplace_back();
+  return {op, attributes, {input}, output};
+}
+
+std::vector<LayerCase> separable_cases(const std::string& op) {
+  AttrMap strided = depthwise(1, true);
+  strided["strides"] = int64_t{2};
+  AttrMap wide = depthwise(1, false);
+  wide["kernel_size"] = std::vector<int64_t>{5, 2};
+  wide["padding"] = std::string("valid");
+  return {separable(op, depthwise(1, true), conv(1, true), {1, 1, 1, 1}, {1, 1, 1, 1}),
+          separable(op, depthwise(1, false), conv(19, false), {3, 5, 7, 17}, {3, 5, 7, 19}),
+          separable(op, strided, conv(70, true), {2, 6, 9, 3}, {2, 3, 5, 70}),
+          // The filters are shared by threads.
+          separable(op, depthwise(1, true), conv(100, false), {1, 3, 3, 40}, {1, 3, 3, 100}),
+          // Pieces of several images, the last one short; pieces of an image.
+          separable(op, wide, conv(33, true), {23, 9, 6, 5}, {23, 5, 5, 33}),
+          separable(op, strided, conv(9, true), {2, 75, 66, 20}, {2, 38, 33, 9})};
+}
+
 std::vector<LayerCase> cases(const std::string& op) {
+  if (is_separable(op)) return separable_cases(op);
   const AttrMap plain{{"scale", false}, {"center", false}};
   if (op.starts_with("Depthwise")) {
     return {chain(op, depthwise(1, true), {}, {1, 1, 1, 1}, {1, 1, 1, 1}),
@@ -57,6 +87,13 @@ std::vector<LayerCase> cases(const std::string& op) {
 }
 
 std::vector<RefusalCase> refusals(const std::string& op) {
+  if (is_separable(op)) {
+    const Shape input{2, 5, 5, 1};
+    // No such operator in training.
+    return {{separable(op, depthwise(1, true), conv(2, true), input, {}), ""},
+            {separable(op, depthwise(1, true), {}, input, {}), "filters"},
+            {separable(op, depthwise(1, true), conv(2, true), {2, 5}, {}), "[N, H, W, C]"}};
+  }
   const bool deep = op.starts_with("Depthwise");
   const AttrMap first = deep ? depthwise(1, true) : conv(2, true);
   return {{chain(op, first, {}, {2, 5, 5, 1}, {}), ""},  // no such operator in training
@@ -133,6 +170,29 @@ NACRE_TEST_CHAIN(Conv2DBatchNormReLU6, "Conv2D+BatchNorm+ReLU6");
 NACRE_TEST_CHAIN(DepthwiseConv2DBatchNorm, "DepthwiseConv2D+BatchNorm");
 NACRE_TEST_CHAIN(DepthwiseConv2DBatchNormReLU, "DepthwiseConv2D+BatchNorm+ReLU");
 NACRE_TEST_CHAIN(DepthwiseConv2DBatchNormReLU6, "DepthwiseConv2D+BatchNorm+ReLU6");
+
+NACRE_TEST_CHAIN(DepthwiseConv2DBatchNormReLUConv2DBatchNormReLU,
+                 "DepthwiseConv2D+BatchNorm+ReLU+Conv2D+BatchNorm+ReLU");
+NACRE_TEST_CHAIN(DepthwiseConv2DBatchNormReLU6Conv2DBatchNormReLU6,
+                 "DepthwiseConv2D+BatchNorm+ReLU6+Conv2D+BatchNorm+ReLU6");
+NACRE_TEST_CHAIN(DepthwiseConv2DBatchNormReLU6Conv2DBatchNorm,
+                 "DepthwiseConv2D+BatchNorm+ReLU6+Conv2D+BatchNorm");
+
+TEST(SeparableConv, TakesOnlyConvolutionsOfOneByOne) {
+  const std::string op = "DepthwiseConv2D+BatchNorm+ReLU+Conv2D+BatchNorm+ReLU";
+  const auto takes = [&](const AttrMap& first, AttrMap second, const char* name, const AttrValue& value) {
+    LayerCase layer = separable(op, first, second, {2, 5, 5, 4}, {});
+    if (name != nullptr) layer.attributes[3].insert_or_assign(name, value);
+    return *create_operator(layer, Mode::kInference) != nullptr;
+  };
+  EXPECT_TRUE(takes(depthwise(1, true), conv(2, true), nullptr, {}));
+  EXPECT_FALSE(takes(depthwise(2, true), conv(2, true), nullptr, {}));
+  EXPECT_FALSE(takes(depthwise(1, true, "relu"), conv(2, true), nullptr, {}));
+  EXPECT_FALSE(takes(depthwise(1, true), conv(2, true, "relu"), nullptr, {}));
+  EXPECT_FALSE(takes(depthwise(1, true), conv(2, true), "strides", int64_t{2}));
+  EXPECT_FALSE(takes(depthwise(1, true), conv(2, true), "groups", int64_t{2}));
+  EXPECT_FALSE(takes(depthwise(1, true), conv(2, true), "kernel_size", int64_t{3}));
+}
 
 Node node(const char* name, const char* op, std::vector<std::string> inputs, AttrMap attributes = {}) {
   return {name, op, 1, std::move(attributes), std::move(inputs)};

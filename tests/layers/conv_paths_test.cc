@@ -55,40 +55,6 @@ LayerCase draw_case(uint64_t shape) {
   return layer;
 }
 
-void check(const LayerCase& layer) {
-  const auto op = std::move(create_operator(layer)).value();
-  ASSERT_NE(op, nullptr);
-  const int64_t n = layer.inputs[0][0];
-  LayerRunner<float> fast(*op, layer.inputs, n, 1);
-  LayerRunner<double> exact(*op, layer.inputs, n, 1);
-  fast.fill();
-  exact.fill();
-  fast.forward(false);
-  exact.forward(true);
-  expect_near(fast.output, exact.output, kBound, kLeast, "output");
-  const auto serving = std::move(create_operator(layer, Mode::kInference)).value();
-  LayerRunner<float> served(*serving, layer.inputs, n, 1);
-  served.fill();
-  served.forward(false);
-  expect_near(served.output, exact.output, kBound, kLeast, "output in inference");
-  LayerRunner<float> packed(*serving, layer.inputs, n, 1);
-  packed.fill();
-  packed.pack(1);
-  packed.forward(false);
-  EXPECT_EQ(results(packed).front(), results(served).front()) << "with a packed kernel";
-  // The gradients of the same function: with the winners, and what relu clipped, as the fast path has them.
-  std::copy_n(fast.saved().data(), fast.saved().size(), exact.saved().data());
-  std::copy_n(fast.output.data(), fast.output.size(), exact.output.data());
-  fast.backward(false);
-  exact.backward(true);
-  expect_near(fast.grad_inputs[0], exact.grad_inputs[0], kBound, kLeast, "gradient of input");
-  for (size_t i = 0; i < exact.grad_variables.size(); ++i) {
-    expect_near(fast.grad_variables[i], exact.grad_variables[i], kBound, kLeast,
-                op->info().variables[i].name);
-  }
-  expect_same_with_more_threads(layer, fast);
-}
-
 class ConvPaths : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override { use_isa(parse_isa(GetParam()).value()); }
@@ -101,7 +67,7 @@ TEST_P(ConvPaths, AgreeWithTheReferenceOnRandomShapes) {
   for (uint64_t shape = 0; shape < kShapes; shape += all ? 1 : 6) {
     const LayerCase layer = draw_case(shape);
     SCOPED_TRACE(::testing::PrintToString(layer));
-    check(layer);
+    check_fast_paths(layer, kBound, kLeast);
     if (HasFailure()) return;
   }
 }

@@ -65,6 +65,41 @@ inline void expect_same_with_more_threads(const LayerCase& layer, const LayerRun
   }
 }
 
+/// Every result of the fast paths against the reference in double, within `bound` of the largest or of
+/// `least`; and the same bits with a packed kernel and with more threads.
+inline void check_fast_paths(const LayerCase& layer, double bound, double least) {
+  const auto op = std::move(create_operator(layer)).value();
+  ASSERT_NE(op, nullptr);
+  const int64_t n = layer.inputs[0][0];
+  LayerRunner<float> fast(*op, layer.inputs, n, 1);
+  LayerRunner<double> exact(*op, layer.inputs, n, 1);
+  fast.fill();
+  exact.fill();
+  fast.forward(false);
+  exact.forward(true);
+  expect_near(fast.output, exact.output, bound, least, "output");
+  const auto serving = std::move(create_operator(layer, Mode::kInference)).value();
+  LayerRunner<float> served(*serving, layer.inputs, n, 1);
+  served.fill();
+  served.forward(false);
+  expect_near(served.output, exact.output, bound, least, "output in inference");
+  LayerRunner<float> packed(*serving, layer.inputs, n, 1);
+  packed.fill();
+  packed.pack(1);
+  packed.forward(false);
+  EXPECT_EQ(results(packed).front(), results(served).front()) << "with a packed kernel";
+  // The gradients of the same function: with the winners, and what relu clipped, as the fast path has them.
+  std::copy_n(fast.saved().data(), fast.saved().size(), exact.saved().data());
+  std::copy_n(fast.output.data(), fast.output.size(), exact.output.data());
+  fast.backward(false);
+  exact.backward(true);
+  expect_near(fast.grad_inputs[0], exact.grad_inputs[0], bound, least, "gradient of input");
+  for (size_t i = 0; i < exact.grad_variables.size(); ++i) {
+    expect_near(fast.grad_variables[i], exact.grad_variables[i], bound, least, op->info().variables[i].name);
+  }
+  expect_same_with_more_threads(layer, fast);
+}
+
 /// The instruction sets that fast paths are dispatched to here.
 inline std::vector<std::string> fast_isas() {
   std::vector<std::string> names = usable_isa_names();

@@ -1,0 +1,53 @@
+// Depthwise convolutions on shapes that nobody chose, against the reference in double.
+#include <gtest/gtest.h>
+
+#include "random_shapes.h"
+
+namespace nacre {
+namespace {
+
+constexpr int kShapes = 150;
+constexpr uint64_t kSeed = 21;
+constexpr double kBound = 5e-6;
+// A gradient of a bias may be a sum that is nearly zero.
+constexpr double kLeast = 4.0;
+
+/// Most windows are three wide, which has kernels of its own; channel counts fit vectors seldom.
+LayerCase draw_case(uint64_t shape) {
+  Draws draw(kSeed, shape);
+  AttrMap conv{{"padding", std::string(draw.once_in(3) ? "valid" : "same")},
+               {"kernel_size", std::vector<int64_t>{draw.once_in(2) ? 3 : draw.between(1, 5),
+                                                    draw.once_in(4) ? draw.between(1, 6) : 3}},
+               {"strides", draw.once_in(4) ? draw.between(3, 4) : draw.between(1, 2)},
+               {"activation", std::string(draw.once_in(3) ? "linear" : "relu")},
+               {"use_bias", !draw.once_in(4)},
+               {"depth_multiplier", draw.once_in(8) ? int64_t{2} : int64_t{1}}};
+  const bool small = draw.once_in(3);
+  const bool valid = std::get<std::string>(conv["padding"]) == "valid";
+  const auto side = [&] { return (valid ? 6 : 1) + (small ? draw.between(0, 5) : draw.between(6, 40)); };
+  const int64_t height = side();
+  const int64_t width = side();
+  return {"DepthwiseConv2D", {conv}, {Shape{draw.between(1, 3), height, width, draw.between(1, 50)}}, {}};
+}
+
+class DepthwiseShapes : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { use_isa(parse_isa(GetParam()).value()); }
+  void TearDown() override { use_isa(Isa::kBest); }
+};
+
+TEST_P(DepthwiseShapes, AgreeWithTheReference) {
+  const bool all = GetParam().starts_with("avx");
+  for (uint64_t shape = 0; shape < kShapes; shape += all ? 1 : 6) {
+    const LayerCase layer = draw_case(shape);
+    SCOPED_TRACE(::testing::PrintToString(layer));
+    check_fast_paths(layer, kBound, kLeast);
+    if (HasFailure()) return;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Isa, DepthwiseShapes, ::testing::ValuesIn(fast_isas()),
+                         [](const auto& isa) { return isa.param; });
+
+}  // namespace
+}  // namespace nacre
