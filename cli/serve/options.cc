@@ -11,6 +11,7 @@ namespace {
 
 constexpr double kMaxSeconds = 86400;
 /// Threads that REST requests wait in, for each that may compute: a batch is made of requests that wait.
+/// With batching, so that calls can wait for each other.
 constexpr int kRestThreadsPerSlot = 4;
 constexpr int kLeastRestThreads = 16;
 
@@ -152,9 +153,10 @@ Result<RestOptions> rest_options(const ServeOptions& options) {
   rest.http.address = options.address;
   rest.http.port = static_cast<uint16_t>(options.rest_api_port);
   const int slots = options.threads > 0 ? options.threads : available_threads();
-  rest.http.threads = static_cast<size_t>(options.rest_api_num_threads > 0
-                                              ? options.rest_api_num_threads
-                                              : std::max(kRestThreadsPerSlot * slots, kLeastRestThreads));
+  rest.http.threads = static_cast<size_t>(slots);
+  if (options.enable_batching)
+    rest.http.threads = static_cast<size_t>(std::max(kRestThreadsPerSlot * slots, kLeastRestThreads));
+  if (options.rest_api_num_threads > 0) rest.http.threads = static_cast<size_t>(options.rest_api_num_threads);
   rest.http.max_waiting = static_cast<size_t>(options.max_waiting_requests);
   rest.http.limits.max_body_bytes = static_cast<size_t>(options.max_request_megabytes) << 20;
   rest.http.limits.max_connections = static_cast<size_t>(options.rest_api_max_connections);
