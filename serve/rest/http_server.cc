@@ -32,6 +32,8 @@ constexpr std::chrono::milliseconds kBusyPause{1};
 /// Between two looks for connections whose time is up.
 constexpr std::chrono::milliseconds kTimeoutPause{10};
 constexpr size_t kReceiveBytes = size_t{64} << 10;
+/// Of the body of a request that may be answered within another.
+constexpr size_t kShortBytes = size_t{64} << 10;
 constexpr uint64_t kListener = Poller::kFirstFree;
 
 size_t connections_allowed(size_t wanted) {
@@ -82,10 +84,12 @@ class HttpServer::Impl {
   explicit Impl(const Options& options)
       : max_connections_(connections_allowed(options.limits.max_connections)),
         at_once_(std::max<size_t>(options.threads, 1)),
-        max_waiting_(options.max_waiting) {
+        max_waiting_(options.max_waiting),
+        waiting_(options.waiting) {
     shared_.limits = options.limits;
     shared_.received.resize(kReceiveBytes);
     shared_.is_full = [this] { return answering_ >= at_once_ && shared_.queue.size() >= max_waiting_; };
+    shared_.answer_another = [this] { return answer_another(); };
     shared_.wake_at = [this](ServeClock::time_point time) { wake_at(time); };
     shared_.closed = [this](const HttpSession& session) {
       by_id_.erase(session.id());
@@ -106,6 +110,7 @@ class HttpServer::Impl {
     const std::lock_guard lock(shared_.mutex);
     shared_.quick.clear();
     shared_.queue.clear();
+    count_waiting();
     while (!shared_.sessions.empty()) std::shared_ptr<HttpSession>(shared_.sessions.front())->close();
   }
   Impl(const Impl&) = delete;
@@ -178,16 +183,51 @@ class HttpServer::Impl {
   bool answer_next(std::unique_lock<std::mutex>& lock) {
     const bool quick = !shared_.quick.empty();
     if (!quick && (shared_.queue.empty() || answering_ >= at_once_)) return false;
-    auto& queue = quick ? shared_.quick : shared_.queue;
-    std::shared_ptr<HttpSession> session = std::move(queue.front());
-    queue.pop_front();
+    std::shared_ptr<HttpSession> session =
+        quick ? pop(shared_.quick, shared_.quick.begin()) : pop(shared_.queue, shared_.queue.begin());
     if (!quick) ++answering_;
     lock.unlock();
     session->answer();
-    lock.lock();
     session = nullptr;
+    lock.lock();
     if (!quick) --answering_;
     return true;
+  }
+
+  /// CallContext::other_calls: of what waits, or comes just now, on a thread that answers another request.
+  bool answer_another() {
+    std::shared_ptr<HttpSession> session;
+    {
+      const std::lock_guard lock(shared_.mutex);
+      while ((session = pop_short()) == nullptr) {
+        const auto event = shared_.poller.next(false);
+        if (!event.has_value() || event->id == Poller::kStop) return false;
+        take(*event);
+      }
+    }
+    session->answer();
+    return true;
+  }
+
+  std::shared_ptr<HttpSession> pop_short() {
+    if (!shared_.quick.empty()) return pop(shared_.quick, shared_.quick.begin());
+    const auto found = std::ranges::find_if(
+        shared_.queue, [](const auto& session) { return session->request_bytes() <= kShortBytes; });
+    return found == shared_.queue.end() ? nullptr : pop(shared_.queue, found);
+  }
+
+  std::shared_ptr<HttpSession> pop(HttpQueue& queue, HttpQueue::iterator place) {
+    std::shared_ptr<HttpSession> session = std::move(*place);
+    queue.erase(place);
+    count_waiting();
+    return session;
+  }
+
+  /// After every change of the queue.
+  void count_waiting() {
+    const size_t now = shared_.queue.size();
+    if (waiting_ != nullptr) *waiting_ += now - counted_;
+    counted_ = now;
   }
 
   void take(const Poller::Event& event) {
@@ -202,6 +242,7 @@ class HttpServer::Impl {
     } catch (const std::bad_alloc&) {
       session->close();  // it is lost, the others go on
     }
+    count_waiting();
   }
 
   void accept() {
@@ -264,7 +305,9 @@ class HttpServer::Impl {
   const size_t max_connections_;
   const size_t at_once_;  ///< requests that are answered at the same time
   const size_t max_waiting_;
-  HttpShared shared_;  // its mutex guards what follows, too
+  std::atomic<size_t>* const waiting_;
+  size_t counted_ = 0;  ///< of them, in waiting_
+  HttpShared shared_;   // its mutex guards what follows, too
   OwnedFd listener_;
   uint16_t port_ = 0;
   size_t answering_ = 0;

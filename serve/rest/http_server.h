@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -33,9 +34,10 @@ class HttpServer {
  public:
   struct Options {
     std::string address = "0.0.0.0";
-    uint16_t port = 0;          ///< 0: any
-    size_t threads = 1;         ///< requests that are answered at the same time
-    size_t max_waiting = 1024;  ///< requests that wait for a thread; more are 429
+    uint16_t port = 0;                       ///< 0: any
+    size_t threads = 1;                      ///< requests that are answered at the same time
+    size_t max_waiting = 1024;               ///< requests that wait for a thread; more are 429
+    std::atomic<size_t>* waiting = nullptr;  ///< counts them; may be null
     HttpLimits limits;
   };
   struct Handlers {

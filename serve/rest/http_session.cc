@@ -265,9 +265,10 @@ void HttpSession::check_client() {
 void HttpSession::answer() {
   Written written = Written::kFailed;
   try {
-    HttpReply reply = overloaded_ ? shared_.handlers.fail(429, "too many requests wait already")
-                                  : shared_.handlers.handle(
-                                        *request_, {received_ + shared_.limits.work, stop_.get_token()});
+    HttpReply reply = overloaded_
+                          ? shared_.handlers.fail(429, "too many requests wait already")
+                          : shared_.handlers.handle(*request_, {received_ + shared_.limits.work,
+                                                                stop_.get_token(), shared_.answer_another});
     if (client_gone_) {
       log(499, 0);
     } else {

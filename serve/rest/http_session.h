@@ -23,6 +23,7 @@ namespace nacre {
 
 class HttpSession;
 using HttpSessions = std::list<std::shared_ptr<HttpSession>>;
+using HttpQueue = std::deque<std::shared_ptr<HttpSession>>;
 
 /// What all connections of a server share. All of it is guarded by `mutex`, but for what never changes while
 /// the server runs and what is thread-safe itself.
@@ -31,12 +32,13 @@ struct HttpShared {
   Poller poller;
   HttpLimits limits;
   HttpServer::Handlers handlers;
-  HttpSessions sessions;                           ///< the one that has been silent for longest first
-  std::deque<std::shared_ptr<HttpSession>> quick;  ///< whose requests wait for an answer that is quick
-  std::deque<std::shared_ptr<HttpSession>> queue;  ///< the others that wait
-  std::atomic<size_t> buffered{0};                 ///< bytes of bodies, until they are answered
+  HttpSessions sessions;            ///< the one that has been silent for longest first
+  HttpQueue quick;                  ///< whose requests wait for an answer that is quick
+  HttpQueue queue;                  ///< the others that wait
+  std::atomic<size_t> buffered{0};  ///< bytes of bodies, until they are answered
   std::atomic<bool> draining{false};
   std::function<bool()> is_full;                        ///< no more requests may wait
+  std::function<bool()> answer_another;                 ///< CallContext::other_calls; takes the mutex
   std::function<void(ServeClock::time_point)> wake_at;  ///< asks for HttpSession::on_time at that time
   std::function<void(const HttpSession&)> closed;       ///< called when `sessions` has lost it
   std::vector<char> received;                           ///< what is being read
@@ -90,6 +92,8 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   /// Waits for its client to send.
   [[nodiscard]] bool is_receiving() const { return state_ == State::kIdle || state_ == State::kReceiving; }
   [[nodiscard]] bool is_idle() const { return state_ == State::kIdle; }
+  /// Of the request that waits.
+  [[nodiscard]] size_t request_bytes() const { return request_->body.size(); }
   [[nodiscard]] uint64_t id() const { return id_; }
   [[nodiscard]] ServeClock::time_point deadline() const { return deadline_; }
 
