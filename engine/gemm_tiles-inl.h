@@ -32,7 +32,7 @@ using nacre::HWY_NAMESPACE::set;
 using nacre::HWY_NAMESPACE::Tag;
 using nacre::HWY_NAMESPACE::Vector;
 
-constexpr int kTileColumns = static_cast<int>(2 * kLanes);
+inline constexpr int kTileColumns = static_cast<int>(2 * kLanes);
 static_assert(kBlockRows % kTileRows == 0 && kTileRows <= kMaxTileRows);
 static_assert(kBlockColumns % kTileColumns == 0 && kMaxTileColumns % kTileColumns == 0);
 
@@ -90,7 +90,7 @@ struct Soon {
     floats -= count;
   }
 };
-constexpr int64_t kCacheLine = 16;  // floats
+inline constexpr int64_t kCacheLine = 16;  // floats
 
 /// The sums of one tile of `kRows` rows and `kVectors` vectors over `depth`. B is a panel,
 /// [depth][kTileColumns]. With kFetch, a line of each place of `soon` for every step of depth.
@@ -206,7 +206,7 @@ Tile tile_kernel(LayoutA layout, int64_t rows, bool one_vector, bool fetches) {
 }
 
 /// A tile that reaches over the edge of C: the kernel works on a copy, of which only the part inside is used.
-void multiply_at_edge(Tile kernel, int64_t depth, const TileA& a, int64_t rows, int64_t columns,
+inline void multiply_at_edge(Tile kernel, int64_t depth, const TileA& a, int64_t rows, int64_t columns,
                       const float* b, const Finish& finish) {
   HWY_ALIGN float tile[kTileRows * kTileColumns];
   HWY_ALIGN float bias[kTileColumns];
@@ -228,7 +228,7 @@ void multiply_at_edge(Tile kernel, int64_t depth, const TileA& a, int64_t rows, 
 }
 
 /// C from one block of A and `columns` columns of one of B.
-void multiply_block(int64_t columns, int64_t depth, const BlockA& a, const float* b, int64_t panel_stride,
+inline void multiply_block(int64_t columns, int64_t depth, const BlockA& a, const float* b, int64_t panel_stride,
                     const Finish& finish, Soon& soon) {
   const int64_t tiles = a.tiles();
   for (int64_t j = 0; j < columns; j += kTileColumns, b += panel_stride) {

@@ -190,7 +190,7 @@ Status size_not_told(const tensorflow::MetaGraphDef& meta, const Variables& vari
                      const ImportOptions& options, const Registry& registry) {
   constexpr int64_t kOneSide = 224;
   constexpr int64_t kOtherSide = 96;
-  const Status one = import_graph(meta, variables, options, registry, kOneSide).status();
+  Status one = import_graph(meta, variables, options, registry, kOneSide).status();
   if (one.code() == StatusCode::kUnsupported) {
     const Status other = import_graph(meta, variables, options, registry, kOtherSide).status();
     if (other.message() == one.message()) return one;
