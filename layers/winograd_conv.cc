@@ -6,6 +6,7 @@
 #include "engine/tensor.h"
 #include "engine/vector_math.h"
 #include "layers/outer_products.h"
+#include "layers/winograd_products.h"
 
 namespace nacre {
 namespace {
@@ -22,6 +23,8 @@ constexpr int64_t kLeastTilesBackward = 32;
 constexpr int64_t kEnoughTilesBackward = 96;
 // Filters of one round: a multiple of every panel's width.
 constexpr int64_t kColumnBlock = 64;
+// Up to so many channels, sums in blocks cost nothing.
+constexpr int64_t kMostTerms = 64;
 // Planes a power of two apart would fall into the same sets of the caches.
 constexpr int64_t kPlaneGap = 16;
 
@@ -122,15 +125,23 @@ struct WinogradConv::Products {
 
 void WinogradConv::multiply(const Products& products) const {
   for (int64_t point = 0; point < points(); ++point) {
+    const float* a = products.from.data + point * products.from.plane;
+    const float* packed = products.packed + point * products.packed_plane;
+    float* c = products.to.data + point * products.to.plane;
+    if (products.depth <= kMostTerms) {
+      winograd::multiply_in_blocks({products.tiles, products.columns, products.depth, a, products.from.row,
+                                    packed, c, products.to.row});
+      continue;
+    }
     GemmArgs product;
     product.m = products.tiles;
     product.n = products.columns;
     product.k = products.depth;
-    product.a = products.from.data + point * products.from.plane;
+    product.a = a;
     product.lda = products.from.row;
-    product.c = products.to.data + point * products.to.plane;
+    product.c = c;
     product.ldc = products.to.row;
-    sgemm_packed_b(product, products.packed + point * products.packed_plane, products.workspace);
+    sgemm_packed_b(product, packed, products.workspace);
   }
 }
 
