@@ -79,7 +79,6 @@ void SparseKernelGradient::add(const float* image, const uint8_t* winners, const
     offsets[static_cast<size_t>(cell)] =
         static_cast<int32_t>(cell / x.window * row + cell % x.window * pixel);
   }
-  sparse::add_live_gradients(winners, grad, y.out * width, g_.filters, bias);
   for (int64_t begin = 0; begin < y.out; begin += stripe_rows_) {
     const int64_t end = std::min(y.out, begin + stripe_rows_);
     const int64_t y_begin = y.start(begin) + y.first_cell(begin);
@@ -129,7 +128,7 @@ void SparseKernelGradient::add(const float* image, const uint8_t* winners, const
         sparse::add_patches({places + i * capacity, grads + i * capacity, counts[static_cast<size_t>(i)]},
                             padded, g_.window.y.dilation * padded_row, g_.window.y.window,
                             g_.window.x.window * g_.channels, sums + (f + i) * g_.window.y.window * line(),
-                            line());
+                            line(), bias + f + i);
       }
     }
   }
