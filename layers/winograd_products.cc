@@ -24,8 +24,9 @@ using nacre::HWY_NAMESPACE::Vector;
 
 constexpr int64_t kTerms = 16;
 constexpr int64_t kPanel = 2 * kLanes;
-// A block's sums and the sums of blocks share the registers that are a whole tile of sums elsewhere.
-constexpr int kMostVectors = nacre::HWY_NAMESPACE::kTileRows;
+// Vectors of sums of a tile: enough to hide the latency of their multiply-adds. The sums of blocks share the
+// registers with them, or wait in memory where those are few.
+constexpr int kMostVectors = 12;
 constexpr int kGroup = 3;  // rows that are addressed from one pointer
 
 /// kRows rows of the first kVectors vectors of a panel.
