@@ -63,6 +63,23 @@ using nacre::HWY_NAMESPACE::kLanes;
 using nacre::HWY_NAMESPACE::Tag;
 using nacre::HWY_NAMESPACE::Vector;
 
+#if HWY_TARGET != HWY_SCALAR
+/// The same for kBytes filters of a cell from `f` on.
+template <size_t kBytes>
+HWY_INLINE void find_filters(const uint8_t* winners, int64_t f, LiveFilters* live) {
+  const hn::FixedTag<uint8_t, kBytes> bytes;
+  const auto winner = hn::LoadU(bytes, winners + f);
+#pragma GCC unroll 4
+  for (int position = 0; position < 4; ++position) {
+    uint8_t bits[8] = {};
+    hn::StoreMaskBits(bytes, hn::Eq(winner, hn::Set(bytes, static_cast<uint8_t>(position))), bits);
+    uint64_t mask = 0;
+    std::memcpy(&mask, bits, sizeof(mask));  // of a machine whose bytes begin with the lowest
+    live[f / kWordFilters].at[position] |= mask << (f % kWordFilters);
+  }
+}
+#endif
+
 /// Where every cell's live filters are.
 void find_live(const Job& job) {
   const int64_t filters = job.g->filters;
@@ -72,18 +89,14 @@ void find_live(const Job& job) {
     const uint8_t* winners = job.winners + cell * filters;
     LiveFilters* live = job.live + cell * count;
     int64_t f = 0;
+#if HWY_TARGET <= HWY_AVX3
+    for (; f + 64 <= filters; f += 64) find_filters<64>(winners, f, live);
+#endif
+#if HWY_TARGET <= HWY_AVX2
+    for (; f + 32 <= filters; f += 32) find_filters<32>(winners, f, live);
+#endif
 #if HWY_TARGET != HWY_SCALAR
-    const hn::FixedTag<uint8_t, 16> bytes;
-    for (; f + 16 <= filters; f += 16) {
-      const auto winner = hn::LoadU(bytes, winners + f);
-#pragma GCC unroll 4
-      for (int position = 0; position < 4; ++position) {
-        uint8_t bits[8] = {};
-        hn::StoreMaskBits(bytes, hn::Eq(winner, hn::Set(bytes, static_cast<uint8_t>(position))), bits);
-        const uint64_t mask = bits[0] | static_cast<uint64_t>(bits[1]) << 8;
-        live[f / kWordFilters].at[position] |= mask << (f % kWordFilters);
-      }
-    }
+    for (; f + 16 <= filters; f += 16) find_filters<16>(winners, f, live);
 #endif
     for (; f < filters; ++f) {
       if (winners[f] == FusedPool::kDead) continue;

@@ -67,8 +67,18 @@ constexpr std::array<BlockKernel, sizeof...(kIndex)> block_kernels(std::index_se
 constexpr auto kOneRow = block_kernels<1>(std::make_index_sequence<kMostSums>());
 constexpr auto kThreeRows = block_kernels<3>(std::make_index_sequence<kMostSums / 3>());
 
+/// The sum of a list's gradients.
+float sum_of(const LiveCells& cells) {
+  const Tag d;
+  Vector sum = hn::Zero(d);
+  nacre::HWY_NAMESPACE::for_each_vector(
+      cells.count, [&](const auto& lanes) HWY_ATTR { sum = hn::Add(sum, lanes.load(cells.grads)); });
+  return hn::GetLane(hn::SumOfLanes(d, sum));
+}
+
 void add_patches_here(const LiveCells& cells, const float* image, int64_t row, int64_t kernel_rows,
-                      int64_t line, float* sums, int64_t sums_row) {
+                      int64_t line, float* sums, int64_t sums_row, float* bias) {
+  *bias += sum_of(cells);
   const int64_t vectors = (line + kLanes - 1) / kLanes;
   const auto three = static_cast<int64_t>(kThreeRows.size());
   for (int64_t ky = 0; ky < kernel_rows;) {
@@ -197,8 +207,8 @@ void list_live_cells(const CellBlock& cells, int32_t* places, float* grads, int6
 }
 
 void add_patches(const LiveCells& cells, const float* image, int64_t row, int64_t kernel_rows, int64_t line,
-                 float* sums, int64_t sums_row) {
-  HWY_DYNAMIC_DISPATCH(add_patches_here)(cells, image, row, kernel_rows, line, sums, sums_row);
+                 float* sums, int64_t sums_row, float* bias) {
+  HWY_DYNAMIC_DISPATCH(add_patches_here)(cells, image, row, kernel_rows, line, sums, sums_row, bias);
 }
 
 void add_live_gradients(const uint8_t* winners, const float* grad, int64_t cells, int64_t filters,
