@@ -69,7 +69,7 @@ void ConvKernels::plan_workspaces(int64_t batch, Mode mode) {
   packed_forward_ = align_floats(static_cast<int64_t>(packed_b_floats(g_.patch(), filters)));
   if (training && multiplies_patches) {
     const int64_t together = positions * backward_.images;
-    gemm_bytes = std::max({gemm_bytes, gemm_workspace_bytes(g_.patch(), filters, positions),
+    gemm_bytes = std::max({gemm_bytes, gemm_workspace_bytes(g_.patch(), filters, together),
                            gemm_workspace_bytes(together, g_.patch(), filters)});
     packed_backward_ = align_floats(static_cast<int64_t>(packed_b_floats(filters, g_.patch())));
   }

@@ -15,6 +15,8 @@ namespace {
 constexpr int64_t kCombineChunk = 8192;
 // Terms that one register sums: few enough to round little, and to stay in the first-level cache.
 constexpr int64_t kMostTerms = 256;
+// From so many on, a few channels of all positions lie in few sets of the cache: a product packs them.
+constexpr int64_t kPackedChannels = 256;
 
 }  // namespace
 
@@ -122,7 +124,22 @@ void ConvKernels::add_product_gradients(const BackwardArgs<float>& args, const B
   // Of several images a piece has all rows.
   const int64_t positions = piece.images * (end_row(piece.end - 1) - y_begin) * g_.window.x.out;
   const int64_t first = piece.n * g_.image_size() + y_begin * g_.window.x.in * g_.channels;
-  if (wants_kernel(args)) {
+  const float* image = args.inputs[0].data + first;
+  if (wants_kernel(args) && g_.channels >= kPackedChannels) {
+    GemmArgs product;
+    product.m = g_.channels;
+    product.n = g_.filters;
+    product.k = positions;
+    product.a = image;
+    product.lda = g_.channels;
+    product.transpose_a = true;
+    product.b = grad;
+    product.ldb = g_.filters;
+    product.c = piece.partial;
+    product.ldc = g_.filters;
+    product.accumulate = !piece.first;
+    sgemm(product, piece.scratch + gemm_offset_);
+  } else if (wants_kernel(args)) {
     OuterProducts products;
     products.m = g_.channels;
     products.n = g_.filters;
@@ -132,7 +149,7 @@ void ConvKernels::add_product_gradients(const BackwardArgs<float>& args, const B
     products.c_row = g_.filters;
     for (int64_t begin = 0; begin < positions; begin += kMostTerms) {
       products.columns = std::min(kMostTerms, positions - begin);
-      products.a = args.inputs[0].data + first + begin * g_.channels;
+      products.a = image + begin * g_.channels;
       products.b = grad + begin * g_.filters;
       products.accumulate = !piece.first || begin > 0;
       add_outer_products(products);
