@@ -171,8 +171,8 @@ class SeparableConv final : public ReferenceOperator<SeparableConv> {
   size_t reference_offset_;
 };
 
-template <Clip between, Clip clip>
-Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+/// With what clips the sums of the first and of the second convolution.
+Result<std::unique_ptr<Operator>> create_clipped(const OperatorRequest& request, Clip between, Clip clip) {
   const auto& attributes = request.attributes;
   NACRE_ASSIGN_OR_RETURN(const auto depth, parse_attributes<DepthwiseAttrs>(*attributes[0]));
   NACRE_ASSIGN_OR_RETURN(const auto depth_norm, parse_attributes<BatchNormAttrs>(*attributes[1]));
@@ -193,11 +193,16 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
 }
 
 template <Clip between, Clip clip>
-OpDef define(const std::string& first, const std::string& second) {
+Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+  return create_clipped(request, between, clip);
+}
+
+OpDef define(const std::string& first, const std::string& second,
+             Result<std::unique_ptr<Operator>> (*create)(const OperatorRequest&)) {
   OpDef op = fused_batch_norm_op("Conv2D", second,
                                  "[N, H, W, C] -> [N, H', W', F]: DepthwiseConv2D and a Conv2D of 1x1, with "
                                  "each BatchNorm in their kernels and biases",
-                                 create<between, clip>);
+                                 create);
   const std::vector<std::string> depth{"DepthwiseConv2D", "BatchNorm", first};
   op.pattern.insert(op.pattern.begin(), depth.begin(), depth.end());
   op.name = "DepthwiseConv2D+BatchNorm+" + first + "+" + op.name;
@@ -208,16 +213,16 @@ OpDef define(const std::string& first, const std::string& second) {
 }  // namespace
 
 OpDef separable_conv_relu_op() {
-  return define<Clip::kRelu, Clip::kRelu>("ReLU", "ReLU");
+  return define("ReLU", "ReLU", create<Clip::kRelu, Clip::kRelu>);
 }
 
 OpDef separable_conv_relu6_op() {
-  return define<Clip::kRelu6, Clip::kRelu6>("ReLU6", "ReLU6");
+  return define("ReLU6", "ReLU6", create<Clip::kRelu6, Clip::kRelu6>);
 }
 
 /// As in inverted residuals, whose second convolution has no activation.
 OpDef separable_conv_linear_op() {
-  return define<Clip::kRelu6, Clip::kNone>("ReLU6", "");
+  return define("ReLU6", "", create<Clip::kRelu6, Clip::kNone>);
 }
 
 }  // namespace nacre
