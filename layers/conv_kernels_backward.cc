@@ -40,9 +40,9 @@ WinogradConv::Gradients ConvKernels::winograd_gradients(const BackwardArgs<float
 }
 
 void ConvKernels::zero_input_gradient(const BackwardArgs<float>& args, const BackwardPiece& piece) const {
-  // A product overwrites what it is the whole gradient of.
-  if (args.grad_inputs[0].data == nullptr || piece.begin > 0 || (g_.is_product() && !pool_.has_value()))
-    return;
+  // A product overwrites what it is the whole gradient of, and so do phases.
+  const bool overwrites = (g_.is_product() && !pool_.has_value()) || phases_.has_value();
+  if (args.grad_inputs[0].data == nullptr || piece.begin > 0 || overwrites) return;
   float* grad = args.grad_inputs[0].data + piece.n * g_.image_size();
   std::fill(grad, grad + piece.images * g_.image_size(), 0.0F);
 }
@@ -83,6 +83,7 @@ void ConvKernels::pack_for_backward(const BackwardArgs<float>& args) const {
                  [&](int64_t point, int) { gradient_.pack_backward(points, point, packed); });
     return;
   }
+  if (phases_.has_value()) return phases_->pack(kernel, packed);
   for (int64_t group = 0; group < g_.groups; ++group) {
     pack_b(g_.group_filters(), g_.patch(), kernel + group * g_.group_filters(), g_.filters, true,
            packed + group * packed_backward_);
@@ -108,9 +109,20 @@ void ConvKernels::add_gradients(const BackwardArgs<float>& args, const BackwardP
   for (int64_t i = 0; i < piece.images; ++i, grad += step) {
     const int64_t image = (piece.n + i) * g_.image_size();
     if (wants_kernel(args)) {
-      add_kernel_gradient(piece, args.inputs[0].data + image, grad, piece.first && i == 0);
+      BackwardPiece stripe = piece;
+      for (; stripe.begin < piece.end; stripe.begin = stripe.end) {
+        stripe.end = std::min(piece.end, stripe.begin + units_per_stripe_);
+        add_kernel_gradient(stripe, args.inputs[0].data + image,
+                            grad + (first_row(stripe.begin) - y_begin) * g_.window.x.out * g_.filters,
+                            piece.first && i == 0 && stripe.begin == piece.begin);
+      }
     }
     if (args.grad_inputs[0].data == nullptr) continue;
+    if (phases_.has_value()) {
+      phases_->compute(grad, args.workspace.shared_as<float>(), piece.scratch,
+                       args.grad_inputs[0].data + image);
+      continue;
+    }
     for (int64_t group = 0; group < g_.groups; ++group) {
       add_input_gradient(args.workspace.shared_as<float>(), group, y_begin, y_end, grad,
                          args.grad_inputs[0].data + image, piece.scratch);
