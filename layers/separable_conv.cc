@@ -16,6 +16,8 @@ constexpr int64_t kPieceFloats = 32 * 1024;
 // Positions of a piece: fewer do not pay for reading the kernel, more do not pay less.
 constexpr int64_t kMostPositions = 384;
 constexpr int64_t kLeastPositions = 48;
+// Inputs of more floats than that come from beyond the second-level cache.
+constexpr int64_t kFarFloats = 128 * 1024;
 
 /// A depthwise convolution and the convolution of 1x1 behind it, each with its BatchNorm and perhaps an
 /// activation, in inference: what lies between them never leaves the cache.
@@ -132,15 +134,27 @@ class SeparableConv final : public ReferenceOperator<SeparableConv> {
     return pieces;
   }
 
+  /// Asks for the rows of the image that row `oy` of outputs has beyond the one before.
+  void fetch(const float* image, int64_t oy) const {
+    constexpr int64_t kCacheLine = 16;  // floats
+    const WindowAxis& y = d_.g.window.y;
+    const int64_t line = d_.g.window.x.in * d_.g.channels;
+    const int64_t first = std::clamp<int64_t>(y.start(oy) + y.window - y.stride, 0, y.in);
+    const int64_t last = std::min(y.in, first + y.stride);
+    for (int64_t at = first * line; at < last * line; at += kCacheLine) __builtin_prefetch(image + at, 0, 2);
+  }
+
   /// Filters [filter, end_filter) of rows [begin, end).
   void compute(const ForwardArgs<float>& args, const std::byte* packed, int64_t begin, int64_t end,
                int64_t filter, int64_t end_filter, int worker) const {
     auto* scratch = args.workspace.of_thread<std::byte>(worker);
     auto* between = reinterpret_cast<float*>(scratch);
     const int64_t height = d_.g.window.y.out;
+    const bool is_far = args.inputs[0].size() > kFarFloats;
     for (int64_t row = begin; row < end; ++row) {
-      depth_->row(args.inputs[0].data + row / height * d_.input_size(), row % height, packed,
-                  between + between_size(row - begin));
+      const float* image = args.inputs[0].data + row / height * d_.input_size();
+      if (is_far) fetch(image, row % height + 1);
+      depth_->row(image, row % height, packed, between + between_size(row - begin));
     }
     const std::byte* packed_point = packed + point_offset_;
     GemmArgs product;
