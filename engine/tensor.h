@@ -1,23 +1,15 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
 #include <utility>
 
+#include "engine/memory.h"
 #include "engine/shape.h"
 
 namespace nacre {
-
-/// Alignment in bytes of every tensor, in memory and in files: one cache line, one AVX-512 register.
-inline constexpr size_t kAlignment = 64;
-
-/// `bytes` rounded up to a multiple of kAlignment.
-constexpr size_t align_up(size_t bytes) {
-  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
-}
 
 /// Elements and their shape, owned by someone else. Copied freely; as const as its T.
 template <typename T>
@@ -41,11 +33,10 @@ class BasicTensor {
   explicit BasicTensor(const Shape& shape) : shape_(shape) {
     const size_t bytes = align_up(static_cast<size_t>(shape.num_elements()) * sizeof(T));
     if (bytes == 0) return;
-    void* memory = std::aligned_alloc(kAlignment, bytes);
-    if (memory == nullptr) throw std::bad_alloc();
-    std::memset(memory, 0, bytes);
-    storage_ = std::shared_ptr<void>(memory, std::free);
-    data_ = static_cast<T*>(memory);
+    storage_ = aligned_memory(bytes);
+    if (storage_ == nullptr) throw std::bad_alloc();
+    std::memset(storage_.get(), 0, bytes);
+    data_ = static_cast<T*>(storage_.get());
   }
   /// Borrows `data`, 64-byte aligned, which lives as long as `keep_alive`. Such a tensor must not be written.
   BasicTensor(const Shape& shape, const T* data, std::shared_ptr<void> keep_alive)

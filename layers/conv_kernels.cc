@@ -18,12 +18,14 @@ constexpr int64_t kStripePositions = 144;
 // Sums of one stripe of the direct path, to be pooled while they are in the first-level cache or little
 // beyond.
 constexpr int64_t kDirectSums = 16 * 1024;
-// Of kernel gradients at Winograd's points each chunk is taken back by itself, which should be little beside
-// the products of so many tiles; but some chunks are wanted for threads.
-constexpr int64_t kTilesPerChunk = 32;
-constexpr int64_t kLeastChunks = 4;
-// The same of positions: a partial gradient is written and read again.
+// Kernel gradients at Winograd's points are taken back, and added up, for each chunk: little beside the
+// products of so many tiles. Otherwise fewer chunks are cut.
+constexpr int64_t kTilesPerChunk = 96;
+constexpr int64_t kFewChunks = 8;
+// The same of positions elsewhere: a partial gradient is written and read again. But some chunks are wanted
+// for threads.
 constexpr int64_t kPositionsPerChunk = 256;
+constexpr int64_t kLeastChunks = 4;
 
 constexpr int64_t align_floats(int64_t count) {
   return (count + 15) / 16 * 16;
@@ -158,27 +160,50 @@ void ConvKernels::plan_backward(int64_t batch) {
   backward_ = winograd_piece(gradient_, gradient_.good_tiles_backward(), images);
 }
 
-ConvKernels::Piece ConvKernels::forward_piece(int64_t n, int threads) const {
+ConvKernels::Piece ConvKernels::forward_piece(int64_t n, int threads, bool cut_filters) const {
   constexpr int64_t kPiecesPerThread = 2;
   Piece piece = largest_;
+  piece.filters = g_.filters;
   if (threads == 1 || path_ == ForwardPath::kGemm) return piece;
   const int64_t wanted = kPiecesPerThread * threads;
   piece.images = std::clamp<int64_t>(n / wanted, 1, piece.images);
-  const int64_t per_image = chunks_of(wanted, chunks_of(std::max<int64_t>(n, 1), piece.images));
-  int64_t units = chunks_of(rows_.out, per_image);
-  if (path_ == ForwardPath::kWinograd) {
-    const int64_t whole = units_of_tiles(rows_, winograd_.algorithm());
-    units = chunks_of(units, whole) * whole;
+  const int64_t together = chunks_of(std::max<int64_t>(n, 1), piece.images);
+  if (path_ != ForwardPath::kWinograd) {
+    piece.units = std::min(piece.units, chunks_of(rows_.out, chunks_of(wanted, together)));
+  } else if (together < wanted) {
+    cut_winograd(together, threads, cut_filters, piece);
   }
-  piece.units = std::min(piece.units, units);
   return piece;
 }
 
+void ConvKernels::cut_winograd(int64_t together, int threads, bool cut_filters, Piece& piece) const {
+  const int64_t whole = units_of_tiles(rows_, winograd_.algorithm());
+  const int64_t most_units = chunks_of(piece.units, whole) * whole;
+  const int64_t most_parts = cut_filters ? chunks_of(g_.filters, WinogradConv::kFilterStep) : 1;
+  const Piece largest = piece;
+  int64_t least = -1;
+  for (int64_t units = most_units; units > 0; units -= whole) {
+    const int64_t tiles = winograd_.tiles_in(rows_of(std::min(units, largest.units)));
+    const int64_t by_rows = together * chunks_of(rows_.out, units);
+    for (int64_t parts = 1; parts <= most_parts; ++parts) {
+      const int64_t steps = chunks_of(chunks_of(g_.filters, parts), WinogradConv::kFilterStep);
+      const int64_t filters = std::min(g_.filters, steps * WinogradConv::kFilterStep);
+      const int64_t rounds = chunks_of(by_rows * chunks_of(g_.filters, filters), threads);
+      const int64_t cost = rounds * largest.images * winograd_.forward_cost(tiles, filters);
+      if (least >= 0 && cost >= least) continue;
+      least = cost;
+      piece.units = std::min(units, largest.units);
+      piece.filters = filters;
+    }
+  }
+}
+
 int64_t ConvKernels::image_chunks(int64_t n) const {
-  const int64_t chunks = kernel_gradient_ == KernelGradientPath::kWinograd
-                             ? n * gradient_.tiles_in(g_.window.y.out) / kTilesPerChunk
-                             : n * g_.positions() / kPositionsPerChunk;
-  return std::min(n, std::clamp(chunks, kLeastChunks, kImageChunks));
+  if (kernel_gradient_ == KernelGradientPath::kWinograd) {
+    const int64_t tiles = n * gradient_.tiles_in(g_.window.y.out);
+    return std::min(n, tiles < kTilesPerChunk * kImageChunks ? kFewChunks : kImageChunks);
+  }
+  return std::min(n, std::clamp(n * g_.positions() / kPositionsPerChunk, kLeastChunks, kImageChunks));
 }
 
 int64_t ConvKernels::bias_offset() const {
@@ -220,32 +245,39 @@ void ConvKernels::forward_pooled(const ForwardArgs<float>& args, uint8_t* winner
   const float* bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
   const int64_t width = pool_->window.x.out;
   const PooledCells cells{args.output.data, winners, width * g_.filters, g_.filters};
-  for_each_piece(args, [&](int64_t n, int64_t images, int64_t begin, int64_t end, std::byte* scratch) {
-    const float* image = args.inputs[0].data + n * g_.image_size();
-    if (path_ == ForwardPath::kWinograd) {
-      return winograd_.pooled_sums({images, 2 * begin, 2 * end}, image, packed, bias, scratch,
-                                   cells.at(n * pooled_size() + begin * cells.row), pooled_size(), width);
+  const bool winograd = path_ == ForwardPath::kWinograd;
+  for_each_piece(args, winograd, [&](const ForwardPiece& piece) {
+    const float* image = args.inputs[0].data + piece.n * g_.image_size();
+    if (winograd) {
+      return winograd_.pooled_sums(
+          {piece.images, 2 * piece.begin, 2 * piece.end, piece.f_begin, piece.f_end}, image, packed, bias,
+          piece.scratch, cells.at(piece.n * pooled_size() + piece.begin * cells.row), pooled_size(), width);
     }
-    for (int64_t i = n; i < n + images; ++i, image += g_.image_size()) {
-      const PaddedRows rows = padded_rows(g_, image, 2 * begin, 2 * end, reinterpret_cast<float*>(scratch));
-      direct_conv_pooled_rows(g_, rows, end - begin, width, packed, bias,
-                              cells.at(i * pooled_size() + begin * cells.row));
+    for (int64_t i = piece.n; i < piece.n + piece.images; ++i, image += g_.image_size()) {
+      const PaddedRows rows =
+          padded_rows(g_, image, 2 * piece.begin, 2 * piece.end, reinterpret_cast<float*>(piece.scratch));
+      direct_conv_pooled_rows(g_, rows, piece.end - piece.begin, width, packed, bias,
+                              cells.at(i * pooled_size() + piece.begin * cells.row));
     }
   });
 }
 
-void ConvKernels::sums(const float* image, int64_t images, int64_t y_begin, int64_t y_end,
-                       const ForwardArgs<float>& args, std::byte* scratch, float* out, int64_t step) const {
+void ConvKernels::sums(const ForwardPiece& piece, const ForwardArgs<float>& args, float* out,
+                       int64_t step) const {
   const float* packed = packed_of(args);
   const float* bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
+  const float* image = args.inputs[0].data + piece.n * g_.image_size();
+  const int64_t y_begin = first_row(piece.begin);
+  const int64_t y_end = end_row(piece.end - 1);
   if (path_ == ForwardPath::kWinograd) {
-    return winograd_.sums({images, y_begin, y_end}, image, packed, bias, scratch, out, step);
+    return winograd_.sums({piece.images, y_begin, y_end, piece.f_begin, piece.f_end}, image, packed, bias,
+                          piece.scratch, out, step);
   }
-  for (int64_t n = 0; n < images; ++n, image += g_.image_size(), out += step) {
+  for (int64_t n = 0; n < piece.images; ++n, image += g_.image_size(), out += step) {
     if (path_ == ForwardPath::kGemm) {
-      sums_by_gemm(image, y_begin, y_end, args, scratch, out);
+      sums_by_gemm(image, y_begin, y_end, args, piece.scratch, out);
     } else {
-      const PaddedRows rows = padded_rows(g_, image, y_begin, y_end, reinterpret_cast<float*>(scratch));
+      const PaddedRows rows = padded_rows(g_, image, y_begin, y_end, reinterpret_cast<float*>(piece.scratch));
       direct_conv_rows(g_, rows, y_end - y_begin, packed, bias, out);
     }
   }
@@ -286,10 +318,15 @@ void ConvKernels::forward(const ForwardArgs<float>& args) const {
         product_of(args, 0, positions, args.inputs[0].data, g_.channels, args.output.data), packed_of(args),
         args.context.threads, args.workspace.per_thread + gemm_offset_, args.workspace.per_thread_stride);
   }
-  const bool clips = g_.relu6 && path_ != ForwardPath::kGemm;
   const int64_t line = g_.window.x.out * g_.filters;
-  forward(args, true, [&](int64_t /*n*/, int64_t begin, int64_t end, int64_t /*y*/, float* out) {
-    if (clips) relu6_forward((end - begin) * line, out, out);
+  if (g_.relu6 && path_ != ForwardPath::kGemm) {
+    return forward(args, true, [&](int64_t /*n*/, int64_t begin, int64_t end, int64_t /*y*/, float* out) {
+      relu6_forward((end - begin) * line, out, out);
+    });
+  }
+  const int64_t step = g_.window.y.out * line;
+  for_each_piece(args, path_ == ForwardPath::kWinograd, [&](const ForwardPiece& piece) {
+    sums(piece, args, args.output.data + piece.n * step + first_row(piece.begin) * line, step);
   });
 }
 

@@ -61,18 +61,31 @@ class ConvKernels {
   void backward(const BackwardArgs<float>& args, const GradRows& grad_rows) const;
 
  private:
-  /// How forward cuts its work: so many images together, and so many units of each.
+  /// How forward cuts its work: so many images together, and so many units and filters of each.
   struct Piece {
     int64_t images = 1;
     int64_t units = 1;
+    int64_t filters = 0;
   };
   /// The largest for the path, or smaller ones when a few rows are to keep many threads busy.
-  [[nodiscard]] Piece forward_piece(int64_t n, int threads) const;
+  [[nodiscard]] Piece forward_piece(int64_t n, int threads, bool cut_filters) const;
+  /// Cuts units and filters, where `together` pieces are too few for the threads.
+  void cut_winograd(int64_t together, int threads, bool cut_filters, Piece& piece) const;
   void plan_forward(int64_t batch);
   void plan_workspaces(int64_t batch, Mode mode);
-  /// body(first image, images, first unit, end unit, scratch of the thread) for every piece of forward.
+  /// One piece of forward, on one thread.
+  struct ForwardPiece {
+    int64_t n;
+    int64_t images;
+    int64_t begin;  ///< of the units
+    int64_t end;
+    int64_t f_begin;  ///< of the filters
+    int64_t f_end;
+    std::byte* scratch;  ///< of the thread
+  };
+  /// body(piece) for every piece of forward; `cut_filters`: whether they may have a part of the filters.
   template <typename Body>
-  void for_each_piece(const ForwardArgs<float>& args, const Body& body) const;
+  void for_each_piece(const ForwardArgs<float>& args, bool cut_filters, const Body& body) const;
   /// Of one image's pooled cells.
   [[nodiscard]] int64_t pooled_size() const { return pool_->window.y.out * pool_->window.x.out * g_.filters; }
   /// What Winograd's products are long enough for.
@@ -105,9 +118,8 @@ class ConvKernels {
   /// The product, bias and activation of `m` patches of one group that lie `lda` floats apart.
   [[nodiscard]] GemmArgs product_of(const ForwardArgs<float>& args, int64_t group, int64_t m, const float* a,
                                     int64_t lda, float* out) const;
-  /// Of `images` images, to `out`, `step` floats apart.
-  void sums(const float* image, int64_t images, int64_t y_begin, int64_t y_end,
-            const ForwardArgs<float>& args, std::byte* scratch, float* out, int64_t step) const;
+  /// To `out`, images `step` floats apart.
+  void sums(const ForwardPiece& piece, const ForwardArgs<float>& args, float* out, int64_t step) const;
   void sums_by_gemm(const float* image, int64_t y_begin, int64_t y_end, const ForwardArgs<float>& args,
                     std::byte* scratch, float* out) const;
   void plan_backward(int64_t batch);
@@ -176,31 +188,38 @@ class ConvKernels {
 };
 
 template <typename Body>
-void ConvKernels::for_each_piece(const ForwardArgs<float>& args, const Body& body) const {
+void ConvKernels::for_each_piece(const ForwardArgs<float>& args, bool cut_filters, const Body& body) const {
   pack_if_needed(args);
   const int64_t batch = args.output.shape[0];
-  const Piece piece = forward_piece(batch, args.context.threads);
-  const int64_t per_image = chunks_of(rows_.out, piece.units);
-  parallel_for(chunks_of(batch, piece.images) * per_image, args.context.threads,
+  const Piece size = forward_piece(batch, args.context.threads, cut_filters);
+  const int64_t of_filters = chunks_of(g_.filters, size.filters);
+  const int64_t per_image = chunks_of(rows_.out, size.units) * of_filters;
+  parallel_for(chunks_of(batch, size.images) * per_image, args.context.threads,
                [&](int64_t chunk, int worker) {
-                 const int64_t n = chunk / per_image * piece.images;
-                 const int64_t begin = chunk % per_image * piece.units;
-                 body(n, std::min(piece.images, batch - n), begin, std::min(rows_.out, begin + piece.units),
-                      args.workspace.of_thread<std::byte>(worker));
+                 ForwardPiece piece{};
+                 piece.n = chunk / per_image * size.images;
+                 piece.images = std::min(size.images, batch - piece.n);
+                 piece.begin = chunk % per_image / of_filters * size.units;
+                 piece.end = std::min(rows_.out, piece.begin + size.units);
+                 piece.f_begin = chunk % of_filters * size.filters;
+                 piece.f_end = std::min(g_.filters, piece.f_begin + size.filters);
+                 piece.scratch = args.workspace.of_thread<std::byte>(worker);
+                 body(piece);
                });
 }
 
 template <typename Finish>
 void ConvKernels::forward(const ForwardArgs<float>& args, bool direct, const Finish& finish) const {
   const int64_t line = g_.window.x.out * g_.filters;
-  for_each_piece(args, [&](int64_t n, int64_t images, int64_t begin, int64_t end, std::byte* scratch) {
-    const int64_t y_begin = first_row(begin);
-    const int64_t y_end = end_row(end - 1);
-    const int64_t step = (direct ? g_.window.y.out : y_end - y_begin) * line;
-    float* out = direct ? args.output.data + n * step + y_begin * line
-                        : reinterpret_cast<float*>(scratch + sums_offset_);
-    sums(args.inputs[0].data + n * g_.image_size(), images, y_begin, y_end, args, scratch, out, step);
-    for (int64_t i = 0; i < images; ++i) finish(n + i, begin, end, y_begin, out + i * step);
+  for_each_piece(args, false, [&](const ForwardPiece& piece) {
+    const int64_t y_begin = first_row(piece.begin);
+    const int64_t step = (direct ? g_.window.y.out : end_row(piece.end - 1) - y_begin) * line;
+    float* out = direct ? args.output.data + piece.n * step + y_begin * line
+                        : reinterpret_cast<float*>(piece.scratch + sums_offset_);
+    sums(piece, args, out, step);
+    for (int64_t i = 0; i < piece.images; ++i) {
+      finish(piece.n + i, piece.begin, piece.end, y_begin, out + i * step);
+    }
   });
 }
 

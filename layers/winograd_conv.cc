@@ -6,7 +6,6 @@
 #include "engine/tensor.h"
 #include "engine/vector_math.h"
 #include "layers/outer_products.h"
-#include "layers/padded_rows.h"
 
 namespace nacre {
 namespace {
@@ -25,8 +24,6 @@ constexpr int64_t kEnoughTilesBackward = 96;
 constexpr int64_t kColumnBlock = 64;
 // Planes a power of two apart would fall into the same sets of the caches.
 constexpr int64_t kPlaneGap = 16;
-// input_to_points reads whole vectors.
-constexpr int64_t kSlack = 16;
 
 constexpr int64_t round_up_16(int64_t count) {
   return (count + 15) / 16 * 16;
@@ -62,12 +59,23 @@ int64_t WinogradConv::tiles_in(int64_t rows) const {
   return tile_rows(rows) * tile_columns();
 }
 
+int64_t WinogradConv::forward_cost(int64_t tiles, int64_t filters) const {
+  // Fewer rows do not fill a product's tile; a line of the kernel comes from the third-level cache; and a
+  // value is taken to a point or back.
+  constexpr int64_t kLeastRows = 6;
+  constexpr int64_t kLine = 3;
+  constexpr int64_t kTransform = 8;
+  const int64_t vectors = round_up_16(filters) / 16;
+  const int64_t products = (std::max(tiles, kLeastRows) + kLine) * g_.channels * vectors;
+  return points() * (products + kTransform * tiles * (round_up_16(g_.channels) / 16 + vectors));
+}
+
 int64_t WinogradConv::kernel_points_plane() const {
   return g_.channels * round_up_16(g_.filters) + kPlaneGap;
 }
 
 int64_t WinogradConv::padded_floats(int64_t rows) const {
-  return padded_rows(rows) * padded_width() * g_.channels + kSlack;
+  return padded_rows(rows) * padded_width() * g_.channels;
 }
 
 void WinogradConv::pack_forward(const float* kernel, int64_t begin, int64_t end, float* packed) const {
@@ -87,8 +95,7 @@ void WinogradConv::pack_backward(const float* points, int64_t point, float* pack
 
 size_t WinogradConv::forward_scratch_bytes(int64_t images, int64_t rows) const {
   const int64_t tiles = images * tiles_in(rows);
-  return float_bytes(padded_floats(rows)) +
-         float_bytes(points() * planes_of(nullptr, tiles, g_.channels).plane) +
+  return float_bytes(points() * planes_of(nullptr, tiles, g_.channels).plane) +
          float_bytes(points() * planes_of(nullptr, tiles, filter_block_).plane) +
          gemm_workspace_bytes(tiles, filter_block_, g_.channels);
 }
@@ -127,17 +134,15 @@ void WinogradConv::multiply(const Products& products) const {
   }
 }
 
-void WinogradConv::load_tiles(const Stripe& stripe, const float* image, float* padded,
-                              const Planes& planes) const {
-  const int64_t row = padded_width() * g_.channels;
-  const int64_t rows = stripe.y_end - stripe.y_begin;
+void WinogradConv::load_tiles(const Stripe& stripe, const float* image, const Planes& planes) const {
+  const WindowAxis& y = g_.window.y;
+  const WindowAxis& x = g_.window.x;
   int64_t tile = 0;
   for (int64_t n = 0; n < stripe.images; ++n) {
-    copy_padded_rows(g_, image + n * g_.image_size(), g_.window.y.start(stripe.y_begin), padded_rows(rows),
-                     padded_width(), padded);
-    for (int64_t y = 0; y < rows; y += algorithm_.rows, tile += tile_columns()) {
-      winograd::input_to_points(algorithm_, {padded + y * row, row, g_.channels}, g_.channels, tile_columns(),
-                                {planes.data + tile * planes.row, planes.plane, planes.row});
+    for (int64_t row = stripe.y_begin; row < stripe.y_end; row += algorithm_.rows, tile += tile_columns()) {
+      winograd::input_to_points(
+          algorithm_, {image + n * g_.image_size(), y.in, x.in, y.start(row), x.start(0)}, g_.channels,
+          tile_columns(), {planes.data + tile * planes.row, planes.plane, planes.row});
     }
   }
 }
@@ -147,15 +152,13 @@ void WinogradConv::sums_of(const Stripe& stripe, const float* image, const float
                            const FromPoints& from_points) const {
   const int64_t rows = stripe.y_end - stripe.y_begin;
   const int64_t tiles = stripe.images * tiles_in(rows);
-  auto* const padded = reinterpret_cast<float*>(scratch);
-  scratch += float_bytes(padded_floats(rows));
   const Planes from = planes_of(reinterpret_cast<float*>(scratch), tiles, g_.channels);
   scratch += float_bytes(points() * from.plane);
   const Planes to = planes_of(reinterpret_cast<float*>(scratch), tiles, filter_block_);
   scratch += float_bytes(points() * to.plane);
-  load_tiles(stripe, image, padded, from);
-  for (int64_t f = 0; f < g_.filters; f += filter_block_) {
-    const int64_t columns = std::min(filter_block_, g_.filters - f);
+  load_tiles(stripe, image, from);
+  for (int64_t f = stripe.f_begin; f < stripe.f_end; f += filter_block_) {
+    const int64_t columns = std::min(filter_block_, stripe.f_end - f);
     multiply({tiles, columns, g_.channels, from, to, packed + f * g_.channels, forward_plane_, scratch});
     int64_t tile = 0;
     for (int64_t n = 0; n < stripe.images; ++n) {
@@ -223,7 +226,7 @@ void WinogradConv::add_gradients_of(const Stripe& stripe, std::byte* scratch, co
     }
   }
   if (to.kernel != nullptr) {
-    load_tiles(stripe, to.image, padded, inputs);
+    load_tiles(stripe, to.image, inputs);
     add_kernel_products(tiles, inputs, grads, to);
   }
   if (to.input != nullptr) {

@@ -47,12 +47,20 @@ class WinogradConv {
   [[nodiscard]] size_t forward_scratch_bytes(int64_t images, int64_t rows) const;
   [[nodiscard]] size_t backward_scratch_bytes(int64_t images, int64_t rows) const;
 
-  /// Output rows [y_begin, y_end) of some images that lie one after the other.
+  /// Output rows [y_begin, y_end) of some images that lie one after the other; forward, of them filters
+  /// [f_begin, f_end), where a part begins at a multiple of kFilterStep.
   struct Stripe {
     int64_t images;
     int64_t y_begin;
     int64_t y_end;
+    int64_t f_begin = 0;
+    int64_t f_end = 0;
   };
+  static constexpr int64_t kFilterStep = 32;  // a multiple of every panel's width
+
+  /// What a stripe of so many tiles and filters costs forward, in multiply-adds of a vector of 16 floats: for
+  /// comparisons.
+  [[nodiscard]] int64_t forward_cost(int64_t tiles, int64_t filters) const;
 
   /// Sums of a stripe: out [images][rows][W'][filters], images `image_step` floats apart, with bias (may be
   /// null) and relu. `image` is the first whole image.
@@ -107,8 +115,7 @@ class WinogradConv {
   void add_rows(const float* padded, int64_t y_begin, int64_t rows, int64_t c, int64_t columns,
                 float* image) const;
   /// Input rows of a stripe to points.
-  void load_tiles(const Stripe& stripe, const float* image, float* padded,
-                  const winograd::Planes& planes) const;
+  void load_tiles(const Stripe& stripe, const float* image, const winograd::Planes& planes) const;
   /// from_points(image, row, filter, filters, planes) takes the sums of one row of tiles.
   template <typename FromPoints>
   void sums_of(const Stripe& stripe, const float* image, const float* packed, std::byte* scratch,

@@ -6,6 +6,7 @@
 #define HWY_TARGET_INCLUDE "layers/winograd_kernels.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 // Highway's ops, for the target that foreach_target.h chose.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "layers/pool_pairs-inl.h"
@@ -43,16 +44,37 @@ struct Kernels {
   static constexpr int kColumns = MX::kTile;
   static constexpr int kSize = MX::kKernel;
 
-  static void input_to_points(const Pixels<const float>& pixels, int64_t channels, int64_t tiles,
+  static void input_to_points(const TilesOfImage& from, int64_t channels, int64_t tiles,
                               const Planes& planes) {
+    const bool rows_inside = from.y >= 0 && from.y + MY::kPoints <= from.height;
     for (int64_t tile = 0; tile < tiles; ++tile) {
+      const int64_t x = from.x + tile * kColumns;
+      const bool inside = rows_inside && x >= 0 && x + kPoints <= from.width;
       for (int64_t c = 0; c < channels; c += kLanes) {
-        const float* from = pixels.data + tile * kColumns * pixels.pixel + c;
         float* to = planes.data + tile * planes.row + c;
+        const auto store = [&](int p, int q, Vector v)
+                               HWY_ATTR { hn::StoreU(v, Tag(), to + (p * kPoints + q) * planes.plane); };
+        const auto place = [&](int i, int j) {
+          return from.image + ((from.y + i) * from.width + x + j) * channels + c;
+        };
+        // What the tile below, or the next image's, will be the first to read.
+#pragma GCC unroll 8
+        for (int i = kSize - 1; i < MY::kPoints; ++i) {
+#pragma GCC unroll 8
+          for (int j = 0; j < kColumns; ++j) __builtin_prefetch(place(i + kRows, j), 0, 2);
+        }
+        if (inside && channels - c >= kLanes) {
+          plane_to_points<InputMatrix<MY>, InputMatrix<MX>>(
+              [&](int i, int j) HWY_ATTR { return load(place(i, j)); }, store);
+          continue;
+        }
         plane_to_points<InputMatrix<MY>, InputMatrix<MX>>(
-            [&](int i, int j) HWY_ATTR { return load(from + i * pixels.row + j * pixels.pixel); },
-            [&](int p, int q, Vector v)
-                HWY_ATTR { hn::StoreU(v, Tag(), to + (p * kPoints + q) * planes.plane); });
+            [&](int i, int j) HWY_ATTR {
+              const bool outside =
+                  from.y + i < 0 || from.y + i >= from.height || x + j < 0 || x + j >= from.width;
+              return outside ? hn::Zero(Tag()) : load_some(place(i, j), channels - c);
+            },
+            store);
       }
     }
   }
@@ -184,6 +206,7 @@ struct Kernels {
     }
   }
 
+  static constexpr int64_t kAhead = 32;  // floats
   static void points_to_kernel_gradient(const Planes& planes, int64_t channels, int64_t filters,
                                         int64_t begin, int64_t end, float* grad_kernel) {
     for (int64_t c = begin; c < end; ++c) {
@@ -191,7 +214,12 @@ struct Kernels {
         const float* from = planes.data + c * planes.row + f;
         float* to = grad_kernel + c * filters + f;
         plane_from_points<KernelMatrix<MY>, KernelMatrix<MX>>(
-            [&](int p, int q) HWY_ATTR { return load(from + (p * kPoints + q) * planes.plane); },
+            [&](int p, int q) HWY_ATTR {
+              // So many planes are more than the hardware sees coming.
+              const float* at = from + (p * kPoints + q) * planes.plane;
+              hwy::Prefetch(at + kAhead);
+              return load(at);
+            },
             [&](int i, int j, Vector v)
                 HWY_ATTR { store_some(v, to + (i * kSize + j) * channels * filters, filters - f); });
       }
@@ -208,9 +236,9 @@ void with_kernels(const Algorithm& algorithm, const Body& body) {
   algorithm.rows == 2 ? body(Kernels<Matrices<2, 5>, Four>()) : body(Kernels<Four, Four>());
 }
 
-void input_to_points_here(const Algorithm& algorithm, const Pixels<const float>& pixels, int64_t channels,
+void input_to_points_here(const Algorithm& algorithm, const TilesOfImage& from, int64_t channels,
                           int64_t tiles, const Planes& planes) {
-  with_kernels(algorithm, [&](auto kernels) { kernels.input_to_points(pixels, channels, tiles, planes); });
+  with_kernels(algorithm, [&](auto kernels) { kernels.input_to_points(from, channels, tiles, planes); });
 }
 
 void points_to_output_here(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
@@ -281,9 +309,9 @@ HWY_EXPORT(points_to_kernel_gradient_here);
 HWY_EXPORT(pooled_gradient_to_points_here);
 HWY_EXPORT(points_to_pooled_here);
 
-void input_to_points(const Algorithm& algorithm, const Pixels<const float>& pixels, int64_t channels,
-                     int64_t tiles, const Planes& planes) {
-  HWY_DYNAMIC_DISPATCH(input_to_points_here)(algorithm, pixels, channels, tiles, planes);
+void input_to_points(const Algorithm& algorithm, const TilesOfImage& from, int64_t channels, int64_t tiles,
+                     const Planes& planes) {
+  HWY_DYNAMIC_DISPATCH(input_to_points_here)(algorithm, from, channels, tiles, planes);
 }
 
 void points_to_output(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,

@@ -32,11 +32,21 @@ struct Pixels {
   int64_t pixel = 0;  ///< floats from one pixel to the next
 };
 
+/// Where a row of tiles lies on a whole image [height][width][channels]: its first input is pixel (y, x).
+/// What is outside the image is zero.
+struct TilesOfImage {
+  const float* image = nullptr;
+  int64_t height = 0;
+  int64_t width = 0;
+  int64_t y = 0;
+  int64_t x = 0;
+};
+
 // Tiles are those of one row of tiles, from the left. Nothing needs alignment.
 
-/// Input of `tiles` tiles to points. Reads whole vectors: up to 15 floats beyond the last pixel's channels.
-void input_to_points(const Algorithm& algorithm, const Pixels<const float>& pixels, int64_t channels,
-                     int64_t tiles, const Planes& planes);
+/// Input of `tiles` tiles to points.
+void input_to_points(const Algorithm& algorithm, const TilesOfImage& from, int64_t channels, int64_t tiles,
+                     const Planes& planes);
 
 /// Outputs of the tiles, `height` x `width` of them inside, plus `bias` (may be null), then perhaps relu.
 void points_to_output(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,

@@ -106,11 +106,11 @@ Result<FileBytes> read_into_memory(const std::string& path) {
   if (!S_ISREG(found.st_mode)) return Status(StatusCode::kIo, path + ": is not a regular file");
   const auto size = static_cast<size_t>(found.st_size);
   if (size == 0) return FileBytes{};
-  auto* memory = static_cast<std::byte*>(std::aligned_alloc(kAlignment, align_up(size)));
-  if (memory == nullptr) {
+  const std::shared_ptr<void> keep_alive = aligned_memory(size);
+  if (keep_alive == nullptr) {
     return Status(StatusCode::kIo, fmt::format("{}: no memory for its {} bytes", path, size));
   }
-  const std::shared_ptr<void> keep_alive(memory, std::free);
+  auto* const memory = static_cast<std::byte*>(keep_alive.get());
   size_t done = 0;
   while (done < size) {
     const ssize_t count = ::read(fd, memory + done, size - done);

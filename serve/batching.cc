@@ -1,10 +1,17 @@
 #include "serve/batching.h"
 
 #include <algorithm>
+#include <condition_variable>
 #include <new>
 #include <utility>
 
 namespace nacre {
+namespace {
+
+/// Rows that are worth computing together even when other slots would take their share.
+constexpr size_t kFewRows = 4;
+
+}  // namespace
 
 /// Rows of one call, on the stack of its thread.
 struct Batcher::Call {
@@ -15,7 +22,7 @@ struct Batcher::Call {
   size_t done = 0;   ///< rows that have their answer
   ServeClock::time_point arrived;
   RpcStatus status;
-  std::condition_variable_any finished;
+  std::condition_variable_any changed;  ///< it is done, or may compute
 };
 
 /// Rows of a call that go into a batch.
@@ -23,6 +30,12 @@ struct Batcher::Piece {
   Call* call = nullptr;
   size_t first = 0;
   size_t rows = 0;
+};
+
+/// What a batch is put together in.
+struct Batcher::Buffers {
+  std::vector<float> inputs;
+  std::vector<float> out;
 };
 
 Batcher::Batcher(Model model, const BatchingOptions& options, std::shared_ptr<ComputeSlots> slots,
@@ -33,18 +46,10 @@ Batcher::Batcher(Model model, const BatchingOptions& options, std::shared_ptr<Co
       metrics_(metrics),
       row_floats_(
           static_cast<size_t>(model_.input().height * model_.input().width * model_.input().channels)),
-      classes_(static_cast<size_t>(model_.classes())) {
-  const size_t threads = options.num_batch_threads == 0 ? slots_->slots() : options.num_batch_threads;
-  for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { serve_batches(); });
-}
+      classes_(static_cast<size_t>(model_.classes())),
+      at_once_(options.num_batch_threads == 0 ? slots_->slots() : options.num_batch_threads) {}
 
-Batcher::~Batcher() {
-  {
-    const std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  work_.notify_all();
-}
+Batcher::~Batcher() = default;
 
 RpcStatus Batcher::run(std::span<const float> inputs, std::span<float> probabilities,
                        const CallContext& context) {
@@ -54,55 +59,98 @@ RpcStatus Batcher::run(std::span<const float> inputs, std::span<float> probabili
   call.rows = inputs.size() / row_floats_;
   call.arrived = ServeClock::now();
   if (call.rows == 0) return {};
-  std::unique_lock lock(mutex_);
+  Lock lock(mutex_);
   if (queued_rows_ + call.rows > options_.max_batch_size * options_.max_enqueued_batches) {
     return {RpcCode::kResourceExhausted,
             "too many requests: " + std::to_string(queued_rows_) + " images wait for a batch already"};
   }
   queue_.push_back(&call);
   queued_rows_ += call.rows;
-  work_.notify_all();
-  const bool finished = call.finished.wait_until(lock, context.cancelled, context.deadline,
-                                                 [&] { return call.done == call.rows; });
-  if (finished) return call.status;
-  // What no batch has taken is dropped; for the rest this stack must stay.
+  gather(call, context, lock);
+  while (call.done < call.rows) {
+    const auto may_compute = [&] { return call.taken < call.rows && computing_ < at_once_; };
+    if (may_compute()) {
+      if (RpcStatus useful = compute_next(context, lock); !useful.ok()) return leave(call, context, lock);
+      continue;
+    }
+    const bool in_time = call.changed.wait_until(lock, context.cancelled, context.deadline,
+                                                 [&] { return call.done == call.rows || may_compute(); });
+    if (!in_time) return leave(call, context, lock);
+  }
+  return call.status;
+}
+
+size_t Batcher::waiting() const {
+  const Lock lock(mutex_);
+  return queued_rows_;
+}
+
+/// Answers other calls, whose rows join the queue, while the call's own wait and there is room for them.
+void Batcher::gather(Call& call, const CallContext& context, Lock& lock) {
+  while (call.taken == 0 && queued_rows_ < options_.max_batch_size &&
+         ServeClock::now() < queue_.front()->arrived + options_.batch_timeout) {
+    lock.unlock();
+    const bool more = context.answer_another();
+    lock.lock();
+    if (!more) return;
+  }
+}
+
+/// What no batch has taken is dropped; for the rest the call's stack must stay.
+RpcStatus Batcher::leave(Call& call, const CallContext& context, Lock& lock) {
   if (call.taken < call.rows) {
     queued_rows_ -= call.rows - call.taken;
     queue_.remove(&call);
     call.rows = call.taken;
+    wake_next();  // it may have been the one that was to compute
   }
-  call.finished.wait(lock, [&] { return call.done == call.rows; });
+  call.changed.wait(lock, [&] { return call.done == call.rows; });
   lock.unlock();
   return context.check();
 }
 
-void Batcher::serve_batches() {
-  std::unique_lock lock(mutex_);
-  while (true) {
-    work_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-    if (queue_.empty()) return;
-    std::vector<Piece> batch = take_batch(lock);
-    if (batch.empty()) continue;
-    lock.unlock();
-    compute(batch);
-    lock.lock();
-    for (const Piece& piece : batch) {
-      piece.call->done += piece.rows;
-      if (piece.call->done == piece.call->rows) piece.call->finished.notify_one();
-    }
-  }
+void Batcher::wake_next() {
+  if (!queue_.empty() && computing_ < at_once_) queue_.front()->changed.notify_one();
 }
 
-/// Waits until there are enough rows for a full batch or the first one's time is up; nothing when they have
-/// gone meanwhile.
-std::vector<Batcher::Piece> Batcher::take_batch(std::unique_lock<std::mutex>& lock) {
-  while (!stopping_ && !queue_.empty() && queued_rows_ < options_.max_batch_size) {
-    const ServeClock::time_point latest = queue_.front()->arrived + options_.batch_timeout;
-    if (ServeClock::now() >= latest) break;
-    work_.wait_until(lock, latest);
-  }
+/// Computes what is in the queue when there is a slot for it; an error when the caller's time is up before.
+RpcStatus Batcher::compute_next(const CallContext& context, Lock& lock) {
+  ++computing_;
+  lock.unlock();
   std::vector<Piece> batch;
-  size_t free = options_.max_batch_size;
+  RpcStatus failed;
+  bool late = false;
+  {
+    const auto slot = slots_->acquire_first(context);
+    late = !slot.ok();
+    if (!late) {
+      lock.lock();
+      batch = take_batch();
+      lock.unlock();
+      if (!batch.empty()) failed = compute(batch);
+    } else {
+      failed = slot.status();
+    }
+  }
+  lock.lock();
+  --computing_;
+  for (const Piece& piece : batch) {
+    if (!failed.ok()) piece.call->status = failed;
+    piece.call->done += piece.rows;
+    if (piece.call->done == piece.call->rows) piece.call->changed.notify_one();
+  }
+  wake_next();
+  return late ? failed : RpcStatus();
+}
+
+/// The oldest rows: a share of them when other slots are free to take theirs.
+std::vector<Batcher::Piece> Batcher::take_batch() {
+  const size_t idle = std::min(slots_->free(), at_once_ - computing_);
+  const size_t sharers = idle > 0 ? idle + 1 : std::min(slots_->slots(), at_once_);
+  size_t free = (queued_rows_ + sharers - 1) / sharers;
+  if (idle == 0) free = std::max(free, std::min(queued_rows_, kFewRows));
+  free = std::min(free, options_.max_batch_size);
+  std::vector<Piece> batch;
   while (free > 0 && !queue_.empty()) {
     Call& call = *queue_.front();
     const size_t rows = std::min(free, call.rows - call.taken);
@@ -115,45 +163,50 @@ std::vector<Batcher::Piece> Batcher::take_batch(std::unique_lock<std::mutex>& lo
   return batch;
 }
 
-Status Batcher::classify(const std::vector<Piece>& batch, size_t rows) const {
+std::unique_ptr<Batcher::Buffers> Batcher::take_buffers() {
+  const Lock lock(mutex_);
+  if (spare_.empty()) return std::make_unique<Buffers>();
+  std::unique_ptr<Buffers> buffers = std::move(spare_.back());
+  spare_.pop_back();
+  return buffers;
+}
+
+Status Batcher::classify(const std::vector<Piece>& batch, size_t rows) {
   if (batch.size() == 1) {
     const Piece& piece = batch.front();
     return model_.classify_inputs(piece.call->inputs.subspan(piece.first * row_floats_, rows * row_floats_),
                                   piece.call->out.subspan(piece.first * classes_, rows * classes_));
   }
-  std::vector<float> inputs;
-  inputs.reserve(rows * row_floats_);
+  std::unique_ptr<Buffers> buffers = take_buffers();
+  buffers->inputs.clear();
   for (const Piece& piece : batch) {
     const auto part = piece.call->inputs.subspan(piece.first * row_floats_, piece.rows * row_floats_);
-    inputs.insert(inputs.end(), part.begin(), part.end());
+    buffers->inputs.insert(buffers->inputs.end(), part.begin(), part.end());
   }
-  std::vector<float> out(rows * classes_);
-  NACRE_RETURN_IF_ERROR(model_.classify_inputs(inputs, out));
-  auto next = out.begin();
+  buffers->out.resize(rows * classes_);
+  NACRE_RETURN_IF_ERROR(model_.classify_inputs(buffers->inputs, buffers->out));
+  auto next = buffers->out.begin();
   for (const Piece& piece : batch) {
     const auto count = static_cast<std::ptrdiff_t>(piece.rows * classes_);
     std::copy_n(next, count, piece.call->out.begin() + static_cast<std::ptrdiff_t>(piece.first * classes_));
     next += count;
   }
+  const Lock lock(mutex_);
+  spare_.push_back(std::move(buffers));
   return {};
 }
 
-void Batcher::compute(const std::vector<Piece>& batch) {
+RpcStatus Batcher::compute(const std::vector<Piece>& batch) {
   size_t rows = 0;
   for (const Piece& piece : batch) rows += piece.rows;
   Status status;
-  {
-    const ComputeSlots::Lease slot = slots_->acquire_first();
-    try {
-      status = classify(batch, rows);
-    } catch (const std::bad_alloc&) {
-      status = Status(StatusCode::kLimit, "out of memory");
-    }
+  try {
+    status = classify(batch, rows);
+  } catch (const std::bad_alloc&) {
+    status = Status(StatusCode::kLimit, "out of memory");
   }
   metrics_.count_batch(rows);
-  if (status.ok()) return;
-  const std::lock_guard lock(mutex_);
-  for (const Piece& piece : batch) piece.call->status = {RpcCode::kResourceExhausted, status.message()};
+  return status.ok() ? RpcStatus() : RpcStatus(RpcCode::kResourceExhausted, status.message());
 }
 
 }  // namespace nacre

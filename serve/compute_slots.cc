@@ -21,22 +21,25 @@ RpcResult<ComputeSlots::Lease> ComputeSlots::acquire(const CallContext& context)
     return RpcStatus(RpcCode::kResourceExhausted,
                      "too many requests: " + std::to_string(queue_.size()) + " wait already");
   }
+  return wait(lock, queue_.end(), context);
+}
+
+RpcResult<ComputeSlots::Lease> ComputeSlots::acquire_first(const CallContext& context) {
+  std::unique_lock lock(mutex_);
+  if (take_free()) return Lease(this);
+  return wait(lock, queue_.begin(), context);
+}
+
+RpcResult<ComputeSlots::Lease> ComputeSlots::wait(std::unique_lock<std::mutex>& lock,
+                                                  std::list<Waiter*>::iterator before,
+                                                  const CallContext& context) {
   Waiter waiter;
-  const auto place = queue_.insert(queue_.end(), &waiter);
+  const auto place = queue_.insert(before, &waiter);
   waiter.woken.wait_until(lock, context.cancelled, context.deadline, [&] { return waiter.granted; });
   if (waiter.granted) return Lease(this);  // and off the queue already
   queue_.erase(place);
   lock.unlock();
   return context.check();
-}
-
-ComputeSlots::Lease ComputeSlots::acquire_first() {
-  std::unique_lock lock(mutex_);
-  if (take_free()) return Lease(this);
-  Waiter waiter;
-  queue_.push_front(&waiter);
-  waiter.woken.wait(lock, [&] { return waiter.granted; });
-  return Lease(this);
 }
 
 bool ComputeSlots::take_free() {
@@ -56,6 +59,11 @@ void ComputeSlots::release() {
   next->granted = true;
   // Under the lock: the waiter lives on its own stack, and goes when it has the lock.
   next->woken.notify_one();
+}
+
+size_t ComputeSlots::free() const {
+  const std::lock_guard lock(mutex_);
+  return free_;
 }
 
 size_t ComputeSlots::waiting() const {

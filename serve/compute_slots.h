@@ -35,14 +35,19 @@ class ComputeSlots {
   /// kCancelled when the call is of no use any more.
   RpcResult<Lease> acquire(const CallContext& context);
   /// Waits for a slot before all others, however many there are: for work that many wait for.
-  Lease acquire_first();
+  /// kDeadlineExceeded and kCancelled as above.
+  RpcResult<Lease> acquire_first(const CallContext& context);
 
   [[nodiscard]] size_t slots() const { return slots_; }
+  /// Slots that nobody holds now.
+  [[nodiscard]] size_t free() const;
   /// Calls that wait now.
   [[nodiscard]] size_t waiting() const;
 
  private:
   struct Waiter;
+  RpcResult<Lease> wait(std::unique_lock<std::mutex>& lock, std::list<Waiter*>::iterator before,
+                        const CallContext& context);
   bool take_free();
   void release();
 

@@ -32,6 +32,12 @@ Status decode(const Servable& servable, EncodedImage image, float* out) {
   return image_to_input(decoded, servable.input(), out);
 }
 
+/// Between the turns of a call of many images.
+void let_others_pass(const CallContext& context) {
+  for (size_t i = 0; i < kImagesPerTurn && context.answer_another(); ++i) {
+  }
+}
+
 }  // namespace
 
 Predictor::Predictor(std::shared_ptr<ComputeSlots> slots, ServeMetrics& metrics)
@@ -66,6 +72,7 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const Encod
       if (servable.batcher() != nullptr) {
         if (RpcStatus done = servable.batcher()->run(rows, out, context); !done.ok()) return done;
       }
+      if (first + n < images.size()) let_others_pass(context);
     }
     metrics_.count_run(servable.name(), images.size(), since(begun));
     return scores;
@@ -93,10 +100,11 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const float
       const std::span<float> out(scores.values.data() + first * classes, n * classes);
       if (servable.batcher() != nullptr) {
         if (RpcStatus done = servable.batcher()->run(part, out, context); !done.ok()) return done;
-        continue;
+      } else {
+        NACRE_ASSIGN_OR_RETURN(const ComputeSlots::Lease slot, slots_->acquire(context));
+        if (RpcStatus done = classify(servable, part, out); !done.ok()) return done;
       }
-      NACRE_ASSIGN_OR_RETURN(const ComputeSlots::Lease slot, slots_->acquire(context));
-      if (RpcStatus done = classify(servable, part, out); !done.ok()) return done;
+      if (first + n < rows) let_others_pass(context);
     }
     metrics_.count_run(servable.name(), rows, since(begun));
     return scores;

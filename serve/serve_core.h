@@ -30,13 +30,14 @@ struct ServeCore {
         slots(std::make_shared<ComputeSlots>(options.slots, options.max_waiting)),
         models(options.models, slots, metrics, log),
         predictor(slots, metrics) {
-    metrics.add_gauge("queue_depth", [this] { return static_cast<double>(slots->waiting()); });
+    metrics.add_gauge("queue_depth", [this] { return static_cast<double>(slots->waiting() + waiting); });
   }
 
   /// Whether a load balancer should send requests here.
   [[nodiscard]] bool ready() const { return !draining && models.ready(); }
 
   Log log;
+  std::atomic<size_t> waiting{0};  ///< calls that wait for a thread of their transport
   std::shared_ptr<ComputeSlots> slots;
   ServeMetrics metrics;
   ModelManager models;

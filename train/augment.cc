@@ -80,43 +80,6 @@ int64_t draw_shift(const RandomStream& random, Draw which, int64_t most) {
          most;
 }
 
-// Runs `body(r, g, b, count)` on blocks of pixels taken apart into planes: loops over planes vectorise, those
-// over interleaved channels do not.
-template <typename Body>
-void for_planes(float* image, int64_t pixels, const Body& body) {
-  constexpr size_t kBlock = 512;
-  alignas(64) std::array<float, kBlock> r;
-  alignas(64) std::array<float, kBlock> g;
-  alignas(64) std::array<float, kBlock> b;
-  const auto total = static_cast<size_t>(pixels);
-  for (size_t start = 0; start < total; start += kBlock) {
-    const size_t count = std::min(kBlock, total - start);
-    float* block = image + start * kRgb;
-    for (size_t i = 0; i < count; ++i) {
-      r[i] = block[kRgb * i];
-      g[i] = block[kRgb * i + 1];
-      b[i] = block[kRgb * i + 2];
-    }
-    body(r.data(), g.data(), b.data(), count);
-    for (size_t i = 0; i < count; ++i) {
-      block[kRgb * i] = r[i];
-      block[kRgb * i + 1] = g[i];
-      block[kRgb * i + 2] = b[i];
-    }
-  }
-}
-
-inline float hue_channel(float offset, float h, float mx, float c) {
-  float k = offset + h;
-  k = k >= 6.0F ? k - 6.0F : k;
-  const float up = std::min(k, 4.0F - k);
-  return mx - c * std::min(std::max(up, 0.0F), 1.0F);
-}
-
-inline float saturate(float x, float v, float ratio) {
-  return v - (v - x) * ratio;
-}
-
 }  // namespace
 
 Result<Augmentation> Augmentation::parse(std::string_view text) {
@@ -215,10 +178,13 @@ void augment(const Augmentation& augmentation, const RandomStream& random, float
 }
 
 void flip_left_right(float* image, int64_t height, int64_t width, int64_t channels) {
-  for (int64_t y = 0; y < height; ++y) {
-    float* left = image + y * width * channels;
-    float* right = left + (width - 1) * channels;
-    for (; left < right; left += channels, right -= channels) std::swap_ranges(left, left + channels, right);
+  const auto flip_rows = [&]<size_t kChannels>(std::array<float, kChannels>* pixels) {
+    for (int64_t y = 0; y < height; ++y, pixels += width) std::reverse(pixels, pixels + width);
+  };
+  if (channels == 1) {
+    flip_rows(reinterpret_cast<std::array<float, 1>*>(image));
+  } else {
+    flip_rows(reinterpret_cast<std::array<float, kRgb>*>(image));
   }
 }
 
@@ -240,72 +206,6 @@ void shift_image(float* image, int64_t height, int64_t width, int64_t channels, 
     std::fill_n(target, to, 0.0F);
     std::fill_n(target + to + kept, row - to - kept, 0.0F);
   }
-}
-
-void adjust_brightness(float* image, int64_t count, float delta) {
-  for (int64_t i = 0; i < count; ++i) image[i] += delta;
-}
-
-void adjust_contrast(float* image, int64_t pixels, int64_t channels, float factor) {
-  // 24 lanes hold 1 or 3 channels a whole number of times, and fill vector registers of every width.
-  constexpr size_t kLanes = 24;
-  const auto count = static_cast<size_t>(pixels * channels);
-  const auto step = static_cast<size_t>(channels);
-  const size_t whole = count / kLanes * kLanes;
-  std::array<double, kLanes> sums{};
-  for (size_t i = 0; i < whole; i += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) sums[lane] += static_cast<double>(image[i + lane]);
-  }
-  for (size_t i = whole; i < count; ++i) sums[i - whole] += static_cast<double>(image[i]);
-  for (size_t lane = step; lane < kLanes; ++lane) sums[lane % step] += sums[lane];
-  std::array<float, kLanes> means{};
-  for (size_t lane = 0; lane < kLanes; ++lane)
-    means[lane] = static_cast<float>(sums[lane % step] / static_cast<double>(pixels));
-  const auto adjust = [factor](float x, float mean) { return (x - mean) * factor + mean; };
-  for (size_t i = 0; i < whole; i += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) image[i + lane] = adjust(image[i + lane], means[lane]);
-  }
-  for (size_t i = whole; i < count; ++i) image[i] = adjust(image[i], means[i - whole]);
-}
-
-void adjust_hue(float* image, int64_t pixels, float delta) {
-  const float turn = 6.0F * delta;
-  for_planes(image, pixels, [turn](float* r, float* g, float* b, size_t count) {
-    for (size_t i = 0; i < count; ++i) {
-      const float red = r[i];
-      const float green = g[i];
-      const float blue = b[i];
-      const float mx = std::max(std::max(red, green), blue);
-      const float mn = std::min(std::min(red, green), blue);
-      const float c = mx - mn;
-      const float safe = c > 0.0F ? c : 1.0F;
-      const float top = red == mx ? green - blue : (green == mx ? blue - red : red - green);
-      const float base = red == mx ? 0.0F : (green == mx ? 2.0F : 4.0F);
-      // In [-1, 5]; turned by at most 6 either way.
-      float h = top / safe + base + turn;
-      h = h < 0.0F ? h + 6.0F : h;
-      h = h < 0.0F ? h + 6.0F : h;
-      h = h >= 6.0F ? h - 6.0F : h;
-      r[i] = hue_channel(5.0F, h, mx, c);
-      g[i] = hue_channel(3.0F, h, mx, c);
-      b[i] = hue_channel(1.0F, h, mx, c);
-    }
-  });
-}
-
-void adjust_saturation(float* image, int64_t pixels, float factor) {
-  for_planes(image, pixels, [factor](float* r, float* g, float* b, size_t count) {
-    for (size_t i = 0; i < count; ++i) {
-      const float v = std::max(std::max(r[i], g[i]), b[i]);
-      const float mn = std::min(std::min(r[i], g[i]), b[i]);
-      const float s = v > 0.0F ? (v - mn) / v : 0.0F;
-      const float changed = std::min(std::max(s * factor, 0.0F), 1.0F);
-      const float ratio = s > 0.0F ? changed / s : 0.0F;
-      r[i] = saturate(r[i], v, ratio);
-      g[i] = saturate(g[i], v, ratio);
-      b[i] = saturate(b[i], v, ratio);
-    }
-  });
 }
 
 }  // namespace nacre

@@ -11,8 +11,8 @@ namespace {
 
 constexpr double kMaxSeconds = 86400;
 /// Threads that REST requests wait in, for each that may compute: a batch is made of requests that wait.
-constexpr int kRestThreadsPerSlot = 4;
-constexpr int kLeastRestThreads = 16;
+/// With batching, so that some read what comes while others wait for their batch.
+constexpr int kThreadsPerSlot = 2;
 
 void add_model_options(CLI::App& app, ServeOptions& options) {
   app.add_option("--model_name", options.model_name, "name of the model at --model_base_path")
@@ -68,8 +68,9 @@ void add_grpc_options(CLI::App& app, ServeOptions& options) {
   app.add_option("--port", options.port, "port of gRPC (default: 8500); 0: none")
       ->check(CLI::Range(0, 65535))
       ->type_name("PORT");
-  app.add_option("--grpc_max_threads", options.grpc_max_threads,
-                 "gRPC calls that are answered, or wait for a CPU, at the same time (default: 64)")
+  app.add_option(
+         "--grpc_max_threads", options.grpc_max_threads,
+         "gRPC calls that are answered at the same time (default: as --threads; with batching twice that)")
       ->check(CLI::Range(1, 4096))
       ->type_name("N");
   app.add_option("--ssl_config_file", options.ssl_config_file,
@@ -81,8 +82,9 @@ void add_rest_options(CLI::App& app, ServeOptions& options) {
   app.add_option("--rest_api_port", options.rest_api_port, "port of REST (default: 8501); 0: none")
       ->check(CLI::Range(0, 65535))
       ->type_name("PORT");
-  app.add_option("--rest_api_num_threads", options.rest_api_num_threads,
-                 "REST requests that are answered at the same time, waiting ones included")
+  app.add_option(
+         "--rest_api_num_threads", options.rest_api_num_threads,
+         "REST requests that are answered at the same time (default: as --threads; with batching twice that)")
       ->check(CLI::Range(1, 4096))
       ->type_name("N");
   app.add_option("--rest_api_timeout_in_ms", options.rest_api_timeout_in_ms,
@@ -101,6 +103,16 @@ void add_rest_options(CLI::App& app, ServeOptions& options) {
   app.add_option("--access_log", options.access_log, "a line for every REST request, on standard output")
       ->check(CLI::IsMember({"none", "text", "json"}))
       ->type_name("none|text|json");
+}
+
+size_t slots_of(const ServeOptions& options) {
+  return static_cast<size_t>(options.threads > 0 ? options.threads : available_threads());
+}
+
+/// Of a transport: what was given, or enough to keep the CPUs busy.
+size_t threads_of(int given, const ServeOptions& options) {
+  if (given > 0) return static_cast<size_t>(given);
+  return slots_of(options) * (options.enable_batching ? kThreadsPerSlot : 1);
 }
 
 std::chrono::milliseconds milliseconds(double seconds) {
@@ -130,7 +142,7 @@ std::vector<std::string> normalized_arguments(int argc, const char* const* argv)
 
 Result<ServeCore::Options> core_options(const ServeOptions& options) {
   ServeCore::Options core;
-  core.slots = static_cast<size_t>(options.threads > 0 ? options.threads : available_threads());
+  core.slots = slots_of(options);
   core.max_waiting = static_cast<size_t>(options.max_waiting_requests);
   core.models.poll = milliseconds(options.file_system_poll_wait_seconds);
   core.models.servable.threads = options.tensorflow_intra_op_parallelism;
@@ -151,10 +163,7 @@ Result<RestOptions> rest_options(const ServeOptions& options) {
   RestOptions rest;
   rest.http.address = options.address;
   rest.http.port = static_cast<uint16_t>(options.rest_api_port);
-  const int slots = options.threads > 0 ? options.threads : available_threads();
-  rest.http.threads = static_cast<size_t>(options.rest_api_num_threads > 0
-                                              ? options.rest_api_num_threads
-                                              : std::max(kRestThreadsPerSlot * slots, kLeastRestThreads));
+  rest.http.threads = threads_of(options.rest_api_num_threads, options);
   rest.http.max_waiting = static_cast<size_t>(options.max_waiting_requests);
   rest.http.limits.max_body_bytes = static_cast<size_t>(options.max_request_megabytes) << 20;
   rest.http.limits.max_connections = static_cast<size_t>(options.rest_api_max_connections);
@@ -172,7 +181,7 @@ Result<GrpcOptions> grpc_options(const ServeOptions& options) {
   GrpcOptions grpc;
   grpc.address = options.address;
   grpc.port = options.port;
-  grpc.threads = static_cast<size_t>(options.grpc_max_threads);
+  grpc.threads = threads_of(options.grpc_max_threads, options);
   grpc.max_waiting = static_cast<size_t>(options.max_waiting_requests);
   grpc.max_message_bytes = static_cast<size_t>(options.max_request_megabytes) << 20;
   if (!options.ssl_config_file.empty()) {

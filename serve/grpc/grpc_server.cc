@@ -37,25 +37,32 @@ constexpr size_t kMaxBufferedBytes = size_t{1} << 30;
 /// Calls in hand of one connection.
 constexpr int kMaxConcurrentStreams = 1024;
 
+/// Of a call that may be answered within another.
+constexpr size_t kShortBytes = size_t{64} << 10;
+/// Calls that may wait for others of their kind that are slow.
+constexpr size_t kMaxSlow = 16;
+
 constexpr auto kSilent = static_cast<gpr_log_severity>(GPR_LOG_SEVERITY_ERROR + 1);
 
 /// Hands calls to the pool, which answers them, and counts them.
 class Dispatcher {
  public:
   Dispatcher(ServeCore& core, const GrpcOptions& options)
-      : core_(core), pool_(options.threads, options.max_waiting) {}
+      : core_(core), pool_(options.threads, options.max_waiting, &core.waiting), slow_(1, kMaxSlow) {}
 
   [[nodiscard]] ServeCore& core() const { return core_; }
 
   /// `answer(context, subject)` fills the response on a thread of the pool. Calls of `api` are counted, those
-  /// of none are not.
+  /// of none, which wait for more than a CPU, are not: they have a thread of their own.
   template <typename Answer>
   grpc::ServerUnaryReactor* dispatch(const grpc::CallbackServerContext& context, std::string_view api,
-                                     Answer answer) {
+                                     const google::protobuf::Message& request, Answer answer) {
     UnaryCall* const call = UnaryCall::make(context);
     const ServeClock::time_point begun = ServeClock::now();
-    const bool taken = pool_.submit(
-        [this, call, api, begun, answer = std::move(answer)] { run(*call, api, begun, answer); });
+    const bool taken =
+        (api.empty() ? slow_ : pool_)
+            .submit([this, call, api, begun, answer = std::move(answer)] { run(*call, api, begun, answer); },
+                    request.ByteSizeLong() <= kShortBytes);
     if (!taken) finish(*call, api, begun, {}, {RpcCode::kResourceExhausted, "too many calls wait"});
     return call;
   }
@@ -70,9 +77,9 @@ class Dispatcher {
 
  private:
   template <typename Answer>
-  void run(UnaryCall& call, std::string_view api, ServeClock::time_point begun, const Answer& answer) const {
+  void run(UnaryCall& call, std::string_view api, ServeClock::time_point begun, const Answer& answer) {
     CallSubject subject;
-    const CallContext context = call.context();
+    const CallContext context = call.context([this] { return pool_.run_another(); });
     RpcStatus status = context.check();
     if (status.ok()) status = guarded(answer, context, subject);
     finish(call, api, begun, subject, status);
@@ -95,6 +102,7 @@ class Dispatcher {
 
   ServeCore& core_;
   WorkerPool pool_;
+  WorkerPool slow_;
 };
 
 using Reactor = grpc::ServerUnaryReactor;
@@ -106,26 +114,29 @@ class PredictionServiceImpl final : public tfs::PredictionService::CallbackServi
 
   Reactor* Predict(Context* context, const tfs::PredictRequest* request,
                    tfs::PredictResponse* response) override {
-    return calls_.dispatch(*context, "Predict", [=, this](const CallContext& useful, CallSubject& subject) {
-      return answer_predict(calls_.core(), *request, useful, *response, subject);
-    });
+    return calls_.dispatch(*context, "Predict", *request,
+                           [=, this](const CallContext& useful, CallSubject& subject) {
+                             return answer_predict(calls_.core(), *request, useful, *response, subject);
+                           });
   }
   Reactor* Classify(Context* context, const tfs::ClassificationRequest* request,
                     tfs::ClassificationResponse* response) override {
-    return calls_.dispatch(*context, "Classify", [=, this](const CallContext& useful, CallSubject& subject) {
-      return answer_classify(calls_.core(), *request, useful, *response, subject);
-    });
+    return calls_.dispatch(*context, "Classify", *request,
+                           [=, this](const CallContext& useful, CallSubject& subject) {
+                             return answer_classify(calls_.core(), *request, useful, *response, subject);
+                           });
   }
   Reactor* Regress(Context* context, const tfs::RegressionRequest* request,
                    tfs::RegressionResponse* response) override {
-    return calls_.dispatch(*context, "Regress", [=, this](const CallContext& useful, CallSubject& subject) {
-      return answer_regress(calls_.core(), *request, useful, *response, subject);
-    });
+    return calls_.dispatch(*context, "Regress", *request,
+                           [=, this](const CallContext& useful, CallSubject& subject) {
+                             return answer_regress(calls_.core(), *request, useful, *response, subject);
+                           });
   }
   Reactor* MultiInference(Context* context, const tfs::MultiInferenceRequest* request,
                           tfs::MultiInferenceResponse* response) override {
     return calls_.dispatch(
-        *context, "MultiInference", [=, this](const CallContext& useful, CallSubject& subject) {
+        *context, "MultiInference", *request, [=, this](const CallContext& useful, CallSubject& subject) {
           return answer_multi_inference(calls_.core(), *request, useful, *response, subject);
         });
   }
@@ -152,7 +163,7 @@ class ModelServiceImpl final : public tfs::ModelService::CallbackService {
   }
   Reactor* HandleReloadConfigRequest(Context* context, const tfs::ReloadConfigRequest* request,
                                      tfs::ReloadConfigResponse* response) override {
-    return calls_.dispatch(*context, "", [=, this](const CallContext&, CallSubject&) {
+    return calls_.dispatch(*context, "", *request, [=, this](const CallContext&, CallSubject&) {
       return answer_reload(calls_.core(), *request, *response);
     });
   }

@@ -25,7 +25,7 @@ Result<SslOptions> read_ssl_config(const std::string& path);
 struct GrpcOptions {
   std::string address = "0.0.0.0";  ///< a name, an IPv4 address or an IPv6 address
   int port = 8500;                  ///< 0: any that is free
-  size_t threads = 64;              ///< calls that are answered, or wait for a CPU, at the same time
+  size_t threads = 1;               ///< calls that are answered at the same time
   size_t max_waiting = 1024;        ///< calls that wait for one of those; more is RESOURCE_EXHAUSTED
   size_t max_message_bytes = size_t{64} << 20;  ///< of a request
   std::optional<SslOptions> ssl;

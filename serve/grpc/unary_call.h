@@ -8,6 +8,7 @@
 #include <memory>
 #include <stop_token>
 #include <string>
+#include <utility>
 
 #include "serve/call_context.h"
 #include "serve/rpc_status.h"
@@ -32,7 +33,9 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   void OnCancel() override { stop_.request_stop(); }
   void OnDone() override { const std::unique_ptr<UnaryCall> last(this); }
 
-  [[nodiscard]] CallContext context() const { return {deadline_, stop_.get_token()}; }
+  [[nodiscard]] CallContext context(std::function<bool()> other_calls) const {
+    return {deadline_, stop_.get_token(), std::move(other_calls)};
+  }
 
  private:
   explicit UnaryCall(const grpc::CallbackServerContext& context) {

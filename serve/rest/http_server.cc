@@ -1,16 +1,22 @@
 #include "serve/rest/http_server.h"
 
 #include <fmt/format.h>
+#include <netdb.h>
+#include <poll.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #include <algorithm>
-#include <atomic>
-#include <boost/asio/ip/v6_only.hpp>
-#include <boost/asio/post.hpp>
+#include <array>
+#include <cerrno>
 #include <condition_variable>
-#include <exception>
+#include <cstring>
+#include <memory>
 #include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 
 #include "serve/rest/http_session.h"
@@ -18,13 +24,17 @@
 namespace nacre {
 namespace {
 
-namespace asio = boost::asio;
-using asio::ip::tcp;
-using ErrorCode = boost::system::error_code;
-
 /// Descriptors that connections leave to files and other sockets.
 constexpr size_t kSpareDescriptors = 64;
 constexpr std::chrono::milliseconds kAcceptPause{20};
+/// How often connections are looked after while all threads answer requests.
+constexpr std::chrono::milliseconds kBusyPause{1};
+/// Between two looks for connections whose time is up.
+constexpr std::chrono::milliseconds kTimeoutPause{10};
+constexpr size_t kReceiveBytes = size_t{64} << 10;
+/// Of the body of a request that may be answered within another.
+constexpr size_t kShortBytes = size_t{64} << 10;
+constexpr uint64_t kListener = Poller::kFirstFree;
 
 size_t connections_allowed(size_t wanted) {
   rlimit files{};
@@ -33,102 +43,234 @@ size_t connections_allowed(size_t wanted) {
   return std::min(wanted, std::max<size_t>(limit, kSpareDescriptors + 16) - kSpareDescriptors);
 }
 
+std::string text_of(int error) {
+  return std::generic_category().message(error);
+}
+
+using Address = std::unique_ptr<addrinfo, void (*)(addrinfo*)>;
+
+/// Null when it is no IP address.
+Address resolve(const std::string& address, uint16_t port) {
+  addrinfo hints{};
+  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  if (getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) found = nullptr;
+  return {found, freeaddrinfo};
+}
+
+struct Peer {
+  sockaddr_storage address{};
+  socklen_t size = sizeof address;
+
+  sockaddr* generic() { return reinterpret_cast<sockaddr*>(&address); }
+  [[nodiscard]] std::string text() {
+    std::array<char, NI_MAXHOST> host{};
+    if (getnameinfo(generic(), size, host.data(), host.size(), nullptr, 0, NI_NUMERICHOST) != 0) return {};
+    return host.data();
+  }
+  [[nodiscard]] uint16_t port() {
+    std::array<char, NI_MAXSERV> service{};
+    if (getnameinfo(generic(), size, nullptr, 0, service.data(), service.size(), NI_NUMERICSERV) != 0)
+      return 0;
+    return static_cast<uint16_t>(std::stoi(service.data()));
+  }
+};
+
 }  // namespace
 
 class HttpServer::Impl {
  public:
-  explicit Impl(const Options& options) : acceptor_(shared_.io), pause_(shared_.io) {
+  explicit Impl(const Options& options)
+      : max_connections_(connections_allowed(options.limits.max_connections)),
+        at_once_(std::max<size_t>(options.threads, 1)),
+        max_waiting_(options.max_waiting),
+        waiting_(options.waiting) {
     shared_.limits = options.limits;
-    max_connections_ = connections_allowed(options.limits.max_connections);
-    shared_.closed = [this] {
+    shared_.received.resize(kReceiveBytes);
+    shared_.is_full = [this] { return answering_ >= at_once_ && shared_.queue.size() >= max_waiting_; };
+    shared_.answer_another = [this] { return answer_another(); };
+    shared_.wake_at = [this](ServeClock::time_point time) { wake_at(time); };
+    shared_.closed = [this](const HttpSession& session) {
+      by_id_.erase(session.id());
       open_ = shared_.sessions.size();
-      const std::lock_guard lock(mutex_);
       drained_.notify_all();
     };
   }
 
   ~Impl() {
-    asio::post(shared_.io, [this] {
-      stop_accepting();
-      close_all();
-      shared_.io.stop();
-    });
-    if (thread_.joinable()) thread_.join();
-    shared_.pool.reset();  // what it still answers nobody reads
+    {
+      const std::lock_guard lock(shared_.mutex);
+      stopping_ = true;
+      for (const auto& session : shared_.sessions) session->cancel();
+    }
+    shared_.poller.stop();
+    busy_.notify_all();
+    threads_.clear();
+    const std::lock_guard lock(shared_.mutex);
+    shared_.quick.clear();
+    shared_.queue.clear();
+    count_waiting();
+    while (!shared_.sessions.empty()) std::shared_ptr<HttpSession>(shared_.sessions.front())->close();
   }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
 
   Status listen(const Options& options) {
-    const auto failed = [&](const std::string& reason) {
-      return Status(StatusCode::kIo, fmt::format("{}:{}: {}", options.address, options.port, reason));
+    const auto failed = [&](int error) {
+      return Status(StatusCode::kIo, fmt::format("{}:{}: {}", options.address, options.port, text_of(error)));
     };
-    ErrorCode error;
-    const auto address = asio::ip::make_address(options.address, error);
-    if (error) return {StatusCode::kUsage, fmt::format("{}: expected an IP address", options.address)};
-    const tcp::endpoint endpoint(address, options.port);
-    acceptor_.open(endpoint.protocol(), error);
-    if (error) return failed(error.message());
-    acceptor_.set_option(tcp::acceptor::reuse_address(true), error);
-    if (!error && address.is_v6()) acceptor_.set_option(asio::ip::v6_only(false), error);
-    if (!error) acceptor_.bind(endpoint, error);
-    if (!error) acceptor_.listen(asio::socket_base::max_listen_connections, error);
-    if (error) return failed(error.message());
-    port_ = acceptor_.local_endpoint(error).port();
-    return error ? failed(error.message()) : Status();
+    const Address address = resolve(options.address, options.port);
+    if (address == nullptr)
+      return {StatusCode::kUsage, fmt::format("{}: expected an IP address", options.address)};
+    if (const int error = shared_.poller.open(); error != 0) return failed(error);
+    listener_ = OwnedFd(::socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!listener_.is_open()) return failed(errno);
+    const int on = 1;
+    const int off = 0;
+    ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (address->ai_family == AF_INET6)
+      ::setsockopt(listener_.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (::bind(listener_.get(), address->ai_addr, address->ai_addrlen) != 0) return failed(errno);
+    if (::listen(listener_.get(), SOMAXCONN) != 0) return failed(errno);
+    Peer own;
+    if (::getsockname(listener_.get(), own.generic(), &own.size) != 0) return failed(errno);
+    port_ = own.port();
+    const int error = shared_.poller.add(listener_.get(), kListener);
+    return error != 0 ? failed(error) : Status();
   }
 
-  void run(const Options& options, Handlers handlers) {
+  void run(Handlers handlers) {
     shared_.handlers = std::move(handlers);
-    shared_.pool = std::make_unique<WorkerPool>(options.threads, options.max_waiting);
-    accept();
-    thread_ = std::thread([this] {
-      // What a handler may run out of is memory: its connection is lost, the others go on.
-      while (!shared_.io.stopped()) {
-        try {
-          shared_.io.run();
-        } catch (const std::exception&) {
-          continue;
-        }
-      }
-    });
+    for (size_t i = 0; i < at_once_ + 1; ++i) threads_.emplace_back([this] { serve(); });
   }
 
   void drain(ServeClock::time_point deadline) {
-    asio::post(shared_.io, [this] {
-      stop_accepting();
-      shared_.draining = true;
-      const HttpSessions sessions = shared_.sessions;  // closing takes them off the list
-      for (const auto& session : sessions) session->drain();
-      shared_.closed();
-    });
-    std::unique_lock lock(mutex_);
-    drained_.wait_until(lock, deadline, [this] { return stopped_accepting_ && open_ == 0; });
+    std::unique_lock lock(shared_.mutex);
+    listener_.reset();
+    shared_.draining = true;
+    const HttpSessions sessions = shared_.sessions;  // closing takes them off the list
+    for (const auto& session : sessions) {
+      if (session->is_idle()) session->close();
+    }
+    drained_.wait_until(lock, deadline, [this] { return shared_.sessions.empty(); });
   }
 
   [[nodiscard]] uint16_t port() const { return port_; }
   [[nodiscard]] size_t connections() const { return open_; }
 
  private:
-  void accept() {
-    acceptor_.async_accept([this](const ErrorCode& error, tcp::socket socket) {
-      if (!acceptor_.is_open()) return;
-      if (error) {
-        // Descriptors or memory have run out: make room, and do not spin.
-        evict();
-        pause_.expires_after(kAcceptPause);
-        pause_.async_wait([this](const ErrorCode& cancelled) {
-          if (!cancelled) accept();
-        });
-        return;
-      }
-      add(std::move(socket));
-      accept();
-    });
+  /// What every thread does: answers the next request, or waits for what the connections bring. While all
+  /// threads but one answer, that one does not wait for each change, which would take the CPU from those that
+  /// compute: they look themselves before they take the next request, and it looks now and then in case that
+  /// takes long.
+  void serve() {
+    std::unique_lock lock(shared_.mutex);
+    bool calm = false;  // nothing had changed when it looked last
+    while (!stopping_) {
+      if (answer_next(lock)) continue;
+      const bool all_busy = answering_ >= at_once_;
+      if (all_busy && calm) busy_.wait_for(lock, kBusyPause);
+      lock.unlock();
+      const auto event = shared_.poller.next(!all_busy);
+      lock.lock();
+      calm = !event.has_value();
+      if (event.has_value()) take(*event);
+    }
   }
 
-  void add(tcp::socket socket) {
+  /// False when no request waits that may be answered now.
+  bool answer_next(std::unique_lock<std::mutex>& lock) {
+    const bool quick = !shared_.quick.empty();
+    if (!quick && (shared_.queue.empty() || answering_ >= at_once_)) return false;
+    std::shared_ptr<HttpSession> session =
+        quick ? pop(shared_.quick, shared_.quick.begin()) : pop(shared_.queue, shared_.queue.begin());
+    if (!quick) ++answering_;
+    lock.unlock();
+    session->answer();
+    session = nullptr;
+    lock.lock();
+    if (!quick) --answering_;
+    return true;
+  }
+
+  /// CallContext::other_calls: of what waits, or comes just now, on a thread that answers another request.
+  bool answer_another() {
+    std::shared_ptr<HttpSession> session;
+    {
+      const std::lock_guard lock(shared_.mutex);
+      while ((session = pop_short()) == nullptr) {
+        const auto event = shared_.poller.next(false);
+        if (!event.has_value() || event->id == Poller::kStop) return false;
+        take(*event);
+      }
+    }
+    session->answer();
+    return true;
+  }
+
+  std::shared_ptr<HttpSession> pop_short() {
+    if (!shared_.quick.empty()) return pop(shared_.quick, shared_.quick.begin());
+    const auto found = std::ranges::find_if(
+        shared_.queue, [](const auto& session) { return session->request_bytes() <= kShortBytes; });
+    return found == shared_.queue.end() ? nullptr : pop(shared_.queue, found);
+  }
+
+  std::shared_ptr<HttpSession> pop(HttpQueue& queue, HttpQueue::iterator place) {
+    std::shared_ptr<HttpSession> session = std::move(*place);
+    queue.erase(place);
+    count_waiting();
+    return session;
+  }
+
+  /// After every change of the queue.
+  void count_waiting() {
+    const size_t now = shared_.queue.size();
+    if (waiting_ != nullptr) *waiting_ += now - counted_;
+    counted_ = now;
+  }
+
+  void take(const Poller::Event& event) {
+    if (event.id == Poller::kStop) return;
+    if (event.id == Poller::kTimer) return on_timer();
+    if (event.id == kListener) return accept();
+    const auto found = by_id_.find(event.id);
+    if (found == by_id_.end()) return;  // has just been closed
+    const std::shared_ptr<HttpSession> session = found->second->shared_from_this();
+    try {
+      session->on_change(event.change);
+    } catch (const std::bad_alloc&) {
+      session->close();  // it is lost, the others go on
+    }
+    count_waiting();
+  }
+
+  void accept() {
+    while (listener_.is_open()) {
+      Peer peer;
+      OwnedFd socket(::accept4(listener_.get(), peer.generic(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (socket.is_open()) {
+        add(std::move(socket), peer.text());
+        continue;
+      }
+      if (errno == EAGAIN || errno == EWOULDBLOCK) return;
+      if (errno == EINTR || errno == ECONNABORTED) continue;
+      // Descriptors or memory have run out, which it says before it looks whether anybody waits. Make room,
+      // and do not spin.
+      pollfd waiting{listener_.get(), POLLIN, 0};
+      if (::poll(&waiting, 1, 0) <= 0) return;
+      evict();
+      accept_again_ = true;
+      return wake_at(ServeClock::now() + kAcceptPause);
+    }
+  }
+
+  void add(OwnedFd socket, std::string peer) {
     if (shared_.sessions.size() >= max_connections_ && !evict()) return;  // closes it
-    const auto session = std::make_shared<HttpSession>(std::move(socket), shared_);
+    const auto session =
+        std::make_shared<HttpSession>(std::move(socket), std::move(peer), next_id_++, shared_);
     shared_.sessions.push_back(session);
+    by_id_[session->id()] = session.get();
     open_ = shared_.sessions.size();
     session->start(std::prev(shared_.sessions.end()));
   }
@@ -143,34 +285,47 @@ class HttpServer::Impl {
     return true;
   }
 
-  void stop_accepting() {
-    ErrorCode ignored;
-    acceptor_.close(ignored);
-    pause_.cancel();
-    stopped_accepting_ = true;
+  void wake_at(ServeClock::time_point time) {
+    if (time >= timer_) return;
+    timer_ = time;
+    shared_.poller.set_timer(time);
   }
 
-  void close_all() {
+  void on_timer() {
+    const ServeClock::time_point now = ServeClock::now();
+    timer_ = ServeClock::time_point::max();
     const HttpSessions sessions = shared_.sessions;
-    for (const auto& session : sessions) session->close();
+    for (const auto& session : sessions) session->on_time(now);
+    if (std::exchange(accept_again_, false)) accept();
+    ServeClock::time_point next = ServeClock::time_point::max();
+    for (const auto& session : shared_.sessions) next = std::min(next, session->deadline());
+    if (next != ServeClock::time_point::max()) wake_at(std::max(next, now + kTimeoutPause));
   }
 
-  HttpShared shared_;
-  tcp::acceptor acceptor_;
-  asio::steady_timer pause_;
-  size_t max_connections_ = 0;
+  const size_t max_connections_;
+  const size_t at_once_;  ///< requests that are answered at the same time
+  const size_t max_waiting_;
+  std::atomic<size_t>* const waiting_;
+  size_t counted_ = 0;  ///< of them, in waiting_
+  HttpShared shared_;   // its mutex guards what follows, too
+  OwnedFd listener_;
   uint16_t port_ = 0;
-  std::atomic<size_t> open_{0};
-  std::atomic<bool> stopped_accepting_{false};
-  std::mutex mutex_;
+  size_t answering_ = 0;
+  uint64_t next_id_ = kListener + 1;
+  std::unordered_map<uint64_t, HttpSession*> by_id_;
+  ServeClock::time_point timer_ = ServeClock::time_point::max();  ///< for when it is set
+  bool accept_again_ = false;
+  bool stopping_ = false;
+  std::condition_variable busy_;
   std::condition_variable drained_;
-  std::thread thread_;
+  std::atomic<size_t> open_{0};
+  std::vector<std::jthread> threads_;
 };
 
 Result<std::unique_ptr<HttpServer>> HttpServer::start(const Options& options, Handlers handlers) {
   auto impl = std::make_unique<Impl>(options);
   NACRE_RETURN_IF_ERROR(impl->listen(options));
-  impl->run(options, std::move(handlers));
+  impl->run(std::move(handlers));
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -25,26 +26,29 @@ struct HttpLimits {
   std::chrono::milliseconds work{30000};        ///< the deadline of a request's answer
 };
 
-/// An HTTP/1.1 server: one thread receives and sends, for all connections; requests are answered by a pool of
-/// threads. A connection that is slow costs a few hundred bytes and no thread; one that is too slow is
-/// closed, and so is the one that has been silent for longest when there are too many.
+/// An HTTP/1.1 server. Each of its threads waits for what any connection brings, answers the request that is
+/// whole then, and sends the reply: nothing is handed from thread to thread. One thread more than may answer
+/// at the same time keeps receiving. A connection that is slow costs a few hundred bytes and no thread; one
+/// that is too slow is closed, and so is the one that has been silent for longest when there are too many.
 class HttpServer {
  public:
   struct Options {
     std::string address = "0.0.0.0";
-    uint16_t port = 0;  ///< 0: any
-    size_t threads = 1;
-    size_t max_waiting = 1024;  ///< requests that wait for a thread; more are 429
+    uint16_t port = 0;                       ///< 0: any
+    size_t threads = 1;                      ///< requests that are answered at the same time
+    size_t max_waiting = 1024;               ///< requests that wait for a thread; more are 429
+    std::atomic<size_t>* waiting = nullptr;  ///< counts them; may be null
     HttpLimits limits;
   };
   struct Handlers {
-    /// True when `handle` is so quick for it that it may run on the receiving thread, before all that wait.
+    /// True when `handle` is so quick for it that it is answered before all that wait, beside all that
+    /// compute.
     std::function<bool(const HttpRequest&)> is_quick;
     /// Answers a request; the context is cancelled when the client goes.
     std::function<HttpReply(const HttpRequest&, const CallContext&)> handle;
     /// Says an error of the protocol, or of too many requests, in the handler's format.
     std::function<HttpReply(int status, const std::string& message)> fail;
-    std::function<void(const AccessRecord&)> access;  ///< may be empty
+    std::function<void(const AccessRecord&)> access;  ///< may be empty; called from any thread
   };
 
   /// Listens. Errors are `ADDRESS:PORT: reason` (kIo, kUsage).

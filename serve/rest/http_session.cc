@@ -2,11 +2,14 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 
+#include <algorithm>
 #include <array>
-#include <boost/asio/post.hpp>
-#include <boost/asio/write.hpp>
 #include <boost/beast/http/error.hpp>
 #include <boost/beast/http/rfc7230.hpp>
 #include <cerrno>
@@ -17,10 +20,10 @@
 namespace nacre {
 namespace {
 
-namespace asio = boost::asio;
 namespace http = boost::beast::http;
 
-constexpr size_t kReadBytes = size_t{64} << 10;
+/// What a request may have that the parser cannot take in yet, beyond the longest header.
+constexpr size_t kUnparsedBytes = size_t{64} << 10;
 /// What a client whose request was refused may still send before it is cut off, so that it reads the reply.
 constexpr size_t kMaxDiscarded = size_t{1} << 20;
 constexpr std::chrono::milliseconds kLinger{2000};
@@ -32,12 +35,21 @@ std::string_view reason_of(int status) {
   return {text.data(), text.size()};
 }
 
+/// Of the current second, as HTTP writes it.
+std::string_view date_now() {
+  thread_local std::time_t second = 0;
+  thread_local std::string text;
+  if (const std::time_t now = std::time(nullptr); now != second) {
+    text = fmt::format("{:%a, %d %b %Y %H:%M:%S} GMT", fmt::gmtime(now));
+    second = now;
+  }
+  return text;
+}
+
 std::string head_of(const HttpReply& reply, bool keep_alive) {
-  std::string head = fmt::format(
-      "HTTP/1.1 {} {}\r\nDate: {:%a, %d %b %Y %H:%M:%S} GMT\r\nContent-Type: {}\r\n"
-      "Content-Length: {}\r\n",
-      reply.status, reason_of(reply.status), fmt::gmtime(std::time(nullptr)), reply.content_type,
-      reply.body.size());
+  std::string head =
+      fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n", reply.status,
+                  reason_of(reply.status), date_now(), reply.content_type, reply.body.size());
   for (const auto& [name, value] : reply.headers) head += fmt::format("{}: {}\r\n", name, value);
   if (!keep_alive) head += "Connection: close\r\n";
   return head + "\r\n";
@@ -47,52 +59,41 @@ std::string text_of(boost::beast::string_view text) {
   return {text.data(), text.size()};
 }
 
+bool would_block(int error) {
+  return error == EAGAIN || error == EWOULDBLOCK;
+}
+
 }  // namespace
 
-HttpSession::HttpSession(asio::ip::tcp::socket socket, HttpShared& shared)
-    : shared_(shared),
-      socket_(std::move(socket)),
-      timer_(shared.io),
-      buffer_(shared.limits.max_header_bytes + kReadBytes) {
-  ErrorCode error;
-  const auto endpoint = socket_.remote_endpoint(error);
-  if (!error) peer_ = endpoint.address().to_string();
-}
+HttpSession::HttpSession(OwnedFd socket, std::string peer, uint64_t id, HttpShared& shared)
+    : shared_(shared), socket_(std::move(socket)), peer_(std::move(peer)), id_(id) {}
 
 void HttpSession::start(HttpSessions::iterator place) {
   place_ = place;
-  ErrorCode ignored;
-  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+  const int on = 1;
+  ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   next_request();
-}
-
-void HttpSession::drain() {
-  if (state_ == State::kIdle) close();
-  keep_alive_ = false;
+  if (shared_.poller.add(socket_.get(), id_) != 0) close();
 }
 
 void HttpSession::close() {
   if (state_ == State::kClosed) return;
   release_body();
   state_ = State::kClosed;
-  ErrorCode ignored;
-  timer_.cancel();
-  socket_.close(ignored);
+  socket_.reset();
   stop_.request_stop();
   const auto self = shared_from_this();
   shared_.sessions.erase(place_);
-  shared_.closed();
+  shared_.closed(*this);
 }
 
 void HttpSession::arm(std::chrono::milliseconds time) {
-  const uint64_t mine = ++timers_;
-  timer_.expires_after(time);
-  timer_.async_wait([self = shared_from_this(), mine](const ErrorCode& error) {
-    if (!error && mine == self->timers_) self->on_timeout();
-  });
+  deadline_ = ServeClock::now() + time;
+  shared_.wake_at(deadline_);
 }
 
-void HttpSession::on_timeout() {
+void HttpSession::on_time(ServeClock::time_point now) {
+  if (deadline_ > now) return;
   if (state_ == State::kReceiving) {
     refuse(408, "the request did not arrive in time");
   } else {
@@ -100,11 +101,18 @@ void HttpSession::on_timeout() {
   }
 }
 
+void HttpSession::on_change(uint32_t change) {
+  if ((change & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up_ = true;
+  if (state_ == State::kSending && (change & (EPOLLOUT | EPOLLERR)) != 0) after_write(write());
+  if (is_receiving() || state_ == State::kLingering) return receive();
+  readable_ = true;
+  if (state_ == State::kWorking && hung_up_) check_client();
+}
+
 void HttpSession::next_request() {
   parser_.emplace();
   parser_->header_limit(static_cast<uint32_t>(shared_.limits.max_header_bytes));
   parser_->body_limit(shared_.limits.max_body_bytes);
-  ++requests_;
   header_checked_ = false;
   client_gone_ = false;
   stop_ = std::stop_source();
@@ -112,181 +120,220 @@ void HttpSession::next_request() {
   shared_.sessions.splice(shared_.sessions.end(), shared_.sessions, place_);
   state_ = State::kIdle;
   arm(shared_.limits.idle);
-  if (buffer_.size() == 0) return receive();
-  state_ = State::kReceiving;
-  arm(shared_.limits.receive);
-  parse();
+  if (!unparsed_.empty()) take({});
+  if (is_receiving() && (readable_ || hung_up_)) receive();
 }
 
 void HttpSession::receive() {
-  const size_t room = std::min(kReadBytes, buffer_.max_size() - buffer_.size());
-  socket_.async_read_some(
-      buffer_.prepare(room),
-      [self = shared_from_this()](const ErrorCode& error, size_t bytes) { self->on_received(error, bytes); });
+  readable_ = false;
+  while (is_receiving() || state_ == State::kLingering) {
+    const ssize_t count = ::recv(socket_.get(), shared_.received.data(), shared_.received.size(), 0);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0 && would_block(errno)) return;
+    if (count <= 0) return close();
+    const std::string_view bytes(shared_.received.data(), static_cast<size_t>(count));
+    if (state_ == State::kLingering) {
+      discarded_ += bytes.size();
+      if (discarded_ > kMaxDiscarded) return close();
+    } else {
+      take(bytes);
+    }
+    // Less than there is room for: that was all, and what comes later is a change. The end is told of but
+    // once.
+    if (bytes.size() < shared_.received.size() && !hung_up_) return;
+  }
+  readable_ = true;
 }
 
-void HttpSession::on_received(const ErrorCode& error, size_t bytes) {
-  if (state_ == State::kLingering) {
-    discarded_ += bytes;
-    if (error || discarded_ > kMaxDiscarded) return close();
-    buffer_.clear();
-    return receive();
-  }
-  if (!is_receiving()) return;  // a timeout was first
-  if (error) return close();
-  buffer_.commit(bytes);
+/// Takes `bytes` in behind those that are left from before.
+void HttpSession::take(std::string_view bytes) {
   if (state_ == State::kIdle) {
     state_ = State::kReceiving;
     arm(shared_.limits.receive);
   }
-  try {
-    parse();
-  } catch (const std::bad_alloc&) {
-    close();
+  Parsed parsed;
+  if (unparsed_.empty()) {
+    parsed = parse(bytes);
+    unparsed_.assign(bytes.substr(parsed.bytes));
+  } else {
+    unparsed_.append(bytes);
+    parsed = parse(unparsed_);
+    unparsed_.erase(0, parsed.bytes);
   }
+  if (parsed.refused_with != 0) return refuse(parsed.refused_with, parsed.reason);
+  if (parser_->is_done()) dispatch();
 }
 
-void HttpSession::parse() {
-  while (true) {
+HttpSession::Parsed HttpSession::parse(std::string_view bytes) {
+  Parsed parsed;
+  while (parsed.bytes < bytes.size() && parsed.refused_with == 0) {
+    const std::string_view rest = bytes.substr(parsed.bytes);
     ErrorCode error;
-    buffer_.consume(parser_->put(buffer_.data(), error));
+    parsed.bytes += parser_->put(boost::asio::const_buffer(rest.data(), rest.size()), error);
     if (error == http::error::need_more) {
-      if (buffer_.size() == buffer_.max_size()) return refuse(http::error::buffer_overflow);
-      return receive();
+      if (bytes.size() - parsed.bytes >= shared_.limits.max_header_bytes + kUnparsedBytes)
+        explain(http::error::buffer_overflow, parsed);
+      break;
     }
-    if (error) return refuse(error);
+    if (error) {
+      explain(error, parsed);
+      break;
+    }
     const size_t body = parser_->get().body().size();
     shared_.buffered += body - body_bytes_;
     body_bytes_ = body;
     if (shared_.buffered > shared_.limits.max_buffered_bytes) {
-      return refuse(503, "too many bytes of requests are in hand");
+      parsed.refused_with = 503;
+      parsed.reason = "too many bytes of requests are in hand";
+      break;
     }
     if (!header_checked_ && parser_->is_header_done()) {
       header_checked_ = true;
-      if (!check_header()) return;
+      check_header(parsed);
     }
-    if (parser_->is_done()) return dispatch();
-    if (buffer_.size() == 0) return receive();
+    if (parser_->is_done()) break;
   }
+  return parsed;
 }
 
-/// False when it has refused the request.
-bool HttpSession::check_header() {
+void HttpSession::check_header(Parsed& parsed) {
   const auto& header = parser_->get();
   if (header.version() < 11 && parser_->chunked()) {
-    refuse(400, "Malformed request: chunks in HTTP/1.0");
-    return false;
+    parsed.refused_with = 400;
+    parsed.reason = "Malformed request: chunks in HTTP/1.0";
+    return;
   }
   const std::string expected = text_of(header[http::field::expect]);
-  if (expected.empty()) return true;
+  if (expected.empty()) return;
   if (!boost::beast::iequals(expected, "100-continue")) {
-    refuse(417, "Malformed request: unknown Expect");
-    return false;
+    parsed.refused_with = 417;
+    parsed.reason = "Malformed request: unknown Expect";
+    return;
   }
   // A dozen bytes into an empty send buffer.
   constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-  ErrorCode ignored;
-  socket_.non_blocking(true, ignored);
-  if (!parser_->is_done()) socket_.write_some(asio::buffer(kContinue.data(), kContinue.size()), ignored);
-  return true;
+  if (!parser_->is_done()) {
+    static_cast<void>(::send(socket_.get(), kContinue.data(), kContinue.size(), MSG_NOSIGNAL));
+  }
 }
 
-void HttpSession::refuse(const ErrorCode& error) {
-  if (error == http::error::body_limit) {
-    return refuse(413, fmt::format("the body is longer than {} bytes", shared_.limits.max_body_bytes));
-  }
+void HttpSession::explain(const ErrorCode& error, Parsed& parsed) const {
   const bool overflow = error == http::error::header_limit || error == http::error::buffer_overflow;
-  if (overflow && !parser_->is_header_done()) {
-    return refuse(431, fmt::format("the header is longer than {} bytes", shared_.limits.max_header_bytes));
+  if (error == http::error::body_limit) {
+    parsed.refused_with = 413;
+    parsed.reason = fmt::format("the body is longer than {} bytes", shared_.limits.max_body_bytes);
+  } else if (overflow && !parser_->is_header_done()) {
+    parsed.refused_with = 431;
+    parsed.reason = fmt::format("the header is longer than {} bytes", shared_.limits.max_header_bytes);
+  } else {
+    parsed.refused_with = 400;
+    parsed.reason = "Malformed request: " + error.message();
   }
-  refuse(400, "Malformed request: " + error.message());
 }
 
 void HttpSession::refuse(int status, const std::string& message) {
-  ErrorCode ignored;
-  socket_.cancel(ignored);
   received_ = ServeClock::now();
   keep_alive_ = false;
-  send(shared_.handlers.fail(status, message));
+  prepare(shared_.handlers.fail(status, message));
+  after_write(write());
 }
 
 void HttpSession::dispatch() {
   auto& message = parser_->get();
-  timer_.cancel();
-  ++timers_;
-  state_ = State::kWorking;
-  received_ = ServeClock::now();
   keep_alive_ = message.keep_alive() && !shared_.draining;
-  request_ = std::make_shared<HttpRequest>(
-      HttpRequest{text_of(message.method_string()), text_of(message.target()), std::move(message.body()),
-                  text_of(message[http::field::origin]), text_of(message[http::field::content_encoding])});
-  CallContext context{received_ + shared_.limits.work, stop_.get_token()};
-  if (shared_.handlers.is_quick(*request_)) return send(shared_.handlers.handle(*request_, context));
-  watch_client();
-  const bool taken =
-      shared_.pool->submit([self = shared_from_this(), request = request_, context = std::move(context)] {
-        HttpReply reply = self->shared_.handlers.handle(*request, context);
-        asio::post(self->shared_.io, [self, reply = std::move(reply)]() mutable {
-          if (self->state_ != State::kWorking) return;
-          if (!self->client_gone_) return self->send(std::move(reply));
-          self->log(499, 0);
-          self->close();
-        });
-      });
-  if (!taken) send(shared_.handlers.fail(429, "too many requests wait already"));
+  request_.emplace(HttpRequest{text_of(message.method_string()), text_of(message.target()),
+                               std::move(message.body()), text_of(message[http::field::origin]),
+                               text_of(message[http::field::content_encoding])});
+  overloaded_ = shared_.is_full() && !shared_.handlers.is_quick(*request_);
+  state_ = State::kWorking;
+  deadline_ = ServeClock::time_point::max();
+  received_ = ServeClock::now();
+  const bool quick = overloaded_ || shared_.handlers.is_quick(*request_);
+  (quick ? shared_.quick : shared_.queue).push_back(shared_from_this());
+  if (hung_up_) check_client();
 }
 
-/// Notices when the client closes its end while its request is being answered.
-void HttpSession::watch_client() {
-  socket_.async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this(),
-                                                        mine = requests_](const ErrorCode& error) {
-    if (error || mine != self->requests_ || self->state_ != State::kWorking) return;
-    char byte = 0;
-    const ssize_t peeked = ::recv(self->socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-    if (peeked > 0 || (peeked < 0 && (errno == EAGAIN || errno == EINTR))) return;
-    self->client_gone_ = true;
-    self->stop_.request_stop();
-  });
+/// Notices when the client has closed its end while its request is being answered.
+void HttpSession::check_client() {
+  char byte = 0;
+  const ssize_t peeked = ::recv(socket_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  if (peeked > 0 || (peeked < 0 && (would_block(errno) || errno == EINTR))) return;
+  client_gone_ = true;
+  stop_.request_stop();
 }
 
-void HttpSession::send(HttpReply reply) {
-  if (state_ == State::kWorking) {
-    ErrorCode ignored;
-    socket_.cancel(ignored);  // the watch
+void HttpSession::answer() {
+  Written written = Written::kFailed;
+  try {
+    HttpReply reply = overloaded_
+                          ? shared_.handlers.fail(429, "too many requests wait already")
+                          : shared_.handlers.handle(*request_, {received_ + shared_.limits.work,
+                                                                stop_.get_token(), shared_.answer_another});
+    if (client_gone_) {
+      log(499, 0);
+    } else {
+      prepare(std::move(reply));
+      written = write();
+    }
+  } catch (const std::bad_alloc&) {
+    written = Written::kFailed;  // the connection is lost, the others go on
   }
+  const std::lock_guard lock(shared_.mutex);
+  after_write(written);
+}
+
+void HttpSession::prepare(HttpReply reply) {
   release_body();
-  state_ = State::kSending;
   if (shared_.draining) keep_alive_ = false;
-  arm(shared_.limits.send);
   status_ = reply.status;
   head_ = head_of(reply, keep_alive_);
   reply_body_ = std::move(reply.body);
-  if (request_ != nullptr && request_->method == "HEAD") reply_body_.clear();
-  const std::array<asio::const_buffer, 2> parts{asio::buffer(head_), asio::buffer(reply_body_)};
-  asio::async_write(socket_, parts, [self = shared_from_this()](const ErrorCode& error, size_t /*bytes*/) {
-    self->on_sent(error);
-  });
+  if (request_.has_value() && request_->method == "HEAD") reply_body_.clear();
+  sent_ = 0;
 }
 
-void HttpSession::on_sent(const ErrorCode& error) {
-  if (state_ != State::kSending) return;
+HttpSession::Written HttpSession::write() {
+  while (sent_ < head_.size() + reply_body_.size()) {
+    const size_t of_head = std::min(sent_, head_.size());
+    const size_t of_body = sent_ - of_head;
+    std::array<iovec, 2> parts{iovec{head_.data() + of_head, head_.size() - of_head},
+                               iovec{reply_body_.data() + of_body, reply_body_.size() - of_body}};
+    msghdr message{};
+    message.msg_iov = parts.data();
+    message.msg_iovlen = parts.size();
+    const ssize_t count = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) {
+      if (would_block(errno)) return Written::kPart;
+      break;
+    }
+    sent_ += static_cast<size_t>(count);
+  }
+  const bool all = sent_ == head_.size() + reply_body_.size();
   log(status_, reply_body_.size());
+  return all ? Written::kAll : Written::kFailed;
+}
+
+void HttpSession::after_write(Written written) {
+  if (written == Written::kFailed) return close();
+  if (written == Written::kPart) {
+    if (state_ != State::kSending) arm(shared_.limits.send);
+    state_ = State::kSending;
+    return;
+  }
   reply_body_ = {};
-  if (error) return close();
   if (!keep_alive_ || shared_.draining) return linger();
   next_request();
 }
 
 /// Lets the client read the reply: closing while it still sends would take it away.
 void HttpSession::linger() {
+  if (::shutdown(socket_.get(), SHUT_WR) != 0) return close();
   state_ = State::kLingering;
-  ErrorCode error;
-  socket_.shutdown(asio::ip::tcp::socket::shutdown_send, error);
-  if (error) return close();
   arm(kLinger);
-  buffer_.clear();
+  unparsed_.clear();
   discarded_ = 0;
-  receive();
+  if (readable_ || hung_up_) receive();
 }
 
 void HttpSession::release_body() {
@@ -298,7 +345,7 @@ void HttpSession::log(int status, size_t reply_bytes) const {
   if (!shared_.handlers.access) return;
   AccessRecord record;
   record.peer = peer_;
-  if (request_ != nullptr) {
+  if (request_.has_value()) {
     record.method = request_->method;
     record.target = request_->target;
     record.request_bytes = request_->body.size();

@@ -1,36 +1,47 @@
 #pragma once
 
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
+#include <atomic>
+#include <boost/asio/buffer.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/optional.hpp>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "serve/rest/http_server.h"
-#include "serve/worker_pool.h"
+#include "serve/rest/poller.h"
 
 namespace nacre {
 
 class HttpSession;
 using HttpSessions = std::list<std::shared_ptr<HttpSession>>;
+using HttpQueue = std::deque<std::shared_ptr<HttpSession>>;
 
-/// What all connections of a server share. Only its thread touches it, but for what is thread-safe itself.
+/// What all connections of a server share. All of it is guarded by `mutex`, but for what never changes while
+/// the server runs and what is thread-safe itself.
 struct HttpShared {
-  boost::asio::io_context io{1};
+  std::mutex mutex;
+  Poller poller;
   HttpLimits limits;
   HttpServer::Handlers handlers;
-  std::unique_ptr<WorkerPool> pool;
-  HttpSessions sessions;  ///< the one that has been silent for longest first
-  size_t buffered = 0;    ///< bytes of bodies, until they are answered
-  bool draining = false;
-  std::function<void()> closed;  ///< called when `sessions` has lost one
+  HttpSessions sessions;            ///< the one that has been silent for longest first
+  HttpQueue quick;                  ///< whose requests wait for an answer that is quick
+  HttpQueue queue;                  ///< the others that wait
+  std::atomic<size_t> buffered{0};  ///< bytes of bodies, until they are answered
+  std::atomic<bool> draining{false};
+  std::function<bool()> is_full;                        ///< no more requests may wait
+  std::function<bool()> answer_another;                 ///< CallContext::other_calls; takes the mutex
+  std::function<void(ServeClock::time_point)> wake_at;  ///< asks for HttpSession::on_time at that time
+  std::function<void(const HttpSession&)> closed;       ///< called when `sessions` has lost it
+  std::vector<char> received;                           ///< what is being read
 };
 
 /// A request's body as it comes: never reserves what is only declared.
@@ -63,63 +74,87 @@ struct GrowingBody {
   };
 };
 
-/// A connection: receives a request, has it answered, sends the reply, and so on. All but the answering
-/// happens on the server's thread.
+/// A connection: receives a request, has it answered, sends the reply, and so on. Its functions need the
+/// server's mutex, but for those that say otherwise.
 class HttpSession : public std::enable_shared_from_this<HttpSession> {
  public:
-  HttpSession(boost::asio::ip::tcp::socket socket, HttpShared& shared);
+  HttpSession(OwnedFd socket, std::string peer, uint64_t id, HttpShared& shared);
 
   /// Begins; `place` is its own in shared.sessions.
   void start(HttpSessions::iterator place);
-  /// Closes it at once, or when the request in hand has its reply.
-  void drain();
+  /// Its socket has changed (EPOLLIN ...).
+  void on_change(uint32_t change);
+  /// Looks whether its time is up.
+  void on_time(ServeClock::time_point now);
+  /// Nobody waits for the answer of the request in hand any more.
+  void cancel() { stop_.request_stop(); }
   void close();
   /// Waits for its client to send.
   [[nodiscard]] bool is_receiving() const { return state_ == State::kIdle || state_ == State::kReceiving; }
+  [[nodiscard]] bool is_idle() const { return state_ == State::kIdle; }
+  /// Of the request that waits.
+  [[nodiscard]] size_t request_bytes() const { return request_->body.size(); }
+  [[nodiscard]] uint64_t id() const { return id_; }
+  [[nodiscard]] ServeClock::time_point deadline() const { return deadline_; }
+
+  /// Has the request answered that waits in a queue, and sends the reply. For one thread, without the mutex:
+  /// until it has taken it again nobody else touches the request, the reply or the socket.
+  void answer();
 
  private:
   enum class State : uint8_t { kIdle, kReceiving, kWorking, kSending, kLingering, kClosed };
+  enum class Written : uint8_t { kAll, kPart, kFailed };
   using ErrorCode = boost::system::error_code;
   using Parser = boost::beast::http::request_parser<GrowingBody>;
 
+  /// What came of bytes.
+  struct Parsed {
+    size_t bytes = 0;      ///< that the parser has taken
+    int refused_with = 0;  ///< the status, when the request is refused
+    std::string reason;
+  };
+
   void arm(std::chrono::milliseconds time);
-  void on_timeout();
   void next_request();
   void receive();
-  void on_received(const ErrorCode& error, size_t bytes);
-  void parse();
-  bool check_header();
-  void refuse(const ErrorCode& error);
+  void take(std::string_view bytes);
+  Parsed parse(std::string_view bytes);
+  void check_header(Parsed& parsed);
+  void explain(const ErrorCode& error, Parsed& parsed) const;
   void refuse(int status, const std::string& message);
   void dispatch();
-  void watch_client();
-  void send(HttpReply reply);
-  void on_sent(const ErrorCode& error);
+  void check_client();
+  void prepare(HttpReply reply);
+  Written write();
+  void after_write(Written written);
   void linger();
   void release_body();
   void log(int status, size_t reply_bytes) const;
 
   HttpShared& shared_;
-  boost::asio::ip::tcp::socket socket_;
-  boost::asio::steady_timer timer_;
-  boost::beast::flat_buffer buffer_;
+  OwnedFd socket_;
+  const std::string peer_;
+  const uint64_t id_;
   boost::optional<Parser> parser_;
+  std::string unparsed_;  ///< received, but not whole enough for the parser, or of the next request
   HttpSessions::iterator place_;
   State state_ = State::kIdle;
-  uint64_t requests_ = 0;  ///< that were begun: tells what was asked for an earlier one
-  uint64_t timers_ = 0;
+  ServeClock::time_point deadline_ = ServeClock::time_point::max();
+  bool readable_ = false;  ///< there may be more to read than was read
+  bool hung_up_ = false;   ///< the client has closed its end, behind what it has sent
   bool header_checked_ = false;
   bool keep_alive_ = false;
-  bool client_gone_ = false;
+  bool overloaded_ = false;  ///< the request is refused: too many wait
+  std::atomic<bool> client_gone_{false};
   size_t body_bytes_ = 0;
   size_t discarded_ = 0;
-  std::string peer_;
   std::stop_source stop_;
   ServeClock::time_point received_;
-  std::shared_ptr<HttpRequest> request_;
+  std::optional<HttpRequest> request_;
   int status_ = 0;
   std::string head_;
   std::string reply_body_;
+  size_t sent_ = 0;  ///< bytes of both
 };
 
 }  // namespace nacre

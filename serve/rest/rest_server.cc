@@ -27,7 +27,9 @@ Result<std::unique_ptr<RestServer>> RestServer::start(const RestOptions& options
       lines(access_line(record, format));
     };
   }
-  NACRE_ASSIGN_OR_RETURN(server->http_, HttpServer::start(options.http, std::move(handlers)));
+  HttpServer::Options http = options.http;
+  http.waiting = &core.waiting;
+  NACRE_ASSIGN_OR_RETURN(server->http_, HttpServer::start(http, std::move(handlers)));
   return server;
 }
 

@@ -6,7 +6,7 @@ namespace nacre {
 namespace {
 
 TEST(Tensor, MemoryIsAlignedAndZero) {
-  for (const int64_t size : {1, 15, 16, 17, 1000}) {
+  for (const int64_t size : {1, 15, 16, 17, 1000, 1 << 19, (1 << 19) + 1, 1 << 21}) {
     Tensor tensor(Shape{size});
     EXPECT_EQ(reinterpret_cast<uintptr_t>(tensor.data()) % kAlignment, 0U);
     for (int64_t i = 0; i < size; ++i) EXPECT_EQ(tensor.data()[i], 0.0F);

@@ -9,6 +9,7 @@
 #include "layer_test.h"
 #include "layers/conv_path.h"
 #include "layers/winograd_matrices.h"
+#include "random_shapes.h"
 
 namespace nacre {
 namespace {
@@ -122,6 +123,41 @@ TEST(Winograd, ErrorIsBounded) {
     }
   }
   use_isa(Isa::kBest);
+}
+
+// The work on a few images is cut by rows and by filters.
+TEST(Winograd, FewImagesHaveTheSameBitsOnManyThreads) {
+  for (const int64_t filters : {33, 128}) {
+    for (const int64_t side : {8, 12, 20}) {
+      for (const int64_t size : {3, 5}) {
+        for (const bool pooled : {false, true}) {
+          LayerCase layer{
+              "Conv2D",
+              {{{"filters", filters}, {"kernel_size", size}, {"activation", std::string("relu")}}},
+              {Shape{2, side, side, 40}},
+              {}};
+          layer.attributes[0]["padding"] = std::string("same");
+          if (pooled) {
+            layer.op = "Conv2D+MaxPool2D";
+            layer.attributes.push_back({{"pool_size", int64_t{2}}});
+          }
+          const auto run = [&](int threads) {
+            const auto op = std::move(create_operator(layer, Mode::kTraining, threads)).value();
+            LayerRunner<float> runner(*op, layer.inputs, 2, threads);
+            runner.fill();
+            runner.forward(false);
+            runner.backward(false);
+            return results(runner);
+          };
+          const auto alone = run(1);
+          for (const int threads : {2, 3, 5, 8}) {
+            EXPECT_EQ(run(threads), alone)
+                << filters << ' ' << side << ' ' << size << ' ' << pooled << ' ' << threads;
+          }
+        }
+      }
+    }
+  }
 }
 
 TEST(Winograd, TakesTheShapesOfThePresets) {

@@ -91,7 +91,7 @@ TEST(ComputeSlots, ComeInTheOrderOfAsking) {
     ASSERT_TRUE(eventually([&] { return slots.waiting() == static_cast<size_t>(i) + 1; }));
   }
   threads.emplace_back([&] {
-    const auto lease = slots.acquire_first();
+    const auto lease = slots.acquire_first({});
     note(100);
   });
   ASSERT_TRUE(eventually([&] { return slots.waiting() == 5; }));

@@ -10,6 +10,8 @@
 #include <span>
 #include <vector>
 
+#include "tests/engine/every_target.h"
+
 namespace nacre {
 namespace {
 
@@ -101,13 +103,36 @@ void compare_rgb(double tolerance, const std::function<void(float*, int64_t, flo
 }
 
 TEST(Augment, HueEqualsTheFormula) {
-  compare_rgb(1.9e-6, adjust_hue, naive_hue,
-              std::array{0.0F, 0.08F, -0.08F, 0.5F, -0.5F, 1e-9F, -1e-9F, 0.3333F, 1.0F, -1.0F});
+  on_every_target([] {
+    compare_rgb(1.9e-6, adjust_hue, naive_hue,
+                std::array{0.0F, 0.08F, -0.08F, 0.5F, -0.5F, 1e-9F, -1e-9F, 0.3333F, 1.0F, -1.0F});
+  });
 }
 
 TEST(Augment, SaturationEqualsTheFormula) {
-  compare_rgb(7e-7, adjust_saturation, naive_saturation,
-              std::array{0.0F, 0.2F, 0.99F, 1.0F, 1.7F, 2.0F, 50.0F});
+  on_every_target([] {
+    compare_rgb(7e-7, adjust_saturation, naive_saturation,
+                std::array{0.0F, 0.2F, 0.99F, 1.0F, 1.7F, 2.0F, 50.0F});
+  });
+}
+
+TEST(Augment, ColoursHaveTheSameBitsOnEveryTarget) {
+  for (const Range& range : kRanges) {
+    for (const int64_t pixels : kPixelCounts) {
+      const std::vector<float> before = make_image(pixels, 3, range, 7);
+      std::vector<std::vector<float>> results;
+      on_every_target([&] {
+        std::vector<float> image = before;
+        adjust_brightness(image.data(), pixels * 3, 0.123F);
+        adjust_contrast(image.data(), pixels, 3, 1.7F);
+        adjust_hue(image.data(), pixels, -0.07F);
+        adjust_saturation(image.data(), pixels, 1.3F);
+        adjust_contrast(image.data(), pixels * 3, 1, 0.3F);
+        results.push_back(image);
+      });
+      for (const std::vector<float>& result : results) EXPECT_EQ(result, results.front());
+    }
+  }
 }
 
 TEST(Augment, GreyPixelsKeepTheirValueAndNegativesBecomeFlat) {

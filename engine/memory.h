@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+namespace nacre {
+
+/// Alignment in bytes of every tensor, in memory and in files: one cache line, one AVX-512 register.
+inline constexpr size_t kAlignment = 64;
+
+/// `bytes` rounded up to a multiple of kAlignment.
+constexpr size_t align_up(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+/// At least `bytes` of memory, kAlignment-aligned, with unspecified contents; the last owner frees it. Null
+/// when there is none, or for 0 bytes. What fills whole pages of 2 MB lies on such pages where the system has
+/// them: a step sweeps over hundreds of megabytes, and with pages of 4 KB looking up addresses takes a share
+/// of its time.
+std::shared_ptr<void> aligned_memory(size_t bytes);
+
+}  // namespace nacre

@@ -1,0 +1,58 @@
+#include "serve/rest/poller.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace nacre {
+
+void OwnedFd::reset() {
+  if (fd_ != -1) ::close(std::exchange(fd_, -1));
+}
+
+int Poller::open() {
+  epoll_ = OwnedFd(::epoll_create1(EPOLL_CLOEXEC));
+  timer_ = OwnedFd(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+  stop_ = OwnedFd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  if (!epoll_.is_open() || !timer_.is_open() || !stop_.is_open()) return errno;
+  if (const int error = watch(timer_.get(), kTimer, EPOLLIN | EPOLLET); error != 0) return error;
+  return watch(stop_.get(), kStop, EPOLLIN);
+}
+
+int Poller::add(int fd, uint64_t id) {
+  return watch(fd, id, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+}
+
+int Poller::watch(int fd, uint64_t id, uint32_t events) {
+  epoll_event event{};
+  event.events = events;
+  event.data.u64 = id;
+  return ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
+}
+
+std::optional<Poller::Event> Poller::next(bool wait) {
+  // One at a time: what else there is wakes the next thread that waits.
+  epoll_event event{};
+  const int count = ::epoll_wait(epoll_.get(), &event, 1, wait ? -1 : 0);
+  if (count <= 0) return std::nullopt;
+  return Event{event.data.u64, event.events};
+}
+
+void Poller::set_timer(ServeClock::time_point time) {
+  const auto since = std::chrono::nanoseconds(time.time_since_epoch()).count();
+  const auto in = std::max<int64_t>(since, 1);  // zero would mean never
+  itimerspec when{};
+  when.it_value.tv_sec = static_cast<time_t>(in / 1'000'000'000);
+  when.it_value.tv_nsec = static_cast<long>(in % 1'000'000'000);
+  ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
+void Poller::stop() {
+  ::eventfd_write(stop_.get(), 1);
+}
+
+}  // namespace nacre

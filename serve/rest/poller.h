@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+
+#include "serve/call_context.h"
+
+namespace nacre {
+
+/// A file descriptor that is closed at the end.
+class OwnedFd {
+ public:
+  OwnedFd() = default;
+  explicit OwnedFd(int fd) : fd_(fd) {}
+  OwnedFd(OwnedFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  OwnedFd& operator=(OwnedFd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~OwnedFd() { reset(); }
+  void reset();
+  [[nodiscard]] int get() const { return fd_; }
+  [[nodiscard]] bool is_open() const { return fd_ != -1; }
+
+ private:
+  int fd_ = -1;
+};
+
+/// Says which of many sockets have changed (epoll, edge by edge). Any number of threads may wait: each change
+/// is told to one of them, the one that has waited for the shortest time. Thread-safe.
+class Poller {
+ public:
+  static constexpr uint64_t kStop = 0;
+  static constexpr uint64_t kTimer = 1;
+  static constexpr uint64_t kFirstFree = 2;
+
+  struct Event {
+    uint64_t id = 0;      ///< that `add` was given, kTimer or kStop
+    uint32_t change = 0;  ///< EPOLLIN ...
+  };
+
+  /// errno, or 0 when it can be used.
+  int open();
+  /// Tells of `fd` by the name `id` until it is closed. errno or 0.
+  int add(int fd, uint64_t id);
+  /// One change; nothing when there is none and it shall not wait.
+  std::optional<Event> next(bool wait);
+  /// Tells kTimer once, at that time; another call moves it.
+  void set_timer(ServeClock::time_point time);
+  /// Tells kStop to all that wait, and to all that will.
+  void stop();
+
+ private:
+  int watch(int fd, uint64_t id, uint32_t events);
+
+  OwnedFd epoll_;
+  OwnedFd timer_;
+  OwnedFd stop_;
+};
+
+}  // namespace nacre
