@@ -45,7 +45,7 @@ ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, i
       path_(choose_forward_path(geometry, rows, mode)),
       winograd_gradient_(mode == Mode::kTraining && choose_winograd_gradient(geometry, rows)),
       kernel_gradient_(choose_kernel_gradient(geometry, rows, pool)),
-      phases_(mode == Mode::kTraining && pool == nullptr && PhaseGradient::suits(geometry)
+      phases_(mode == Mode::kTraining && choose_phase_gradient(geometry, pool)
                   ? std::optional(PhaseGradient(geometry))
                   : std::nullopt),
       winograd_(geometry, winograd_algorithm(geometry, mode)),

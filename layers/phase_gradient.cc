@@ -14,12 +14,6 @@ namespace {
 // Results that are computed before they are put among those of other phases: they should stay in the
 // first-level cache.
 constexpr int64_t kResults = 4 * 1024;
-// Of shorter rows a tile is too small.
-constexpr int64_t kLeastWidth = 4;
-// One register sums over the cells of a phase and all filters: of more it would round more than a product,
-// which sums in blocks.
-constexpr int64_t kMostFilters = 128;
-
 int64_t align_floats(int64_t count) {
   return (count + 15) / 16 * 16;
 }
@@ -40,7 +34,7 @@ int64_t first_input(const WindowAxis& axis, int64_t remainder) {
 
 }  // namespace
 
-bool PhaseGradient::suits(const ConvGeometry& geometry) {
+bool PhaseGradient::can(const ConvGeometry& geometry) {
   const WindowAxis& y = geometry.window.y;
   const WindowAxis& x = geometry.window.x;
   if (geometry.groups > 1 || (y.stride == 1 && x.stride == 1)) return false;
@@ -52,7 +46,7 @@ bool PhaseGradient::suits(const ConvGeometry& geometry) {
       if (phase_axis(*axis, remainder, first_input(*axis, remainder)).before < 0) return false;
     }
   }
-  return geometry.filters <= kMostFilters && x.in / x.stride >= kLeastWidth;
+  return true;
 }
 
 PhaseGradient::Phase PhaseGradient::phase(int64_t remainder_y, int64_t remainder_x) const {

@@ -16,8 +16,8 @@ class PhaseGradient {
  public:
   explicit PhaseGradient(const ConvGeometry& geometry) : g_(geometry) {}
 
-  /// Whether it pays: for one group of few filters, rows that fill a tile, and steps above 1.
-  static bool suits(const ConvGeometry& geometry);
+  /// For one group, steps above 1, windows of at least a step and padding that is small beside them.
+  static bool can(const ConvGeometry& geometry);
 
   /// Floats of the packed kernels, and of what packing needs after them.
   [[nodiscard]] int64_t packed_floats() const;

@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kPieceFloats = 32 * 1024;
 // Positions of a piece: fewer do not pay for reading the kernel, more do not pay less.
 constexpr int64_t kMostPositions = 384;
-constexpr int64_t kLeastPositions = 48;
+constexpr int64_t kLeastPositions = 36;
 // Inputs of more floats than that come from beyond the second-level cache.
 constexpr int64_t kFarFloats = 128 * 1024;
 
@@ -118,20 +118,15 @@ class SeparableConv final : public ReferenceOperator<SeparableConv> {
     return std::max<int64_t>(1, positions / width());
   }
 
-  /// Some for each thread: fewer rows, or of few rows a part of the filters, for which the depthwise outputs
-  /// are computed again.
+  /// As many for each thread, of equal size; of few rows all, but a part of the filters: the depthwise
+  /// outputs are computed by each thread, then.
   [[nodiscard]] Pieces pieces_of(int64_t rows, int threads) const {
-    constexpr int64_t kPerThread = 2;
-    Pieces pieces{std::min(rows, piece_rows()), g_.filters};
-    if (threads <= 1) return pieces;
-    const int64_t least = chunks_of(kLeastPositions, width());
-    const int64_t share = chunks_of(rows, kPerThread * threads);
-    pieces.rows = std::min(pieces.rows, std::max(least, share));
-    if (const int64_t count = chunks_of(rows, pieces.rows); count < threads) {
-      const int64_t blocks = chunks_of(threads, count);
-      pieces.filters = chunks_of(chunks_of(g_.filters, kPackedColumns), blocks) * kPackedColumns;
-    }
-    return pieces;
+    const Pieces whole{std::min(rows, piece_rows()), g_.filters};
+    if (threads <= 1) return whole;
+    const int64_t share = chunks_of(rows, chunks_of(chunks_of(rows, whole.rows), threads) * threads);
+    if (share * width() >= kLeastPositions) return {share, g_.filters};
+    const int64_t panels = chunks_of(g_.filters, kPackedColumns);
+    return {whole.rows, chunks_of(panels, chunks_of(threads, chunks_of(rows, whole.rows))) * kPackedColumns};
   }
 
   /// Asks for the rows of the image that row `oy` of outputs has beyond the one before.
