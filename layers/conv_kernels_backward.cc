@@ -40,9 +40,10 @@ WinogradConv::Gradients ConvKernels::winograd_gradients(const BackwardArgs<float
 }
 
 void ConvKernels::zero_input_gradient(const BackwardArgs<float>& args, const BackwardPiece& piece) const {
-  // A product overwrites what it is the whole gradient of, and so do phases.
-  const bool overwrites = (g_.is_product() && !pool_.has_value()) || phases_.has_value();
-  if (args.grad_inputs[0].data == nullptr || piece.begin > 0 || overwrites) return;
+  if (args.grad_inputs[0].data == nullptr || piece.begin > 0) return;
+  // What overwrites the whole gradient: a product, phases, tiles over all of an image.
+  if ((g_.is_product() && !pool_.has_value()) || phases_.has_value()) return;
+  if (winograd_gradient_ && gradient_.covers_image(first_row(piece.begin), end_row(piece.end - 1))) return;
   float* grad = args.grad_inputs[0].data + piece.n * g_.image_size();
   std::fill(grad, grad + piece.images * g_.image_size(), 0.0F);
 }

@@ -26,6 +26,10 @@ constexpr int64_t kMostPointFloats = 2 * 1024 * 1024;
 constexpr int64_t kMostChannels = 64;
 constexpr int64_t kMostChannels3x3 = 32;
 
+// Channels from which on sums in blocks round so much less than one chain that F(4x4, 5x5) is exact enough
+// for training.
+constexpr int64_t kManyTerms = 48;
+
 bool is_deep(const ConvGeometry& g) {
   const bool is_3x3 = g.window.x.window == 3 && g.window.y.window == 3;
   return g.group_channels() > (is_3x3 ? kMostChannels3x3 : kMostChannels);
@@ -144,11 +148,11 @@ int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algori
 }
 
 winograd::Algorithm winograd_algorithm(const ConvGeometry& geometry, Mode mode) {
-  // Root mean square errors, beside the direct path's: F(2x2, 3x3) 0.7 to 0.9, F(4x4, 3x3) 2.0 to 2.5, F(2x4,
-  // 5x5) 2.6 to 3.1, F(4x4, 5x5) 4.9 to 6.1.
+  // Root mean square errors, beside the direct path's: docs/performance.md.
   const int64_t size = geometry.window.x.window;
-  if (size == 3 && is_deep(geometry)) return {2, 2, 3};
-  return {mode == Mode::kTraining && size == 5 ? 2 : 4, 4, size};
+  if (size == 3) return is_deep(geometry) ? winograd::Algorithm{2, 2, 3} : winograd::Algorithm{4, 4, 3};
+  const bool exact = mode == Mode::kInference || geometry.channels >= kManyTerms;
+  return {exact ? 4 : 2, 4, size};
 }
 
 winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry) {

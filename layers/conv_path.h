@@ -33,7 +33,8 @@ ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& 
 ///   kernel, channels | training     | inference
 ///   3x3, up to 32    | F(4x4, 3x3)  | F(4x4, 3x3)
 ///   3x3, more        | F(2x2, 3x3)  | F(2x2, 3x3)
-///   5x5, up to 64    | F(2x4, 5x5)  | F(4x4, 5x5)
+///   5x5, up to 47    | F(2x4, 5x5)  | F(4x4, 5x5)
+///   5x5, up to 64    | F(4x4, 5x5)  | F(4x4, 5x5)
 ///   5x5, more        | none         | none
 ///
 /// In training one that rounds at most about three times as much as the direct path: every sum that falls on

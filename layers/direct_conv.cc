@@ -6,6 +6,8 @@
 #include <span>
 #include <utility>
 
+#include "layers/fetch_ahead.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "layers/direct_conv.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
@@ -172,12 +174,14 @@ constexpr auto kNarrowPool = pool_kernels<1>(std::make_index_sequence<kNarrowTil
 constexpr auto kWidePool =
     pool_kernels<2>(std::make_index_sequence < kWideTile == kNarrowTile ? kWideTile / 4 : 0 > ());
 
-/// Runs over `rows` rows of `count` elements, each of `side` x `side` positions, whose inputs are as `in`
-/// says.
-void for_each_tile(const ConvGeometry& g, const TileKernels& kernels, const TileIn& in, int64_t rows,
-                   int64_t count, int64_t side, int64_t row_stride, const float* packed, const float* bias,
+/// Runs over `rows` rows of `count` elements, each of `side` x `side` positions.
+void for_each_tile(const ConvGeometry& g, const TileKernels& kernels, const PaddedRows& input, int64_t rows,
+                   int64_t count, int64_t side, const float* packed, const float* bias,
                    const PooledCells& out) {
-  const Cells cells{g.window.y.window, g.window.y.dilation * row_stride, g.window.x.window * g.channels};
+  const Cells cells{g.window.y.window, g.window.y.dilation * input.row_stride,
+                    g.window.x.window * g.channels};
+  const TileIn in{input.data, g.window.x.stride * g.channels, g.window.y.stride * input.row_stride};
+  FetchAhead below(input.below, input.below_floats, rows);
   for (int64_t f = 0; f < g.filters;) {
     const bool wide = g.filters - f > kLanes && !kernels.wide.empty();
     const int64_t width = wide ? kPanel : kLanes;
@@ -190,6 +194,7 @@ void for_each_tile(const ConvGeometry& g, const TileKernels& kernels, const Tile
     // Tiles of nearly equal size: a small rest would leave most of the registers idle.
     const int64_t tiles = (count + most - 1) / most;
     for (int64_t row = 0; row < rows; ++row) {
+      below.next();
       const PooledCells to = out.at(row * out.row + f);
       for (int64_t tile = 0; tile < tiles; ++tile) {
         const int64_t begin = tile * count / tiles;
@@ -206,17 +211,13 @@ void for_each_tile(const ConvGeometry& g, const TileKernels& kernels, const Tile
 
 void direct_conv_rows_here(const ConvGeometry& g, const PaddedRows& input, int64_t rows, const float* packed,
                            const float* bias, float* out) {
-  const int64_t row_step = g.window.y.stride * input.row_stride;
-  for_each_tile(g, {kNarrowStore, kWideStore}, {input.data, g.window.x.stride * g.channels, row_step}, rows,
-                g.window.x.out, 1, input.row_stride, packed, bias,
+  for_each_tile(g, {kNarrowStore, kWideStore}, input, rows, g.window.x.out, 1, packed, bias,
                 {out, nullptr, g.window.x.out * g.filters, g.filters});
 }
 
 void direct_conv_pooled_rows_here(const ConvGeometry& g, const PaddedRows& input, int64_t rows, int64_t width,
                                   const float* packed, const float* bias, const PooledCells& out) {
-  const int64_t row_step = g.window.y.stride * input.row_stride;
-  for_each_tile(g, {kNarrowPool, kWidePool}, {input.data, g.window.x.stride * g.channels, row_step}, rows,
-                width, 2, input.row_stride, packed, bias, out);
+  for_each_tile(g, {kNarrowPool, kWidePool}, input, rows, width, 2, packed, bias, out);
 }
 
 }  // namespace

@@ -46,12 +46,16 @@ PaddedRows padded_rows(const ConvGeometry& g, const float* image, int64_t y_begi
   const WindowAxis& x = g.window.x;
   const WindowAxis& y = g.window.y;
   const int64_t first = y.start(y_begin);
-  if (!leaves_image(y) && !leaves_image(x)) {
-    return {image + first * x.in * g.channels, x.in * g.channels};
-  }
+  const int64_t line = x.in * g.channels;
+  const int64_t rows = reach(y, y_end - y_begin);
+  PaddedRows padded{image + first * line, line, image + (first + rows) * line,
+                    (y_end - y_begin) * y.stride * line};
+  if (!leaves_image(y) && !leaves_image(x)) return padded;
   const int64_t width = reach(x, x.out);
-  copy_padded_rows(g, image, first, reach(y, y_end - y_begin), width, scratch);
-  return {scratch, width * g.channels};
+  copy_padded_rows(g, image, first, rows, width, scratch);
+  padded.data = scratch;
+  padded.row_stride = width * g.channels;
+  return padded;
 }
 
 }  // namespace nacre

@@ -12,6 +12,10 @@ namespace nacre {
 struct PaddedRows {
   const float* data = nullptr;
   int64_t row_stride = 0;  ///< floats
+  /// As many rows of the image below these, or of what lies behind it in memory: most likely the next to be
+  /// read.
+  const float* below = nullptr;
+  int64_t below_floats = 0;
 };
 
 /// Copies input rows [first, first + count) and columns from the window's first on, `width` of them, with

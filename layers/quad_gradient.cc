@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "engine/tensor.h"
+#include "layers/fetch_ahead.h"
 #include "layers/padded_rows.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -272,7 +273,7 @@ int64_t QuadKernelGradient::quad_rows() const {
 
 void QuadKernelGradient::add(const float* image, const uint8_t* winners, const float* grad,
                              std::byte* scratch, float* sums) const {
-  const int64_t line = g_.window.x.window * g_.channels;
+  const int64_t taps = g_.window.x.window * g_.channels;
   const int64_t width = pool_.window.x.out;
   const int64_t row = padded_row();
   // The last column has no neighbour, and no tap.
@@ -288,11 +289,21 @@ void QuadKernelGradient::add(const float* image, const uint8_t* winners, const f
     for (int64_t y = 0; y < rows; ++y) {
       quads::make(padded + y * row, padded + (y + 1) * row, g_.channels, used, all + y * 4 * row);
     }
+    // The next rows, or the next image's first.
+    const int64_t cells = quads::kRowsTogether * width * g_.filters;
+    const int64_t line = g_.window.x.in * g_.channels;
+    const int64_t below = g_.window.y.start(2 * begin) + rows + 1;
+    FetchAhead next_image(image + below * line, 2 * quads::kRowsTogether * line, end - begin);
+    FetchAhead next_grad(grad + end * width * g_.filters, cells, end - begin);
+    FetchAhead next_winners(winners + end * width * g_.filters, cells, end - begin);
     for (int64_t oy = begin; oy < end; ++oy) {
+      next_image.next();
+      next_grad.next();
+      next_winners.next();
       const int64_t at = oy * width * g_.filters;
       quads::add_row(
           {width, g_.filters, quads::round_up(g_.filters), winners + at, grad + at,
-           all + 2 * (oy - begin) * 4 * row, 2 * g_.channels * 4, 4 * row, g_.window.y.window, line, sums},
+           all + 2 * (oy - begin) * 4 * row, 2 * g_.channels * 4, 4 * row, g_.window.y.window, taps, sums},
           rest);
     }
   }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "engine/tensor.h"
+#include "layers/fetch_ahead.h"
 #include "layers/padded_rows.h"
 #include "layers/sparse_kernels.h"
 
@@ -100,6 +101,14 @@ void SparseKernelGradient::add(const float* image, const uint8_t* winners, const
     }
     copy_padded_rows(g_, image, g_.window.y.start(y_begin), padded_rows, padded_width(), padded);
     const int64_t capacity = sparse::list_capacity(count);
+    // The next stripe, or the next image's first.
+    const int64_t image_row = g_.window.x.in * g_.channels;
+    const int64_t below = g_.window.y.start(y_begin) + padded_rows;
+    FetchAhead next_image(image + below * image_row, stripe_rows_ * y.stride * g_.window.y.stride * image_row,
+                          g_.filters);
+    FetchAhead next_grad(grad + end * width * g_.filters, stripe_rows_ * width * g_.filters, g_.filters);
+    FetchAhead next_winners(winners + end * width * g_.filters, stripe_rows_ * width * g_.filters,
+                            g_.filters);
     for (int64_t f = 0; f < g_.filters; f += sparse::kFilters) {
       std::array<int64_t, sparse::kFilters> counts{};
       const int64_t at = begin * width * g_.filters + f;
@@ -114,6 +123,9 @@ void SparseKernelGradient::add(const float* image, const uint8_t* winners, const
       cells.offsets = &offsets;
       sparse::list_live_cells(cells, places, grads, counts.data());
       for (int64_t i = 0; i < cells.block; ++i) {
+        next_image.next();
+        next_grad.next();
+        next_winners.next();
         sparse::add_patches({places + i * capacity, grads + i * capacity, counts[static_cast<size_t>(i)]},
                             padded, g_.window.y.dilation * padded_row, g_.window.y.window,
                             g_.window.x.window * g_.channels, sums + (f + i) * g_.window.y.window * line(),

@@ -6,6 +6,7 @@
 #include "engine/tensor.h"
 #include "engine/vector_math.h"
 #include "layers/outer_products.h"
+#include "layers/winograd_products.h"
 
 namespace nacre {
 namespace {
@@ -22,6 +23,8 @@ constexpr int64_t kLeastTilesBackward = 32;
 constexpr int64_t kEnoughTilesBackward = 96;
 // Filters of one round: a multiple of every panel's width.
 constexpr int64_t kColumnBlock = 64;
+// Up to so many channels, sums in blocks cost nothing.
+constexpr int64_t kMostTerms = 64;
 // Planes a power of two apart would fall into the same sets of the caches.
 constexpr int64_t kPlaneGap = 16;
 
@@ -122,15 +125,23 @@ struct WinogradConv::Products {
 
 void WinogradConv::multiply(const Products& products) const {
   for (int64_t point = 0; point < points(); ++point) {
+    const float* a = products.from.data + point * products.from.plane;
+    const float* packed = products.packed + point * products.packed_plane;
+    float* c = products.to.data + point * products.to.plane;
+    if (products.depth <= kMostTerms) {
+      winograd::multiply_in_blocks({products.tiles, products.columns, products.depth, a, products.from.row,
+                                    packed, c, products.to.row});
+      continue;
+    }
     GemmArgs product;
     product.m = products.tiles;
     product.n = products.columns;
     product.k = products.depth;
-    product.a = products.from.data + point * products.from.plane;
+    product.a = a;
     product.lda = products.from.row;
-    product.c = products.to.data + point * products.to.plane;
+    product.c = c;
     product.ldc = products.to.row;
-    sgemm_packed_b(product, products.packed + point * products.packed_plane, products.workspace);
+    sgemm_packed_b(product, packed, products.workspace);
   }
 }
 
@@ -192,18 +203,28 @@ void WinogradConv::pooled_sums(const Stripe& stripe, const float* image, const f
           });
 }
 
-void WinogradConv::add_rows(const float* padded, int64_t y_begin, int64_t rows, int64_t c, int64_t columns,
+bool WinogradConv::covers_image(int64_t y_begin, int64_t y_end) const {
+  const int64_t first = g_.window.y.start(y_begin);
+  return first <= 0 && first + padded_rows(y_end - y_begin) >= g_.window.y.in;
+}
+
+void WinogradConv::add_rows(const float* padded, const Stripe& stripe, int64_t c, int64_t columns,
                             float* image) const {
   const WindowAxis& x = g_.window.x;
-  const int64_t first = g_.window.y.start(y_begin);
-  for (int64_t iy = std::max<int64_t>(0, first); iy < std::min(first + rows, g_.window.y.in); ++iy) {
+  const int64_t first = g_.window.y.start(stripe.y_begin);
+  const int64_t end = std::min(first + padded_rows(stripe.y_end - stripe.y_begin), g_.window.y.in);
+  const bool overwrite = covers_image(stripe.y_begin, stripe.y_end);
+  const auto take = [&](int64_t count, const float* from, float* to) {
+    overwrite ? static_cast<void>(std::copy_n(from, count, to)) : add(count, to, from, to);
+  };
+  for (int64_t iy = std::max<int64_t>(0, first); iy < end; ++iy) {
     const float* from = padded + ((iy - first) * padded_width() + x.before) * columns;
     float* to = image + iy * x.in * g_.channels + c;
     if (columns == g_.channels) {
-      add(x.in * columns, to, from, to);
+      take(x.in * columns, from, to);
       continue;
     }
-    for (int64_t ix = 0; ix < x.in; ++ix, from += columns, to += g_.channels) add(columns, to, from, to);
+    for (int64_t ix = 0; ix < x.in; ++ix, from += columns, to += g_.channels) take(columns, from, to);
   }
 }
 
@@ -269,7 +290,7 @@ void WinogradConv::add_input_gradient(const Stripe& stripe, const Planes& grads,
                                            {results.data + tile * results.row, results.plane, results.row},
                                            columns, tile_columns(), {padded + y * row, row, columns});
       }
-      add_rows(padded, stripe.y_begin, padded_rows(rows), c, columns, to.input + n * g_.image_size());
+      add_rows(padded, stripe, c, columns, to.input + n * g_.image_size());
     }
   }
 }

@@ -72,9 +72,13 @@ class WinogradConv {
   void pooled_sums(const Stripe& stripe, const float* image, const float* packed, const float* bias,
                    std::byte* scratch, const PooledCells& out, int64_t image_step, int64_t width) const;
 
+  /// Whether the inputs under these output rows, and what their tiles reach over, are a whole image's.
+  [[nodiscard]] bool covers_image(int64_t y_begin, int64_t y_end) const;
+
   /// What the gradients of a stripe's sums are added to.
   struct Gradients {
-    float* input = nullptr;         ///< of the stripe's first whole image; null when it is not wanted
+    /// Of the stripe's first whole image; null when it is not wanted. Overwritten if the stripe covers it.
+    float* input = nullptr;
     const float* packed = nullptr;  ///< for `input`: by pack_backward
     float* kernel = nullptr;        ///< at the points (kernel_points_floats); null when it is not wanted
     const float* image = nullptr;   ///< for `kernel`: the stripe's first whole image
@@ -111,9 +115,8 @@ class WinogradConv {
   /// products.c = a * kernel at every point, for `columns` columns from `column` on.
   struct Products;
   void multiply(const Products& products) const;
-  /// Adds padded rows of `columns` channels from c on to an image.
-  void add_rows(const float* padded, int64_t y_begin, int64_t rows, int64_t c, int64_t columns,
-                float* image) const;
+  /// Adds a stripe's padded rows of `columns` channels from c on to an image, or puts them there.
+  void add_rows(const float* padded, const Stripe& stripe, int64_t c, int64_t columns, float* image) const;
   /// Input rows of a stripe to points.
   void load_tiles(const Stripe& stripe, const float* image, const winograd::Planes& planes) const;
   /// from_points(image, row, filter, filters, planes) takes the sums of one row of tiles.

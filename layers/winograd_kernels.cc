@@ -156,6 +156,14 @@ struct Kernels {
       for (int64_t c = 0; c < channels; c += kLanes) {
         const float* from = pixels.data + tile * kColumns * pixels.pixel + c;
         float* to = planes.data + tile * planes.row + c;
+        // What the tile below, or the next image's, will read.
+#pragma GCC unroll 4
+        for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+          for (int j = 0; j < kColumns; ++j) {
+            __builtin_prefetch(from + (i + kRows) * pixels.row + j * pixels.pixel, 0, 2);
+          }
+        }
         plane_to_points<OutputMatrix<MY>, OutputMatrix<MX>>(
             [&](int i, int j) HWY_ATTR {
               return i < height && j < columns

@@ -105,6 +105,7 @@ Errors relative_errors(int64_t size, int64_t channels, int64_t filters) {
 TEST(Winograd, ErrorIsBounded) {
   constexpr double kBound = 1e-5;
   constexpr double kTrainingBound = 4e-6;
+  constexpr double kUnfusedBound = 5e-6;  // where every multiply-add rounds twice
   for (const std::string& isa : usable_isa_names()) {
     if (isa == "reference") continue;
     use_isa(Isa::kBest);  // what is forced hides what is better
@@ -114,7 +115,7 @@ TEST(Winograd, ErrorIsBounded) {
       for (const int64_t size : {3, 5}) {
         const Errors errors = relative_errors(size, channels, 48);
         SCOPED_TRACE(isa + ", " + std::to_string(size) + ", " + std::to_string(channels));
-        EXPECT_LE(errors.output, kTrainingBound);
+        EXPECT_LE(errors.output, isa == "baseline" ? kUnfusedBound : kTrainingBound);
         EXPECT_LE(errors.inference, kBound);
         EXPECT_LE(errors.input, kBound);
         EXPECT_LE(errors.kernel, size == 3 ? kTrainingBound : kBound);
