@@ -55,8 +55,10 @@ Finish finish_of(const GemmArgs& args, float* c, bool first, bool last, int64_t 
 
 void multiply_packed(const GemmArgs& args, const float* packed, float* workspace) {
   // Each row of A is read once for every panel: with few panels, packing costs more than it saves.
-  constexpr int64_t kPanelsWorthPacking = 8;
-  const bool pack_a = args.n > kPanelsWorthPacking * kTileColumns;
+  // Where a tile's columns lie far apart, which is one place in the cache for many of them, it saves more.
+  const bool is_far = args.transpose_a && args.lda >= 256;
+  const int64_t panels_worth_packing = is_far ? 2 : 8;
+  const bool pack_a = args.n > panels_worth_packing * kTileColumns;
   const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
   Soon soon{{args.soon[0], args.soon[1]}, args.soon_floats};
   float* const block_a = workspace;

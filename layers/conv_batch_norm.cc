@@ -5,8 +5,7 @@
 namespace nacre {
 namespace {
 
-template <Clip clip>
-Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+Result<std::unique_ptr<Operator>> create_clipped(const OperatorRequest& request, Clip clip) {
   NACRE_ASSIGN_OR_RETURN(const auto conv, parse_attributes<ConvAttrs>(*request.attributes[0]));
   NACRE_ASSIGN_OR_RETURN(const auto norm, parse_attributes<BatchNormAttrs>(*request.attributes[1]));
   NACRE_ASSIGN_OR_RETURN(const ConvGeometry geometry, make_conv_geometry(conv, request.inputs[0]));
@@ -14,6 +13,11 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   if (request.mode != Mode::kInference || geometry.relu) return std::unique_ptr<Operator>();
   return std::unique_ptr<Operator>(
       std::make_unique<ConvBatchNorm>(conv, geometry, norm, clip, request.inputs[0][0]));
+}
+
+template <Clip clip>
+Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+  return create_clipped(request, clip);
 }
 
 template <Clip clip>

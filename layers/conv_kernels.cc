@@ -45,6 +45,9 @@ ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, i
       path_(choose_forward_path(geometry, rows, mode)),
       winograd_gradient_(mode == Mode::kTraining && choose_winograd_gradient(geometry, rows)),
       kernel_gradient_(choose_kernel_gradient(geometry, rows, pool)),
+      phases_(mode == Mode::kTraining && choose_phase_gradient(geometry, pool)
+                  ? std::optional(PhaseGradient(geometry))
+                  : std::nullopt),
       winograd_(geometry, winograd_algorithm(geometry, mode)),
       gradient_(geometry, winograd_gradient_algorithm(geometry)) {
   const int64_t unit_positions = rows.stride * g_.window.x.out;
@@ -59,7 +62,8 @@ ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, i
 void ConvKernels::plan_workspaces(int64_t batch, Mode mode) {
   const bool winograd = path_ == ForwardPath::kWinograd;
   const bool training = mode == Mode::kTraining;
-  const bool multiplies_patches = path_ == ForwardPath::kGemm || (training && !winograd_gradient_);
+  const bool multiplies_patches =
+      path_ == ForwardPath::kGemm || (training && !winograd_gradient_ && !phases_.has_value());
   const int64_t positions = rows_of(units_per_stripe_) * g_.window.x.out;
   const int64_t filters = g_.group_filters();
 
@@ -71,7 +75,7 @@ void ConvKernels::plan_workspaces(int64_t batch, Mode mode) {
   packed_forward_ = align_floats(static_cast<int64_t>(packed_b_floats(g_.patch(), filters)));
   if (training && multiplies_patches) {
     const int64_t together = positions * backward_.images;
-    gemm_bytes = std::max({gemm_bytes, gemm_workspace_bytes(g_.patch(), filters, positions),
+    gemm_bytes = std::max({gemm_bytes, gemm_workspace_bytes(g_.patch(), filters, together),
                            gemm_workspace_bytes(together, g_.patch(), filters)});
     packed_backward_ = align_floats(static_cast<int64_t>(packed_b_floats(filters, g_.patch())));
   }
@@ -81,6 +85,7 @@ void ConvKernels::plan_workspaces(int64_t batch, Mode mode) {
     backward_points_ = align_floats(gradient_.backward_floats());
     packed = std::max(packed, backward_points_ + gradient_.kernel_points_floats());
   }
+  if (phases_.has_value()) packed = std::max(packed, phases_->packed_floats());
   partials_offset_ = float_bytes(packed);
   shared_bytes_ = partials_offset_;
   if (training) shared_bytes_ += float_bytes(image_chunks(batch) * partial_floats());
@@ -96,9 +101,11 @@ void ConvKernels::plan_workspaces(int64_t batch, Mode mode) {
   int64_t sums = largest_.images * piece_rows;
   if (training) {
     sums = std::max(sums, backward_.images * backward_rows);
+    const int64_t stripe_rows = std::min(backward_rows, rows_of(units_per_stripe_));
     input_bytes = std::max(
         input_bytes, winograd_gradient_ ? gradient_.backward_scratch_bytes(backward_.images, backward_rows)
-                                        : float_bytes(padded_rows_floats(g_, backward_rows)));
+                                        : float_bytes(padded_rows_floats(g_, stripe_rows)));
+    if (phases_.has_value()) input_bytes = std::max(input_bytes, phases_->scratch_bytes());
   }
   sums_offset_ = align_up(input_bytes);
   gemm_offset_ = sums_offset_ + float_bytes(sums * g_.window.x.out * g_.filters);
@@ -142,7 +149,8 @@ int64_t ConvKernels::rows_of(int64_t units) const {
 }
 
 void ConvKernels::plan_backward(int64_t batch) {
-  backward_ = {1, units_per_stripe_};
+  // A phase reads the gradients of the rows around.
+  backward_ = {1, phases_.has_value() ? rows_.out : units_per_stripe_};
   // Of one chunk of images.
   const int64_t images = chunks_of(batch, std::max<int64_t>(1, image_chunks(batch)));
   if (g_.is_product() && !pool_.has_value() && backward_.units == rows_.out) {

@@ -8,6 +8,7 @@
 #include "engine/tensor.h"
 #include "layers/conv.h"
 #include "layers/conv_path.h"
+#include "layers/phase_gradient.h"
 #include "layers/pool_kernels.h"
 #include "layers/winograd_conv.h"
 
@@ -167,6 +168,7 @@ class ConvKernels {
   ForwardPath path_;
   bool winograd_gradient_;  // of the input
   KernelGradientPath kernel_gradient_;
+  std::optional<PhaseGradient> phases_;  // of the input, with steps above 1
   WinogradConv winograd_;
   WinogradConv gradient_;         // of input and kernel
   int64_t units_per_stripe_ = 1;  // of products with patches

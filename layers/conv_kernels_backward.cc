@@ -15,6 +15,8 @@ namespace {
 constexpr int64_t kCombineChunk = 8192;
 // Terms that one register sums: few enough to round little, and to stay in the first-level cache.
 constexpr int64_t kMostTerms = 256;
+// From so many on, a few channels of all positions lie in few sets of the cache: a product packs them.
+constexpr int64_t kPackedChannels = 256;
 
 }  // namespace
 
@@ -39,8 +41,8 @@ WinogradConv::Gradients ConvKernels::winograd_gradients(const BackwardArgs<float
 
 void ConvKernels::zero_input_gradient(const BackwardArgs<float>& args, const BackwardPiece& piece) const {
   if (args.grad_inputs[0].data == nullptr || piece.begin > 0) return;
-  // A product overwrites what it is the whole gradient of, tiles what they cover.
-  if (g_.is_product() && !pool_.has_value()) return;
+  // What overwrites the whole gradient: a product, phases, tiles over all of an image.
+  if ((g_.is_product() && !pool_.has_value()) || phases_.has_value()) return;
   if (winograd_gradient_ && gradient_.covers_image(first_row(piece.begin), end_row(piece.end - 1))) return;
   float* grad = args.grad_inputs[0].data + piece.n * g_.image_size();
   std::fill(grad, grad + piece.images * g_.image_size(), 0.0F);
@@ -82,6 +84,7 @@ void ConvKernels::pack_for_backward(const BackwardArgs<float>& args) const {
                  [&](int64_t point, int) { gradient_.pack_backward(points, point, packed); });
     return;
   }
+  if (phases_.has_value()) return phases_->pack(kernel, packed);
   for (int64_t group = 0; group < g_.groups; ++group) {
     pack_b(g_.group_filters(), g_.patch(), kernel + group * g_.group_filters(), g_.filters, true,
            packed + group * packed_backward_);
@@ -107,9 +110,20 @@ void ConvKernels::add_gradients(const BackwardArgs<float>& args, const BackwardP
   for (int64_t i = 0; i < piece.images; ++i, grad += step) {
     const int64_t image = (piece.n + i) * g_.image_size();
     if (wants_kernel(args)) {
-      add_kernel_gradient(piece, args.inputs[0].data + image, grad, piece.first && i == 0);
+      BackwardPiece stripe = piece;
+      for (; stripe.begin < piece.end; stripe.begin = stripe.end) {
+        stripe.end = std::min(piece.end, stripe.begin + units_per_stripe_);
+        add_kernel_gradient(stripe, args.inputs[0].data + image,
+                            grad + (first_row(stripe.begin) - y_begin) * g_.window.x.out * g_.filters,
+                            piece.first && i == 0 && stripe.begin == piece.begin);
+      }
     }
     if (args.grad_inputs[0].data == nullptr) continue;
+    if (phases_.has_value()) {
+      phases_->compute(grad, args.workspace.shared_as<float>(), piece.scratch,
+                       args.grad_inputs[0].data + image);
+      continue;
+    }
     for (int64_t group = 0; group < g_.groups; ++group) {
       add_input_gradient(args.workspace.shared_as<float>(), group, y_begin, y_end, grad,
                          args.grad_inputs[0].data + image, piece.scratch);
@@ -123,7 +137,22 @@ void ConvKernels::add_product_gradients(const BackwardArgs<float>& args, const B
   // Of several images a piece has all rows.
   const int64_t positions = piece.images * (end_row(piece.end - 1) - y_begin) * g_.window.x.out;
   const int64_t first = piece.n * g_.image_size() + y_begin * g_.window.x.in * g_.channels;
-  if (wants_kernel(args)) {
+  const float* image = args.inputs[0].data + first;
+  if (wants_kernel(args) && g_.channels >= kPackedChannels) {
+    GemmArgs product;
+    product.m = g_.channels;
+    product.n = g_.filters;
+    product.k = positions;
+    product.a = image;
+    product.lda = g_.channels;
+    product.transpose_a = true;
+    product.b = grad;
+    product.ldb = g_.filters;
+    product.c = piece.partial;
+    product.ldc = g_.filters;
+    product.accumulate = !piece.first;
+    sgemm(product, piece.scratch + gemm_offset_);
+  } else if (wants_kernel(args)) {
     OuterProducts products;
     products.m = g_.channels;
     products.n = g_.filters;
@@ -133,7 +162,7 @@ void ConvKernels::add_product_gradients(const BackwardArgs<float>& args, const B
     products.c_row = g_.filters;
     for (int64_t begin = 0; begin < positions; begin += kMostTerms) {
       products.columns = std::min(kMostTerms, positions - begin);
-      products.a = args.inputs[0].data + first + begin * g_.channels;
+      products.a = image + begin * g_.channels;
       products.b = grad + begin * g_.filters;
       products.accumulate = !piece.first || begin > 0;
       add_outer_products(products);

@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "layers/phase_gradient.h"
 #include "layers/quad_gradient.h"
 #include "layers/sparse_gradient.h"
 #include "layers/sparse_input.h"
@@ -160,6 +161,15 @@ winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry) {
 
 bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows) {
   return winograd_suits(geometry, rows, winograd_gradient_algorithm(geometry));
+}
+
+bool choose_phase_gradient(const ConvGeometry& geometry, const FusedPool* pool) {
+  // One register sums over the cells of a phase and all filters: of more it would round more than a product,
+  // which sums in blocks.
+  constexpr int64_t kMostFilters = 128;
+  const WindowAxis& x = geometry.window.x;
+  return pool == nullptr && PhaseGradient::can(geometry) && geometry.filters <= kMostFilters &&
+         x.in / x.stride >= kDirectPositions;
 }
 
 ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& rows, Mode mode) {

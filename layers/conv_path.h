@@ -48,6 +48,10 @@ winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry);
 /// Whether the gradient of the input is computed by the adjoint of Winograd's algorithm.
 bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows);
 
+/// Whether it is computed phase by phase (phase_gradient.h); `pool` is what lies behind the convolution, or
+/// null.
+bool choose_phase_gradient(const ConvGeometry& geometry, const FusedPool* pool);
+
 /// The choice for the gradient of a kernel; `pool` is what lies behind the convolution, or null.
 KernelGradientPath choose_kernel_gradient(const ConvGeometry& geometry, const WindowAxis& rows,
                                           const FusedPool* pool);

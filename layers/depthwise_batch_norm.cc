@@ -5,8 +5,7 @@
 namespace nacre {
 namespace {
 
-template <Clip clip>
-Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+Result<std::unique_ptr<Operator>> create_clipped(const OperatorRequest& request, Clip clip) {
   NACRE_ASSIGN_OR_RETURN(const auto attrs, parse_attributes<DepthwiseAttrs>(*request.attributes[0]));
   NACRE_ASSIGN_OR_RETURN(const auto norm, parse_attributes<BatchNormAttrs>(*request.attributes[1]));
   NACRE_ASSIGN_OR_RETURN(DepthwiseConv conv, make_depthwise_conv(attrs, request.inputs[0]));
@@ -15,6 +14,11 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
   conv.clip = clip;
   return std::unique_ptr<Operator>(
       std::make_unique<DepthwiseBatchNorm>(attrs, conv, norm, request.inputs[0][0]));
+}
+
+template <Clip clip>
+Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+  return create_clipped(request, clip);
 }
 
 template <Clip clip>

@@ -97,13 +97,13 @@ class DepthwiseConv2D final : public ReferenceOperator<DepthwiseConv2D> {
 
   void add_gradients(const BackwardArgs<float>& args, int64_t n, std::byte* scratch, float* partial) const {
     const float* grad = gradient_of_sums(args, n, reinterpret_cast<float*>(scratch + masked_offset_));
+    float* bias = args.grad_variables.size() > 1 ? partial + g_.kernel_size() : nullptr;
     if (args.grad_variables[0].data != nullptr) {
       const float* image =
           conv_.spread(args.inputs[0].data + n * conv_.input_size(), reinterpret_cast<float*>(scratch));
-      depthwise_kernel_gradient(g_, image, grad, partial);
-    }
-    if (args.grad_variables.size() > 1) {
-      add_rows(g_.window.y.out * g_.window.x.out, g_.channels, grad, partial + g_.kernel_size());
+      depthwise_gradients(g_, image, grad, partial, bias);
+    } else if (bias != nullptr) {
+      add_rows(g_.window.y.out * g_.window.x.out, g_.channels, grad, bias);
     }
     if (args.grad_inputs[0].data == nullptr) return;
     float* grad_image = args.grad_inputs[0].data + n * conv_.input_size();

@@ -32,42 +32,60 @@ void depthwise_input_gradient_here(const DepthwiseGeometry& g, const float* grad
   }
 }
 
-/// Outputs [begin, end) of an axis whose windows have all cells [first, first + count) inside the image.
-struct Outputs {
+/// Rows [begin, end) of outputs whose windows have the same rows inside the image.
+struct Rows {
   int64_t begin, end;
-  Outputs(const WindowAxis& axis, int64_t first, int64_t count)
-      : begin(axis.first_out(first)), end(axis.end_out(first + count - 1)) {}
 };
 
-/// Adds the gradients of rows x columns cells of the kernel, the first of which is `to`. Their sums stay in
-/// registers while all outputs go by that have all of these cells inside the image.
+/// Adds the gradients of rows x columns cells of the kernel, the first of which is (ky, kx), from outputs
+/// whose windows have these rows inside the image, if perhaps not these columns; and to `bias` (null: not
+/// wanted) those of the outputs alone. Their sums stay in registers.
 template <int rows, int columns>
-void add_cells(const DepthwiseGeometry& g, const Outputs& oy, const Outputs& ox, const float* image,
-               const float* grad, int64_t ky, int64_t kx, float* grad_kernel) {
+void add_cells(const DepthwiseGeometry& g, const Rows& oy, const float* image, const float* grad, int64_t ky,
+               int64_t kx, float* grad_kernel, float* bias) {
   const WindowAxis& y = g.window.y;
   const WindowAxis& x = g.window.x;
   const int64_t image_row = x.in * g.channels;
+  // Those that have all the columns; when there are none, all are looked at one by one.
+  int64_t inner = std::min(x.first_out(kx), x.out);
+  int64_t end = x.end_out(kx + columns - 1);
+  if (inner >= end) inner = end = x.out;
   float* to = grad_kernel + (ky * x.window + kx) * g.channels;
   for_each_vector(g.channels, [&](const auto& lanes) HWY_ATTR {
     Vector sums[rows * columns];
-
+    Vector all = bias == nullptr ? set(0) : lanes.load(bias);
 #pragma GCC unroll 3
     for (int i = 0; i < rows; ++i) {
-
 #pragma GCC unroll 3
       for (int j = 0; j < columns; ++j) {
         sums[i * columns + j] = lanes.load(to + (i * x.window + j) * g.channels);
       }
     }
     for (int64_t o = oy.begin; o < oy.end; ++o) {
-      const float* pixel = image + (y.start(o) + ky) * image_row + (x.start(ox.begin) + kx) * g.channels;
-      const float* part = grad + (o * x.out + ox.begin) * g.channels;
-      for (int64_t p = ox.begin; p < ox.end; ++p) {
+      const float* line = image + (y.start(o) + ky) * image_row;
+      const float* parts = grad + o * x.out * g.channels;
+      const auto add_at_edge = [&](int64_t p) HWY_ATTR {
+        const Vector v = lanes.load(parts + p * g.channels);
+        all = hn::Add(all, v);
+#pragma GCC unroll 3
+        for (int j = 0; j < columns; ++j) {
+          const int64_t column = x.start(p) + kx + j;
+          if (column < 0 || column >= x.in) continue;
+#pragma GCC unroll 3
+          for (int i = 0; i < rows; ++i) {
+            Vector& sum = sums[i * columns + j];
+            sum = hn::MulAdd(lanes.load(line + i * image_row + column * g.channels), v, sum);
+          }
+        }
+      };
+      for (int64_t p = 0; p < inner; ++p) add_at_edge(p);
+      const float* pixel = line + (x.start(inner) + kx) * g.channels;
+      const float* part = parts + inner * g.channels;
+      for (int64_t p = inner; p < end; ++p) {
         const Vector v = lanes.load(part);
-
+        all = hn::Add(all, v);
 #pragma GCC unroll 3
         for (int i = 0; i < rows; ++i) {
-
 #pragma GCC unroll 3
           for (int j = 0; j < columns; ++j) {
             Vector& sum = sums[i * columns + j];
@@ -77,88 +95,68 @@ void add_cells(const DepthwiseGeometry& g, const Outputs& oy, const Outputs& ox,
         pixel += x.stride * g.channels;
         part += g.channels;
       }
+      for (int64_t p = end; p < x.out; ++p) add_at_edge(p);
     }
-
 #pragma GCC unroll 3
     for (int i = 0; i < rows; ++i) {
-
 #pragma GCC unroll 3
       for (int j = 0; j < columns; ++j) {
         lanes.store(sums[i * columns + j], to + (i * x.window + j) * g.channels);
       }
     }
+    if (bias != nullptr) lanes.store(all, bias);
   });
 }
 
-/// The outputs of an axis that have cell `first` inside the image, but not all `count` cells from it on:
-/// before and after `inner`.
-template <typename Body>
-HWY_INLINE void for_rest(const Outputs& all, const Outputs& inner, const Body& body) {
-  Outputs part = all;
-  if (inner.begin >= inner.end) {
-    body(part);
-    return;
-  }
-  part.end = inner.begin;
-  body(part);
-  part = all;
-  part.begin = inner.end;
-  body(part);
+/// Asks for what the gradients of outputs [oy, end) read: a walk along one vector of channels after the other
+/// would wait for memory.
+void fetch_rows(const DepthwiseGeometry& g, int64_t oy, int64_t end, const float* image, const float* grad) {
+  constexpr int64_t kCacheLine = 16;  // floats
+  const auto fetch = [](const float* from, const float* to) {
+    for (; from < to; from += kCacheLine) __builtin_prefetch(from, 0, 2);
+  };
+  const WindowAxis& y = g.window.y;
+  end = std::min(end, y.out);
+  if (oy >= end) return;
+  const int64_t image_row = g.window.x.in * g.channels;
+  const int64_t grad_row = g.window.x.out * g.channels;
+  // The rows above were read by those before.
+  const int64_t first = std::clamp<int64_t>(y.start(oy) + std::max<int64_t>(0, y.window - y.stride), 0, y.in);
+  const int64_t last = std::clamp<int64_t>(y.start(end - 1) + y.window, first, y.in);
+  fetch(image + first * image_row, image + last * image_row);
+  fetch(grad + oy * grad_row, grad + end * grad_row);
 }
 
-template <int rows, int columns>
-void add_group(const DepthwiseGeometry& g, const float* image, const float* grad, int64_t ky, int64_t kx,
-               float* grad_kernel) {
-  const Outputs oy(g.window.y, ky, rows);
-  const Outputs ox(g.window.x, kx, columns);
-  add_cells<rows, columns>(g, oy, ox, image, grad, ky, kx, grad_kernel);
-  if constexpr (rows * columns > 1) {
-    // The edges, where some of the cells are in the padding.
-    for (int i = 0; i < rows; ++i) {
-      for (int j = 0; j < columns; ++j) {
-        const Outputs all_y(g.window.y, ky + i, 1);
-        const Outputs all_x(g.window.x, kx + j, 1);
-        for_rest(all_y, oy, [&](const Outputs& part) {
-          add_cells<1, 1>(g, part, all_x, image, grad, ky + i, kx + j, grad_kernel);
-        });
-        if (oy.begin >= oy.end) continue;
-        for_rest(all_x, ox, [&](const Outputs& part) {
-          add_cells<1, 1>(g, oy, part, image, grad, ky + i, kx + j, grad_kernel);
-        });
+using AddCells = decltype(&add_cells<1, 1>);
+
+void depthwise_gradients_here(const DepthwiseGeometry& g, const float* image, const float* grad,
+                              float* grad_kernel, float* grad_bias) {
+  static constexpr AddCells kKernels[3][3] = {{add_cells<1, 1>, add_cells<1, 2>, add_cells<1, 3>},
+                                              {add_cells<2, 1>, add_cells<2, 2>, add_cells<2, 3>},
+                                              {add_cells<3, 1>, add_cells<3, 2>, add_cells<3, 3>}};
+  // As many rows at a time as stay in the first-level cache for all channels and cells.
+  constexpr int64_t kFloats = 4096;
+  const int64_t most = std::max<int64_t>(1, kFloats / (g.window.x.out * g.channels));
+  const Sweep y = forward_sweep(g.window.y);
+  for (int64_t run = 0; run < y.outputs;) {
+    const Taps taps = y.taps(run);
+    const Rows oy{run, std::min(run + most, y.end_of_run(run))};
+    run = oy.end;
+    fetch_rows(g, run, run + most, image, grad);
+    float* bias = grad_bias;
+    // Where the window lies in the padding, there is nothing but a bias.
+    if (taps.count() == 0 && bias != nullptr) {
+      for (int64_t o = oy.begin * g.window.x.out; o < oy.end * g.window.x.out; ++o) {
+        for (int64_t c = 0; c < g.channels; ++c) bias[c] += grad[o * g.channels + c];
       }
     }
-  }
-}
-
-template <int rows>
-void add_rows(const DepthwiseGeometry& g, const float* image, const float* grad, int64_t ky,
-              float* grad_kernel) {
-  for (int64_t kx = 0; kx < g.window.x.window; kx += 3) {
-    switch (g.window.x.window - kx) {
-      case 1:
-        add_group<rows, 1>(g, image, grad, ky, kx, grad_kernel);
-        break;
-      case 2:
-        add_group<rows, 2>(g, image, grad, ky, kx, grad_kernel);
-        break;
-      default:
-        add_group<rows, 3>(g, image, grad, ky, kx, grad_kernel);
-    }
-  }
-}
-
-void depthwise_kernel_gradient_here(const DepthwiseGeometry& g, const float* image, const float* grad,
-                                    float* grad_kernel) {
-  for (int64_t ky = 0; ky < g.window.y.window; ky += 3) {
-    switch (g.window.y.window - ky) {
-      case 1:
-        add_rows<1>(g, image, grad, ky, grad_kernel);
-        break;
-      case 2:
-        add_rows<2>(g, image, grad, ky, grad_kernel);
-        break;
-      default:
-        add_rows<3>(g, image, grad, ky, grad_kernel);
+    for (int64_t ky = taps.begin; ky < taps.end; ky += 3) {
+      const int64_t rows = std::min<int64_t>(3, taps.end - ky);
+      for (int64_t kx = 0; kx < g.window.x.window; kx += 3) {
+        const int64_t columns = std::min<int64_t>(3, g.window.x.window - kx);
+        kKernels[rows - 1][columns - 1](g, oy, image, grad, ky, kx, grad_kernel, bias);
+        bias = nullptr;
+      }
     }
   }
 }
@@ -173,7 +171,7 @@ namespace nacre {
 
 HWY_EXPORT(depthwise_row_here);
 HWY_EXPORT(depthwise_input_gradient_here);
-HWY_EXPORT(depthwise_kernel_gradient_here);
+HWY_EXPORT(depthwise_gradients_here);
 
 void depthwise_row(const DepthwiseGeometry& g, int64_t oy, const float* image, const float* kernel,
                    const float* bias, Clip clip, float* out) {
@@ -185,9 +183,9 @@ void depthwise_input_gradient(const DepthwiseGeometry& g, const float* grad, con
   HWY_DYNAMIC_DISPATCH(depthwise_input_gradient_here)(g, grad, kernel, grad_image);
 }
 
-void depthwise_kernel_gradient(const DepthwiseGeometry& g, const float* image, const float* grad,
-                               float* grad_kernel) {
-  HWY_DYNAMIC_DISPATCH(depthwise_kernel_gradient_here)(g, image, grad, grad_kernel);
+void depthwise_gradients(const DepthwiseGeometry& g, const float* image, const float* grad,
+                         float* grad_kernel, float* grad_bias) {
+  HWY_DYNAMIC_DISPATCH(depthwise_gradients_here)(g, image, grad, grad_kernel, grad_bias);
 }
 
 }  // namespace nacre

@@ -27,8 +27,8 @@ void depthwise_row(const DepthwiseGeometry& g, int64_t oy, const float* image, c
 void depthwise_input_gradient(const DepthwiseGeometry& g, const float* grad, const float* kernel,
                               float* grad_image);
 
-/// Adds one image's part of the gradient with respect to the kernel.
-void depthwise_kernel_gradient(const DepthwiseGeometry& g, const float* image, const float* grad,
-                               float* grad_kernel);
+/// Adds one image's part of the gradients with respect to the kernel and the bias (null: not wanted).
+void depthwise_gradients(const DepthwiseGeometry& g, const float* image, const float* grad,
+                         float* grad_kernel, float* grad_bias);
 
 }  // namespace nacre

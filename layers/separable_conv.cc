@@ -15,7 +15,9 @@ namespace {
 constexpr int64_t kPieceFloats = 32 * 1024;
 // Positions of a piece: fewer do not pay for reading the kernel, more do not pay less.
 constexpr int64_t kMostPositions = 384;
-constexpr int64_t kLeastPositions = 48;
+constexpr int64_t kLeastPositions = 36;
+// Inputs of more floats than that come from beyond the second-level cache.
+constexpr int64_t kFarFloats = 128 * 1024;
 
 /// A depthwise convolution and the convolution of 1x1 behind it, each with its BatchNorm and perhaps an
 /// activation, in inference: what lies between them never leaves the cache.
@@ -116,20 +118,25 @@ class SeparableConv final : public ReferenceOperator<SeparableConv> {
     return std::max<int64_t>(1, positions / width());
   }
 
-  /// Some for each thread: fewer rows, or of few rows a part of the filters, for which the depthwise outputs
-  /// are computed again.
+  /// As many for each thread, of equal size; of few rows all, but a part of the filters: the depthwise
+  /// outputs are computed by each thread, then.
   [[nodiscard]] Pieces pieces_of(int64_t rows, int threads) const {
-    constexpr int64_t kPerThread = 2;
-    Pieces pieces{std::min(rows, piece_rows()), g_.filters};
-    if (threads <= 1) return pieces;
-    const int64_t least = chunks_of(kLeastPositions, width());
-    const int64_t share = chunks_of(rows, kPerThread * threads);
-    pieces.rows = std::min(pieces.rows, std::max(least, share));
-    if (const int64_t count = chunks_of(rows, pieces.rows); count < threads) {
-      const int64_t blocks = chunks_of(threads, count);
-      pieces.filters = chunks_of(chunks_of(g_.filters, kPackedColumns), blocks) * kPackedColumns;
-    }
-    return pieces;
+    const Pieces whole{std::min(rows, piece_rows()), g_.filters};
+    if (threads <= 1) return whole;
+    const int64_t share = chunks_of(rows, chunks_of(chunks_of(rows, whole.rows), threads) * threads);
+    if (share * width() >= kLeastPositions) return {share, g_.filters};
+    const int64_t panels = chunks_of(g_.filters, kPackedColumns);
+    return {whole.rows, chunks_of(panels, chunks_of(threads, chunks_of(rows, whole.rows))) * kPackedColumns};
+  }
+
+  /// Asks for the rows of the image that row `oy` of outputs has beyond the one before.
+  void fetch(const float* image, int64_t oy) const {
+    constexpr int64_t kCacheLine = 16;  // floats
+    const WindowAxis& y = d_.g.window.y;
+    const int64_t line = d_.g.window.x.in * d_.g.channels;
+    const int64_t first = std::clamp<int64_t>(y.start(oy) + y.window - y.stride, 0, y.in);
+    const int64_t last = std::min(y.in, first + y.stride);
+    for (int64_t at = first * line; at < last * line; at += kCacheLine) __builtin_prefetch(image + at, 0, 2);
   }
 
   /// Filters [filter, end_filter) of rows [begin, end).
@@ -138,9 +145,11 @@ class SeparableConv final : public ReferenceOperator<SeparableConv> {
     auto* scratch = args.workspace.of_thread<std::byte>(worker);
     auto* between = reinterpret_cast<float*>(scratch);
     const int64_t height = d_.g.window.y.out;
+    const bool is_far = args.inputs[0].size() > kFarFloats;
     for (int64_t row = begin; row < end; ++row) {
-      depth_->row(args.inputs[0].data + row / height * d_.input_size(), row % height, packed,
-                  between + between_size(row - begin));
+      const float* image = args.inputs[0].data + row / height * d_.input_size();
+      if (is_far) fetch(image, row % height + 1);
+      depth_->row(image, row % height, packed, between + between_size(row - begin));
     }
     const std::byte* packed_point = packed + point_offset_;
     GemmArgs product;
@@ -171,8 +180,8 @@ class SeparableConv final : public ReferenceOperator<SeparableConv> {
   size_t reference_offset_;
 };
 
-template <Clip between, Clip clip>
-Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+/// With what clips the sums of the first and of the second convolution.
+Result<std::unique_ptr<Operator>> create_clipped(const OperatorRequest& request, Clip between, Clip clip) {
   const auto& attributes = request.attributes;
   NACRE_ASSIGN_OR_RETURN(const auto depth, parse_attributes<DepthwiseAttrs>(*attributes[0]));
   NACRE_ASSIGN_OR_RETURN(const auto depth_norm, parse_attributes<BatchNormAttrs>(*attributes[1]));
@@ -193,11 +202,16 @@ Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
 }
 
 template <Clip between, Clip clip>
-OpDef define(const std::string& first, const std::string& second) {
+Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {
+  return create_clipped(request, between, clip);
+}
+
+OpDef define(const std::string& first, const std::string& second,
+             Result<std::unique_ptr<Operator>> (*create)(const OperatorRequest&)) {
   OpDef op = fused_batch_norm_op("Conv2D", second,
                                  "[N, H, W, C] -> [N, H', W', F]: DepthwiseConv2D and a Conv2D of 1x1, with "
                                  "each BatchNorm in their kernels and biases",
-                                 create<between, clip>);
+                                 create);
   const std::vector<std::string> depth{"DepthwiseConv2D", "BatchNorm", first};
   op.pattern.insert(op.pattern.begin(), depth.begin(), depth.end());
   op.name = "DepthwiseConv2D+BatchNorm+" + first + "+" + op.name;
@@ -208,16 +222,16 @@ OpDef define(const std::string& first, const std::string& second) {
 }  // namespace
 
 OpDef separable_conv_relu_op() {
-  return define<Clip::kRelu, Clip::kRelu>("ReLU", "ReLU");
+  return define("ReLU", "ReLU", create<Clip::kRelu, Clip::kRelu>);
 }
 
 OpDef separable_conv_relu6_op() {
-  return define<Clip::kRelu6, Clip::kRelu6>("ReLU6", "ReLU6");
+  return define("ReLU6", "ReLU6", create<Clip::kRelu6, Clip::kRelu6>);
 }
 
 /// As in inverted residuals, whose second convolution has no activation.
 OpDef separable_conv_linear_op() {
-  return define<Clip::kRelu6, Clip::kNone>("ReLU6", "");
+  return define("ReLU6", "", create<Clip::kRelu6, Clip::kNone>);
 }
 
 }  // namespace nacre
