@@ -73,7 +73,7 @@ Result<Report> run(const Target& target, const Plan& plan) {
     std::vector<std::jthread> threads;
     for (Connection& connection : connections) threads.emplace_back([&] { work(connection); });
   }
-  report.cpu_seconds = cpu_seconds() - cpu_before;
+  report.cpu_us = 1e6 * (cpu_seconds() - cpu_before) / static_cast<double>(std::max<size_t>(next, 1));
   std::ranges::sort(report.latencies_ms);
   report.requests = report.latencies_ms.size();
   report.seconds =

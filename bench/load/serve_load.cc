@@ -4,7 +4,6 @@
 #include <grpcpp/grpcpp.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -105,7 +104,7 @@ Status load(const Options& options) {
       {"errors", report.errors},
       {"first_error", report.first_error},
       {"requests_per_second", static_cast<double>(report.requests) / report.seconds},
-      {"loader_cpu_us", 1e6 * report.cpu_seconds / static_cast<double>(std::max<size_t>(report.requests, 1))},
+      {"loader_cpu_us", report.cpu_us},
       {"p50_ms", report.percentile(0.5)},
       {"p90_ms", report.percentile(0.9)},
       {"p99_ms", report.percentile(0.99)},
