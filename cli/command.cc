@@ -75,14 +75,14 @@ ModelOptions Session::model_options(int64_t batch, int threads) const {
   return options;
 }
 
-void add_threads_option(CLI::App& command, int& threads) {
+CLI::Option* add_threads_option(CLI::App& command, int& threads) {
   threads = 0;
-  command
+  // Asked of the system only for the command that is used, before its options are read.
+  command.preparse_callback([&threads](size_t /*arguments*/) { threads = available_threads(); });
+  return command
       .add_option("--threads", threads, "threads to compute with (default: the CPUs allowed to this process)")
       ->check(CLI::Range(1, kMaxThreads))
       ->type_name("N");
-  // Asked of the system only for the command that is used, before its options are read.
-  command.preparse_callback([&threads](size_t /*arguments*/) { threads = available_threads(); });
 }
 
 void add_json_option(CLI::App& command, bool& json) {

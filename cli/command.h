@@ -40,7 +40,7 @@ void add_serve_command(CLI::App& app, Command& chosen);
 
 /// `--threads N`, 1 to 1024; without it `threads` becomes available_threads() when the command is chosen (its
 /// preparse_callback).
-void add_threads_option(CLI::App& command, int& threads);
+CLI::Option* add_threads_option(CLI::App& command, int& threads);
 /// `--json`.
 void add_json_option(CLI::App& command, bool& json);
 

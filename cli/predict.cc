@@ -14,6 +14,7 @@
 #include "cli/open_model.h"
 #include "cli/predict_batch.h"
 #include "runtime/model.h"
+#include "runtime/prediction_bundle.h"
 
 namespace nacre {
 namespace {
@@ -32,7 +33,11 @@ struct PredictOptions {
   int64_t batch_size = 32;
   bool json = false;
   int threads = 1;
+  bool threads_given = false;
 };
+
+/// Of a network, for one image, from where on starting threads costs less than they spare: some 10 ms of one.
+constexpr int64_t kFlopsWorthThreads = 1'000'000'000;
 
 /// Longest path that is read from stdin.
 constexpr size_t kMaxPath = 4096;
@@ -163,6 +168,16 @@ Status add_argument(const std::string& argument, Predictor& predictor) {
   return {};
 }
 
+/// The threads for one image.
+int threads_for_one(const PredictOptions& options, const Bundle& bundle, const Registry& registry) {
+  if (options.threads_given) return options.threads;
+  const Result<Plan> plan = plan_prediction(bundle, registry, {});
+  if (!plan.ok()) return options.threads;  // making the model says why
+  int64_t flops = 0;
+  for (const Unit& unit : plan->units()) flops += unit.operation->info().flops_per_row;
+  return flops < kFlopsWorthThreads ? 1 : options.threads;
+}
+
 Status run_predict(const Session& session, const PredictOptions& options) {
   if (options.batch.empty() == options.images.empty() || options.batch.empty() != options.out.empty()) {
     return {StatusCode::kUsage, "predict: expected either IMAGE... or --batch IN --out OUT"};
@@ -174,9 +189,10 @@ Status run_predict(const Session& session, const PredictOptions& options) {
   const std::string model_file = opened.path;
   const bool single =
       options.images.size() == 1 && options.images[0] != "-" && !fs::is_directory(options.images[0], none);
+  const int threads = single ? threads_for_one(options, opened.model, session.registry) : options.threads;
   NACRE_ASSIGN_OR_RETURN(
       Model model, Model::make(std::make_shared<const Bundle>(std::move(opened.model)), session.registry,
-                               session.model_options(single ? 1 : options.batch_size, options.threads)));
+                               session.model_options(single ? 1 : options.batch_size, threads)));
   if (!options.batch.empty()) {
     return predict_batch({.in = options.batch,
                           .out = options.out,
@@ -219,8 +235,9 @@ void add_predict_command(CLI::App& app, Command& chosen) {
   command->add_option("--model", options->model, "the network, for a checkpoint outside its run folder")
       ->type_name("PRESET|FILE");
   add_json_option(*command, options->json);
-  add_threads_option(*command, options->threads);
-  command->callback([options, top_k, &chosen] {
+  CLI::Option* threads = add_threads_option(*command, options->threads);
+  command->callback([options, top_k, threads, &chosen] {
+    options->threads_given = threads->count() > 0;
     options->top_k_given = top_k->count() > 0;
     chosen = [options](const Session& session) { return run_predict(session, *options); };
   });

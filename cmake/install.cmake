@@ -8,7 +8,7 @@ set(objects ${folders})
 list(TRANSFORM objects REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>")
 add_library(nacre_all STATIC ${objects})
 set_target_properties(nacre_all PROPERTIES OUTPUT_NAME nacre EXPORT_NAME nacre LINKER_LANGUAGE CXX)
-target_link_libraries(nacre_all INTERFACE OpenMP::OpenMP_CXX -lfmt -lhwy -ljpeg -lz -lnettle -lxxhash)
+target_link_libraries(nacre_all INTERFACE OpenMP::OpenMP_CXX -lfmt -ljpeg -lz -lnettle -lxxhash)
 
 # The public headers, and what they include. Installed, they include each other as <nacre/engine/...>, so that folders of the same
 # name in a user's project cannot come between.

@@ -2,6 +2,7 @@
 
 #include "engine/plan.h"
 #include "engine/variable_store.h"
+#include "engine/zeroed_bytes.h"
 
 namespace nacre {
 
@@ -16,7 +17,7 @@ class PackedVariables {
   [[nodiscard]] const std::byte* of(const Unit& unit) const;
 
  private:
-  BasicTensor<std::byte> memory_;
+  ZeroedBytes memory_;
 };
 
 }  // namespace nacre

@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <bit>
 #include <cstdint>
 #include <utility>
 
+#include "engine/finite.h"
 #include "serialize/bundle_metadata.h"
 #include "serialize/container.h"
 #include "serialize/metadata.h"
@@ -13,25 +13,15 @@
 namespace nacre {
 namespace {
 
-bool all_finite(std::span<const float> values) {
-  constexpr uint32_t kExponent = 0x7f800000;
-  // Without a branch, so that it runs at the speed of memory.
-  uint32_t found = 0;
-  for (const float value : values) {
-    found |= static_cast<uint32_t>((std::bit_cast<uint32_t>(value) & kExponent) == kExponent);
-  }
-  return found == 0;
-}
-
 Status check_finite(const Bundle& bundle) {
   constexpr std::string_view kReason = "holds a value that is NaN or infinite";
   for (const auto& [name, tensor] : bundle.variables.tensors()) {
-    if (!all_finite({tensor.data(), static_cast<size_t>(tensor.size())})) {
+    if (!all_finite(tensor.size(), tensor.data())) {
       return Status(StatusCode::kDiverged, fmt::format("tensor '{}' {}", name, kReason));
     }
   }
   for (const GoldenVector& golden : bundle.golden) {
-    if (!all_finite(golden.prediction)) {
+    if (!all_finite(static_cast<int64_t>(golden.prediction.size()), golden.prediction.data())) {
       return Status(StatusCode::kDiverged, fmt::format("golden vector '{}' {}", golden.name, kReason));
     }
   }

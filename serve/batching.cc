@@ -23,6 +23,7 @@ struct Batcher::Call {
   ServeClock::time_point arrived;
   RpcStatus status;
   std::condition_variable_any changed;  ///< it is done, or may compute
+  bool waiting = false;                 ///< its thread waits for that, and nobody has told it yet
 };
 
 /// Rows of a call that go into a batch.
@@ -73,8 +74,11 @@ RpcStatus Batcher::run(std::span<const float> inputs, std::span<float> probabili
       if (RpcStatus useful = compute_next(context, lock); !useful.ok()) return leave(call, context, lock);
       continue;
     }
-    const bool in_time = call.changed.wait_until(lock, context.cancelled, context.deadline,
-                                                 [&] { return call.done == call.rows || may_compute(); });
+    const bool in_time = call.changed.wait_until(lock, context.cancelled, context.deadline, [&] {
+      call.waiting = call.done < call.rows && !may_compute();
+      return !call.waiting;
+    });
+    call.waiting = false;
     if (!in_time) return leave(call, context, lock);
   }
   return call.status;
@@ -109,15 +113,21 @@ RpcStatus Batcher::leave(Call& call, const CallContext& context, Lock& lock) {
   return context.check();
 }
 
+/// The first call whose thread waits: that of an older one may be busy with a call within it, and comes back
+/// to it.
 void Batcher::wake_next() {
-  if (!queue_.empty() && computing_ < at_once_) queue_.front()->changed.notify_one();
+  if (computing_ >= at_once_) return;
+  const auto next = std::ranges::find_if(queue_, [](const Call* call) { return call->waiting; });
+  if (next == queue_.end()) return;
+  (*next)->waiting = false;
+  (*next)->changed.notify_one();
 }
 
 /// Computes what is in the queue when there is a slot for it; an error when the caller's time is up before.
 RpcStatus Batcher::compute_next(const CallContext& context, Lock& lock) {
   ++computing_;
-  lock.unlock();
   std::vector<Piece> batch;
+  lock.unlock();
   RpcStatus failed;
   bool late = false;
   {

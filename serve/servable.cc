@@ -24,6 +24,9 @@ std::string_view default_signature_of(std::string_view method) {
   return method == kRegressMethod ? "regress" : kDefaultSignature;
 }
 
+/// Of a batch that a version is warmed up with.
+constexpr int64_t kMostWarmRows = 64;
+
 Status out_of_memory() {
   return {StatusCode::kLimit, "out of memory"};
 }
@@ -90,7 +93,8 @@ Result<std::shared_ptr<const Servable>> Servable::load(const std::string& name, 
     std::shared_ptr<Servable> servable(new Servable(name, version, std::move(model).value(), options.limits));
     if (options.warm_up) {
       const ServeClock::time_point begun = ServeClock::now();
-      if (const Status warm = servable->warm_up(slots->slots()); !warm.ok()) return warm.at(folder);
+      if (const Status warm = servable->warm_up(slots->slots(), model_options.batch); !warm.ok())
+        return warm.at(folder);
       metrics.count_warm_up(name,
                             std::chrono::duration_cast<std::chrono::microseconds>(ServeClock::now() - begun));
     }
@@ -104,16 +108,19 @@ Result<std::shared_ptr<const Servable>> Servable::load(const std::string& name, 
   }
 }
 
-Status Servable::warm_up(size_t lanes) const {
+/// In as many threads as will compute: its pictures from decoding on, and a whole batch, so that all buffers
+/// are there.
+Status Servable::warm_up(size_t lanes, int64_t batch) const {
   const InputContract& in = input();
-  const std::vector<float> image(static_cast<size_t>(in.height * in.width * in.channels));
+  batch = std::min(batch, kMostWarmRows);
+  const std::vector<float> images(static_cast<size_t>(batch * in.height * in.width * in.channels));
   std::atomic<bool> failed{false};
   {
     std::vector<std::jthread> threads;
     for (size_t i = 0; i < lanes; ++i) {
       threads.emplace_back([&] {
-        std::vector<float> out(static_cast<size_t>(model_.classes()));
-        if (!model_.classify_inputs(image, out).ok()) failed = true;
+        std::vector<float> out(static_cast<size_t>(batch * model_.classes()));
+        if (!model_.classify_inputs(images, out).ok() || !model_.replay_golden_vectors().ok()) failed = true;
       });
     }
   }

@@ -88,7 +88,7 @@ class Servable {
 
  private:
   Servable(std::string name, int64_t version, Model model, const ImageLimits& limits);
-  Status warm_up(size_t lanes) const;
+  Status warm_up(size_t lanes, int64_t batch) const;
 
   std::string name_;
   int64_t version_;

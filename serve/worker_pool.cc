@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "serve/call_context.h"
+#include "serve/warm_thread.h"
 
 namespace nacre {
 
@@ -51,6 +51,7 @@ bool WorkerPool::run_another() {
 }
 
 void WorkerPool::run() {
+  warm_thread();
   std::unique_lock lock(mutex_);
   while (true) {
     ++idle_;

@@ -59,6 +59,12 @@ def slow_clients(port):
         yield
 
 
+def cpu_seconds(process):
+    """That it has used until now."""
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Bench:
     def __init__(self, options):
         self.build, self.models, self.options = options.build, options.models, options
@@ -79,13 +85,13 @@ class Bench:
 
     @contextlib.contextmanager
     def nacre(self, *more):
-        """Ports of gRPC and REST, when the model is there."""
+        """Process and ports of gRPC and REST, when the model is there."""
         ports = free_port(), free_port()
         command = [self.build / "nacre-serve", f"--port={ports[0]}", f"--rest_api_port={ports[1]}", "--model_name=face96",
                    f"--model_base_path={self.models}", *more]
-        with running(command, ports[0]):
+        with running(command, ports[0]) as process:
             self.wait_for_model("127.0.0.1", ports[1])
-            yield ports
+            yield process, ports
 
     def wait_for_model(self, host, port):
         import urllib.request
@@ -98,11 +104,13 @@ class Bench:
 
     def serve_and_load(self, transport, *more, share=None):
         """Throughput of `transport`, and latency at `share` of it."""
-        with self.nacre(*more) as ports:
+        with self.nacre(*more) as (process, ports):
             target = [f"--port={ports[0 if transport == 'grpc' else 1]}", "--model=face96"]
             first = self.load(transport, *target, connections=1, requests=1, warm_up=0)
             alone = self.load(transport, *target, connections=1, seconds=2)
-            full = self.load(transport, *target)
+            before = cpu_seconds(process)
+            full = self.load(transport, *target, warm_up=0)
+            full["server_cpu_us"] = 1e6 * (cpu_seconds(process) - before) / full["requests"]
             full["first_ms"], full["alone_ms"] = first["p50_ms"], alone["p50_ms"]
             if share is not None:
                 rate = share * full["requests_per_second"]
@@ -155,13 +163,13 @@ def main():
             print(f"{name}: {reports[name][-1]['requests_per_second']:.0f} requests/s", file=sys.stderr, flush=True)
     alone = median(reports["engine alone"], "requests_per_second")
     rest = median(reports["nacre-serve, REST"], "requests_per_second")
-    lines = ["| | requests/s | of the engine | REST is faster by | p50 ms | p99 ms | p50 at 70 % | p99 at 70 % | the same, "
+    lines = ["| | requests/s | of the engine | REST is faster by | CPU µs, server | CPU µs, loader | p50 ms | p99 ms | p50 at 70 % | p99 at 70 % | the same, "
              f"{SLOW:,} slow clients | first | one connection |",
-             "|---|---|---|---|---|---|---|---|---|---|---|"]
+             "|---|---|---|---|---|---|---|---|---|---|---|---|---|"]
     for name, list_of in reports.items():
         rate = median(list_of, "requests_per_second")
-        cell = lambda key: f"{median(list_of, key):.2f}" if key in list_of[0] else ""
-        lines.append(f"| {name} | {rate:,.0f} | {100 * rate / alone:.0f} % | {rest / rate:.1f} | {cell('p50_ms')} | "
+        cell = lambda key, digits=2: f"{median(list_of, key):.{digits}f}" if key in list_of[0] else ""
+        lines.append(f"| {name} | {rate:,.0f} | {100 * rate / alone:.0f} % | {rest / rate:.1f} | {cell('server_cpu_us', 0)} | {cell('loader_cpu_us', 0)} | {cell('p50_ms')} | "
                      f"{cell('p99_ms')} | {cell('share_p50_ms')} | {cell('share_p99_ms')} | {cell('slow_p99_ms')} | {cell('first_ms')} | {cell('alone_ms')} |")
     table = "\n".join(lines) + "\n"
     print(table, end="")

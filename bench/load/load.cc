@@ -1,5 +1,7 @@
 #include "bench/load/load.h"
 
+#include <sys/resource.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cmath>
@@ -11,6 +13,13 @@ namespace {
 
 Clock::duration seconds(double value) {
   return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(value));
+}
+
+double cpu_seconds() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  return static_cast<double>(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
+         1e-6 * static_cast<double>(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
 }
 
 }  // namespace
@@ -30,6 +39,7 @@ Result<Report> run(const Target& target, const Plan& plan) {
   Report report;
   std::mutex mutex;
   std::atomic<size_t> next{0};
+  const double cpu_before = cpu_seconds();
   const Clock::time_point begin = Clock::now();
   const Clock::time_point counted = begin + seconds(plan.warm_up_seconds);
   const Clock::time_point end = counted + seconds(plan.seconds);
@@ -63,6 +73,7 @@ Result<Report> run(const Target& target, const Plan& plan) {
     std::vector<std::jthread> threads;
     for (Connection& connection : connections) threads.emplace_back([&] { work(connection); });
   }
+  report.cpu_us = 1e6 * (cpu_seconds() - cpu_before) / static_cast<double>(std::max<size_t>(next, 1));
   std::ranges::sort(report.latencies_ms);
   report.requests = report.latencies_ms.size();
   report.seconds =

@@ -32,6 +32,7 @@ struct Report {
   size_t errors = 0;
   std::string first_error;
   double seconds = 0;
+  double cpu_us = 0;                 ///< of this process for each request, those of the warm-up included
   std::vector<double> latencies_ms;  ///< sorted; from when a request was due (with a rate) or sent
 
   [[nodiscard]] double percentile(double share) const;

@@ -7,9 +7,10 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cctype>
 #include <charconv>
+#include <optional>
+#include <string_view>
 #include <utility>
 
 namespace nacre::load {
@@ -33,36 +34,40 @@ class HttpConnection {
       if (sent <= 0) return failed("cannot send");
       request.remove_prefix(static_cast<size_t>(sent));
     }
+    size_t got = 0;
+    size_t whole = 0;  // bytes of the reply, once they are known
     size_t head = 0;
-    while ((head = buffer_.find("\r\n\r\n")) == std::string::npos)
-      if (!fill()) return failed("the server closed the connection");
-    std::string lower = buffer_.substr(0, head + 2);
-    std::ranges::transform(lower, lower.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    constexpr std::string_view kLength = "content-length: ";
-    const size_t at = lower.find(kLength);
-    size_t length = 0;
-    if (at == std::string::npos) return failed("a reply without a length");
-    std::from_chars(lower.data() + at + kLength.size(), lower.data() + lower.size(), length);
-    while (buffer_.size() < head + 4 + length)
-      if (!fill()) return failed("half a reply");
-    const bool good = lower.starts_with("http/1.1 200");
-    const std::string shown =
-        good ? "" : buffer_.substr(0, lower.find('\r')) + " " + buffer_.substr(head + 4, 200);
-    buffer_.erase(0, head + 4 + length);
-    return good ? Status() : failed(shown);
+    while (whole == 0 || got < whole) {
+      if (got == buffer_.size()) buffer_.resize(2 * buffer_.size());
+      const ssize_t count = ::recv(socket_, buffer_.data() + got, buffer_.size() - got, 0);
+      if (count <= 0) return failed("the server closed the connection");
+      got += static_cast<size_t>(count);
+      const std::string_view text(buffer_.data(), got);
+      if (whole > 0 || (head = text.find("\r\n\r\n")) == std::string_view::npos) continue;
+      const std::optional<size_t> length = content_length(text.substr(0, head + 2));
+      if (!length.has_value()) return failed("a reply without a length");
+      whole = head + 4 + *length;
+    }
+    const std::string_view reply(buffer_.data(), got);
+    if (reply.starts_with("HTTP/1.1 200")) return {};
+    return failed(std::string(reply.substr(0, reply.find('\r'))) + " " +
+                  std::string(reply.substr(head + 4, 200)));
   }
 
  private:
-  bool fill() {
-    std::array<char, 65536> bytes{};
-    const ssize_t got = ::recv(socket_, bytes.data(), bytes.size(), 0);
-    if (got > 0) buffer_.append(bytes.data(), static_cast<size_t>(got));
-    return got > 0;
+  /// Of a reply's head.
+  static std::optional<size_t> content_length(std::string_view head) {
+    constexpr std::string_view kName = "content-length: ";
+    const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; };
+    const auto found = std::ranges::search(head, kName, same);
+    size_t length = 0;
+    if (found.empty()) return std::nullopt;
+    std::from_chars(&*found.begin() + kName.size(), head.data() + head.size(), length);
+    return length;
   }
 
   int socket_;
-  std::string buffer_;
+  std::vector<char> buffer_ = std::vector<char>(4096);
 };
 
 }  // namespace

@@ -104,6 +104,7 @@ Status load(const Options& options) {
       {"errors", report.errors},
       {"first_error", report.first_error},
       {"requests_per_second", static_cast<double>(report.requests) / report.seconds},
+      {"loader_cpu_us", report.cpu_us},
       {"p50_ms", report.percentile(0.5)},
       {"p90_ms", report.percentile(0.9)},
       {"p99_ms", report.percentile(0.99)},

@@ -32,7 +32,7 @@ void raise_file_limit() {
 /// that was given back costs a page fault for every four kilobytes.
 void tune_memory() {
   constexpr int kLargeBlock = 1 << 20;
-  constexpr int kKept = 8 << 20;
+  constexpr int kKept = 1 << 20;
   mallopt(M_MMAP_THRESHOLD, kLargeBlock);
   mallopt(M_TRIM_THRESHOLD, kKept);
 }

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "serve/rest/http_session.h"
+#include "serve/warm_thread.h"
 
 namespace nacre {
 namespace {
@@ -165,6 +166,7 @@ class HttpServer::Impl {
   /// compute: they look themselves before they take the next request, and it looks now and then in case that
   /// takes long.
   void serve() {
+    warm_thread();
     std::unique_lock lock(shared_.mutex);
     bool calm = false;  // nothing had changed when it looked last
     while (!stopping_) {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <atomic>
 #include <optional>
 #include <thread>
 
@@ -71,6 +72,7 @@ class Nested {
     std::vector<float> expected(3);
     CallContext context;
     context.other_calls = [this] { return next(); };
+    context.deadline = ServeClock::now() + std::chrono::seconds(20);
     EXPECT_TRUE(batcher_.run(input, out, context).ok());
     EXPECT_TRUE(model_.classify_inputs(input, expected).ok());
     EXPECT_EQ(out, expected);
@@ -107,6 +109,27 @@ TEST_F(Batching, NobodyIsBroughtInBeyondTheTimeout) {
   Nested calls(batcher, model_, 2);
   EXPECT_TRUE(calls.next());
   EXPECT_THAT(metrics_.prometheus(), HasSubstr(":nacre:serving:batch_size_sum{} 1\n"));
+}
+
+TEST_F(Batching, ACallThatWaitsUpOnAnotherIsNotForgotten) {
+  BatchingOptions options;
+  options.max_batch_size = 50'000;
+  Batcher batcher(model_, options, slots_, metrics_);
+  const ServeClock::time_point start = ServeClock::now();
+  const std::vector<float> many(40'000 * kRow, 0.5F);
+  for (int i = 0; i < 3; ++i) {
+    std::atomic<bool> begun{false};
+    // While it computes, a thread has two calls in the queue, of which it waits for the second.
+    std::jthread busy([&] {
+      std::vector<float> out(40'000 * 3);
+      begun = true;
+      EXPECT_TRUE(batcher.run(many, out, {}).ok());
+    });
+    while (!begun) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    EXPECT_TRUE(Nested(batcher, model_, 2).next());
+  }
+  EXPECT_LT(ServeClock::now() - start, std::chrono::seconds(15)) << "it was woken by its deadline";
 }
 
 TEST_F(Batching, ManyThreadsWithCallsWithinCallsGetTheirAnswers) {

@@ -19,8 +19,11 @@ using std::chrono::milliseconds;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
+/// More than a connection takes at once.
+constexpr size_t kLargeReply = size_t{24} << 20;
+
 /// A server that echoes bodies, but holds what is sent to /hold until it is told to go on or its client has
-/// gone.
+/// gone; /within waits until its thread has answered another request, and /large says much.
 class HttpServerTest : public testing::Test {
  protected:
   HttpServerTest() {
@@ -35,8 +38,11 @@ class HttpServerTest : public testing::Test {
     handlers.is_quick = [](const HttpRequest& request) { return request.method == "GET"; };
     handlers.handle = [this](const HttpRequest& request, const CallContext& context) {
       if (request.target == "/hold") hold(context);
+      while (request.target == "/within" && !context.answer_another())
+        std::this_thread::sleep_for(milliseconds(1));
       HttpReply reply;
       reply.body = request.method + " " + request.body;
+      if (request.target == "/large") reply.body.resize(kLargeReply, 'x');
       return reply;
     };
     handlers.fail = [](int status, const std::string& message) {
@@ -260,6 +266,58 @@ TEST_F(HttpServerTest, RefusesWhatNoThreadHasTimeFor) {
   release();
   EXPECT_EQ(working.receive().status, 200);
   EXPECT_EQ(waiting.receive().status, 200);
+}
+
+TEST_F(HttpServerTest, AThreadThatWaitsMayAnswerAnotherShortRequest) {
+  options_.threads = 1;
+  start();
+  Wire outer(server_->port());
+  outer.send("POST /within HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+  Wire large(server_->port());
+  const std::string body(90'000, 'b');
+  large.send("POST / HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+  std::this_thread::sleep_for(milliseconds(30));
+  EXPECT_THAT(statuses(), ElementsAre()) << "a long one waits for its turn";
+  EXPECT_EQ(Wire(server_->port()).ask("POST", "/", "x").body, "POST x");
+  EXPECT_EQ(outer.receive().body, "POST ");
+  EXPECT_EQ(large.receive().body, "POST " + body);
+}
+
+TEST_F(HttpServerTest, ALongReplyGoesAsItIsTaken) {
+  options_.threads = 1;
+  start();
+  Wire slow(server_->port());
+  slow.send("POST /large HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_EQ(Wire(server_->port()).ask("POST", "/", "x").body, "POST x");
+  EXPECT_EQ(slow.receive().body.size(), kLargeReply);
+  EXPECT_EQ(slow.ask("POST", "/", "y").body, "POST y");
+}
+
+TEST_F(HttpServerTest, WhoDoesNotTakeTheReplyIsCutOff) {
+  options_.limits.send = milliseconds(100);
+  start();
+  Wire wire(server_->port());
+  wire.send("POST /large HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+  ASSERT_TRUE(eventually([&] { return server_->connections() == 1; }));
+  EXPECT_TRUE(eventually([&] { return server_->connections() == 0; }));
+}
+
+TEST_F(HttpServerTest, ManyConnectionsAtOnceGetTheirOwnReplies) {
+  options_.threads = 3;
+  start();
+  std::atomic<int> wrong{0};
+  std::vector<std::jthread> clients;
+  for (int c = 0; c < 12; ++c) {
+    clients.emplace_back([&, c] {
+      Wire wire(server_->port());
+      for (int i = 0; i < 150; ++i) {
+        const std::string body = std::to_string(1000 * c + i);
+        if (wire.ask("POST", "/", body).body != "POST " + body) ++wrong;
+      }
+    });
+  }
+  clients.clear();
+  EXPECT_EQ(wrong, 0);
 }
 
 TEST_F(HttpServerTest, OutlivesTheEndOfDescriptors) {
