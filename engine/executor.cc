@@ -15,13 +15,17 @@ void accumulate(TensorView<float> sum, const float* part, int threads) {
   });
 }
 
+BasicTensor<std::byte> bytes(size_t count) {
+  return BasicTensor<std::byte>(Shape{static_cast<int64_t>(count)});
+}
+
 }  // namespace
 
 Executor::Executor(const Plan& plan)
     : plan_(&plan),
-      arena_(plan.arena_bytes()),
-      scratch_(plan.shared_workspace_bytes() +
-               static_cast<size_t>(plan.options().threads) * plan.thread_workspace_bytes()) {
+      arena_(bytes(plan.arena_bytes())),
+      scratch_(bytes(plan.shared_workspace_bytes() +
+                     static_cast<size_t>(plan.options().threads) * plan.thread_workspace_bytes())) {
   const bool training = plan.options().mode == Mode::kTraining;
   for (const PlannedVariable& variable : plan.variables()) {
     const bool stored = training && variable.has_gradient() && !variable.streamed;

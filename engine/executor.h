@@ -5,7 +5,6 @@
 #include "engine/packed_variables.h"
 #include "engine/plan.h"
 #include "engine/variable_store.h"
-#include "engine/zeroed_bytes.h"
 
 namespace nacre {
 
@@ -67,8 +66,8 @@ class Executor {
   const Plan* plan_;
   UnitObserver* observer_ = nullptr;
   const PackedVariables* packed_ = nullptr;
-  ZeroedBytes arena_;
-  ZeroedBytes scratch_;
+  BasicTensor<std::byte> arena_;
+  BasicTensor<std::byte> scratch_;
   std::vector<Tensor> gradients_;
   std::vector<std::vector<TensorView<const float>>> variables_;     // of each unit
   std::vector<std::vector<TensorView<float>>> variable_gradients_;  // of each unit

@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <cstdint>
 #include <cstdlib>
 
 namespace nacre {
@@ -11,15 +12,20 @@ constexpr size_t kLargePage = size_t{2} << 20;
 
 }  // namespace
 
-std::shared_ptr<void> aligned_memory(size_t bytes) {
+std::shared_ptr<void> zeroed_memory(size_t bytes) {
   if (bytes == 0) return nullptr;
   const bool large = bytes >= kLargePage;
-  void* memory = nullptr;
-  if (posix_memalign(&memory, large ? kLargePage : kAlignment, align_up(bytes)) != 0) return nullptr;
+  const size_t alignment = large ? kLargePage : kAlignment;
+  if (bytes > SIZE_MAX - alignment) return nullptr;
+  // calloc, since it knows which pages are fresh from the system and need not be cleared.
+  std::shared_ptr<void> block(std::calloc(1, bytes + alignment), std::free);
+  if (block == nullptr) return nullptr;
+  const auto place = reinterpret_cast<uintptr_t>(block.get());
+  void* const memory = static_cast<char*>(block.get()) + (alignment - place % alignment) % alignment;
   // Whole pages only: the rest of the last would take memory that nobody asked for. A system without them
   // goes on with small ones.
   if (large) madvise(memory, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);
-  return {memory, std::free};
+  return {block, memory};
 }
 
 }  // namespace nacre

@@ -3,7 +3,7 @@
 namespace nacre {
 
 PackedVariables::PackedVariables(const Plan& plan, const VariableStore& store, int threads)
-    : memory_(plan.packed_bytes()) {
+    : memory_(Shape{static_cast<int64_t>(plan.packed_bytes())}) {
   if (memory_.size() == 0) return;
   for (const Unit& unit : plan.units()) {
     if (unit.operation->info().packed_bytes == 0) continue;

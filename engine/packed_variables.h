@@ -2,7 +2,6 @@
 
 #include "engine/plan.h"
 #include "engine/variable_store.h"
-#include "engine/zeroed_bytes.h"
 
 namespace nacre {
 
@@ -17,7 +16,7 @@ class PackedVariables {
   [[nodiscard]] const std::byte* of(const Unit& unit) const;
 
  private:
-  ZeroedBytes memory_;
+  BasicTensor<std::byte> memory_;
 };
 
 }  // namespace nacre

@@ -33,9 +33,8 @@ class BasicTensor {
   explicit BasicTensor(const Shape& shape) : shape_(shape) {
     const size_t bytes = align_up(static_cast<size_t>(shape.num_elements()) * sizeof(T));
     if (bytes == 0) return;
-    storage_ = aligned_memory(bytes);
+    storage_ = zeroed_memory(bytes);
     if (storage_ == nullptr) throw std::bad_alloc();
-    std::memset(storage_.get(), 0, bytes);
     data_ = static_cast<T*>(storage_.get());
   }
   /// Borrows `data`, 64-byte aligned, which lives as long as `keep_alive`. Such a tensor must not be written.

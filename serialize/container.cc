@@ -107,7 +107,7 @@ Result<FileBytes> read_into_memory(const std::string& path) {
   if (!S_ISREG(found.st_mode)) return Status(StatusCode::kIo, path + ": is not a regular file");
   const auto size = static_cast<size_t>(found.st_size);
   if (size == 0) return FileBytes{};
-  const std::shared_ptr<void> keep_alive = aligned_memory(size);
+  const std::shared_ptr<void> keep_alive = zeroed_memory(size);
   if (keep_alive == nullptr) {
     return Status(StatusCode::kIo, fmt::format("{}: no memory for its {} bytes", path, size));
   }
