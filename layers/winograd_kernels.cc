@@ -44,6 +44,14 @@ struct Kernels {
   static constexpr int kColumns = MX::kTile;
   static constexpr int kSize = MX::kKernel;
 
+  /// Of a vector of channels, whose rows and columns are so many floats apart.
+  template <typename Store>
+  static HWY_NOINLINE void tile_to_points(const float* tile, int64_t row, int64_t column,
+                                          const Store& store) {
+    plane_to_points<InputMatrix<MY>, InputMatrix<MX>>(
+        [&](int i, int j) HWY_ATTR { return load(tile + i * row + j * column); }, store);
+  }
+
   static void input_to_points(const TilesOfImage& from, int64_t channels, int64_t tiles,
                               const Planes& planes) {
     const bool rows_inside = from.y >= 0 && from.y + MY::kPoints <= from.height;
@@ -64,17 +72,31 @@ struct Kernels {
           for (int j = 0; j < kColumns; ++j) __builtin_prefetch(place(i + kRows, j), 0, 2);
         }
         if (inside && channels - c >= kLanes) {
-          plane_to_points<InputMatrix<MY>, InputMatrix<MX>>(
-              [&](int i, int j) HWY_ATTR { return load(place(i, j)); }, store);
+          tile_to_points(place(0, 0), from.width * channels, channels, store);
           continue;
         }
-        plane_to_points<InputMatrix<MY>, InputMatrix<MX>>(
-            [&](int i, int j) HWY_ATTR {
-              const bool outside =
-                  from.y + i < 0 || from.y + i >= from.height || x + j < 0 || x + j >= from.width;
-              return outside ? hn::Zero(Tag()) : load_some(place(i, j), channels - c);
-            },
-            store);
+        if constexpr (kSize == 3) {
+          plane_to_points<InputMatrix<MY>, InputMatrix<MX>>(
+              [&](int i, int j) HWY_ATTR {
+                const bool outside =
+                    from.y + i < 0 || from.y + i >= from.height || x + j < 0 || x + j >= from.width;
+                return outside ? hn::Zero(Tag()) : load_some(place(i, j), channels - c);
+              },
+              store);
+          continue;
+        }
+        // Copied with zeros around it: a second form of the large transform would take 20 KB for each
+        // instruction set.
+        HWY_ALIGN float copy[MY::kPoints * kPoints * kLanes];
+        float* next = copy;
+        for (int64_t y = from.y; y < from.y + MY::kPoints; ++y) {
+          for (int64_t column = x; column < x + kPoints; ++column, next += kLanes) {
+            const bool outside = y < 0 || y >= from.height || column < 0 || column >= from.width;
+            const float* pixel = from.image + (y * from.width + column) * channels + c;
+            hn::Store(outside ? hn::Zero(Tag()) : load_some(pixel, channels - c), Tag(), next);
+          }
+        }
+        tile_to_points(copy, kPoints * kLanes, kLanes, store);
       }
     }
   }
@@ -244,6 +266,14 @@ void with_kernels(const Algorithm& algorithm, const Body& body) {
   algorithm.rows == 2 ? body(Kernels<Matrices<2, 5>, Four>()) : body(Kernels<Four, Four>());
 }
 
+/// The same for gradients, whose tiles are always of 4 x 4.
+template <typename Body>
+void with_gradient_kernels(const Algorithm& algorithm, const Body& body) {
+  using Three = Matrices<4, 3>;
+  using Five = Matrices<4, 5>;
+  algorithm.size == 3 ? body(Kernels<Three, Three>()) : body(Kernels<Five, Five>());
+}
+
 void input_to_points_here(const Algorithm& algorithm, const TilesOfImage& from, int64_t channels,
                           int64_t tiles, const Planes& planes) {
   with_kernels(algorithm, [&](auto kernels) { kernels.input_to_points(from, channels, tiles, planes); });
@@ -259,15 +289,15 @@ void points_to_output_here(const Algorithm& algorithm, const Planes& planes, int
 
 void gradient_to_points_here(const Algorithm& algorithm, const Pixels<const float>& pixels, int64_t channels,
                              int64_t tiles, int64_t height, int64_t width, const Planes& planes) {
-  with_kernels(algorithm, [&](auto kernels) {
+  with_gradient_kernels(algorithm, [&](auto kernels) {
     kernels.gradient_to_points(pixels, channels, tiles, height, width, planes);
   });
 }
 
 void points_to_input_gradient_here(const Algorithm& algorithm, const Planes& planes, int64_t channels,
                                    int64_t tiles, const Pixels<float>& pixels) {
-  with_kernels(algorithm,
-               [&](auto kernels) { kernels.points_to_input_gradient(planes, channels, tiles, pixels); });
+  with_gradient_kernels(
+      algorithm, [&](auto kernels) { kernels.points_to_input_gradient(planes, channels, tiles, pixels); });
 }
 
 void kernel_to_points_here(const Algorithm& algorithm, const float* kernel, int64_t channels, int64_t filters,
@@ -279,7 +309,7 @@ void kernel_to_points_here(const Algorithm& algorithm, const float* kernel, int6
 
 void points_to_kernel_gradient_here(const Algorithm& algorithm, const Planes& planes, int64_t channels,
                                     int64_t filters, int64_t begin, int64_t end, float* grad_kernel) {
-  with_kernels(algorithm, [&](auto kernels) {
+  with_gradient_kernels(algorithm, [&](auto kernels) {
     kernels.points_to_kernel_gradient(planes, channels, filters, begin, end, grad_kernel);
   });
 }
@@ -295,7 +325,7 @@ void points_to_pooled_here(const Algorithm& algorithm, const Planes& planes, int
 void pooled_gradient_to_points_here(const Algorithm& algorithm, const Pixels<const float>& cells,
                                     const uint8_t* winners, int64_t channels, int64_t tiles, int64_t height,
                                     int64_t width, const Planes& planes) {
-  with_kernels(algorithm, [&](auto kernels) {
+  with_gradient_kernels(algorithm, [&](auto kernels) {
     kernels.pooled_gradient_to_points(cells, winners, channels, tiles, height, width, planes);
   });
 }
