@@ -207,7 +207,7 @@ Tile tile_kernel(LayoutA layout, int64_t rows, bool one_vector, bool fetches) {
 
 /// A tile that reaches over the edge of C: the kernel works on a copy, of which only the part inside is used.
 inline void multiply_at_edge(Tile kernel, int64_t depth, const TileA& a, int64_t rows, int64_t columns,
-                      const float* b, const Finish& finish) {
+                             const float* b, const Finish& finish) {
   HWY_ALIGN float tile[kTileRows * kTileColumns];
   HWY_ALIGN float bias[kTileColumns];
   Finish copy = finish;
@@ -228,8 +228,8 @@ inline void multiply_at_edge(Tile kernel, int64_t depth, const TileA& a, int64_t
 }
 
 /// C from one block of A and `columns` columns of one of B.
-inline void multiply_block(int64_t columns, int64_t depth, const BlockA& a, const float* b, int64_t panel_stride,
-                    const Finish& finish, Soon& soon) {
+inline void multiply_block(int64_t columns, int64_t depth, const BlockA& a, const float* b,
+                           int64_t panel_stride, const Finish& finish, Soon& soon) {
   const int64_t tiles = a.tiles();
   for (int64_t j = 0; j < columns; j += kTileColumns, b += panel_stride) {
     const int64_t width = std::min<int64_t>(kTileColumns, columns - j);
