@@ -4,6 +4,7 @@
 
 #include "engine/parallel.h"
 #include "engine/vector_math.h"
+#include "layers/aligned_floats.h"
 #include "layers/conv_patches.h"
 #include "layers/direct_conv.h"
 #include "layers/padded_rows.h"
@@ -26,14 +27,6 @@ constexpr int64_t kFewChunks = 8;
 // for threads.
 constexpr int64_t kPositionsPerChunk = 256;
 constexpr int64_t kLeastChunks = 4;
-
-constexpr int64_t align_floats(int64_t count) {
-  return (count + 15) / 16 * 16;
-}
-
-size_t float_bytes(int64_t count) {
-  return align_up(static_cast<size_t>(count) * sizeof(float));
-}
 
 }  // namespace
 

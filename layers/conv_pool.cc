@@ -4,6 +4,7 @@
 
 #include "engine/parallel.h"
 #include "engine/vector_math.h"
+#include "layers/aligned_floats.h"
 #include "layers/conv_kernels.h"
 #include "layers/conv_reference.h"
 #include "layers/pool_kernels.h"
@@ -108,7 +109,7 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
  private:
   /// Of one chunk of images: a multiple of 16.
   [[nodiscard]] int64_t partial_floats() const {
-    return use_quads_ ? quads_.sums_floats() : sparse_.sums_floats() + (g_.filters + 15) / 16 * 16;
+    return use_quads_ ? quads_.sums_floats() : sparse_.sums_floats() + align_floats(g_.filters);
   }
 
   /// The gradients of kernel and bias, and of the input when that is sparse too.

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "engine/vector_math.h"
+#include "layers/aligned_floats.h"
 #include "layers/depthwise_conv.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
@@ -18,11 +19,10 @@ class DepthwiseConv2D final : public ReferenceOperator<DepthwiseConv2D> {
     info_.flops_per_row = depthwise_flops(conv);
     info_.per_thread_bytes = conv.scratch_bytes();
     if (mode != Mode::kTraining) return;
-    const auto floats = [](int64_t count) { return align_up(static_cast<size_t>(count) * sizeof(float)); };
     masked_offset_ = align_up(conv.scratch_bytes());
-    spread_gradient_offset_ = masked_offset_ + floats(g_.output_size());
+    spread_gradient_offset_ = masked_offset_ + float_bytes(g_.output_size());
     info_.per_thread_bytes = spread_gradient_offset_ + conv.scratch_bytes();
-    info_.shared_bytes = floats(std::min(batch, kImageChunks) * partial_floats());
+    info_.shared_bytes = float_bytes(std::min(batch, kImageChunks) * partial_floats());
   }
 
   void forward(const ForwardArgs<float>& args) const override {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "layers/fetch_ahead.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "layers/depthwise_kernels.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
@@ -111,10 +113,6 @@ void add_cells(const DepthwiseGeometry& g, const Rows& oy, const float* image, c
 /// Asks for what the gradients of outputs [oy, end) read: a walk along one vector of channels after the other
 /// would wait for memory.
 void fetch_rows(const DepthwiseGeometry& g, int64_t oy, int64_t end, const float* image, const float* grad) {
-  constexpr int64_t kCacheLine = 16;  // floats
-  const auto fetch = [](const float* from, const float* to) {
-    for (; from < to; from += kCacheLine) __builtin_prefetch(from, 0, 2);
-  };
   const WindowAxis& y = g.window.y;
   end = std::min(end, y.out);
   if (oy >= end) return;
@@ -123,8 +121,8 @@ void fetch_rows(const DepthwiseGeometry& g, int64_t oy, int64_t end, const float
   // The rows above were read by those before.
   const int64_t first = std::clamp<int64_t>(y.start(oy) + std::max<int64_t>(0, y.window - y.stride), 0, y.in);
   const int64_t last = std::clamp<int64_t>(y.start(end - 1) + y.window, first, y.in);
-  fetch(image + first * image_row, image + last * image_row);
-  fetch(grad + oy * grad_row, grad + end * grad_row);
+  FetchAhead(image + first * image_row, (last - first) * image_row, 1).next();
+  FetchAhead(grad + oy * grad_row, (end - oy) * grad_row, 1).next();
 }
 
 using AddCells = decltype(&add_cells<1, 1>);

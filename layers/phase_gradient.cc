@@ -5,6 +5,7 @@
 
 #include "engine/gemm.h"
 #include "engine/tensor.h"
+#include "layers/aligned_floats.h"
 #include "layers/direct_conv.h"
 #include "layers/padded_rows.h"
 
@@ -14,9 +15,6 @@ namespace {
 // Results that are computed before they are put among those of other phases: they should stay in the
 // first-level cache.
 constexpr int64_t kResults = 4 * 1024;
-int64_t align_floats(int64_t count) {
-  return (count + 15) / 16 * 16;
-}
 
 /// The axis of a phase, of inputs with (input + before) % stride = remainder; `first` is the first of them.
 WindowAxis phase_axis(const WindowAxis& axis, int64_t remainder, int64_t first) {
@@ -118,7 +116,7 @@ size_t PhaseGradient::scratch_bytes() const {
     floats = std::max(floats, align_floats(padded_rows_floats(each.conv, rows)) +
                                   rows * each.conv.window.x.out * g_.channels);
   });
-  return align_up(static_cast<size_t>(floats) * sizeof(float));
+  return float_bytes(floats);
 }
 
 void PhaseGradient::compute(const float* grad, const float* packed, std::byte* scratch,

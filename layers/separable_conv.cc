@@ -6,6 +6,7 @@
 
 #include "layers/conv_batch_norm.h"
 #include "layers/depthwise_batch_norm.h"
+#include "layers/fetch_ahead.h"
 
 namespace nacre {
 namespace {
@@ -131,12 +132,11 @@ class SeparableConv final : public ReferenceOperator<SeparableConv> {
 
   /// Asks for the rows of the image that row `oy` of outputs has beyond the one before.
   void fetch(const float* image, int64_t oy) const {
-    constexpr int64_t kCacheLine = 16;  // floats
     const WindowAxis& y = d_.g.window.y;
     const int64_t line = d_.g.window.x.in * d_.g.channels;
     const int64_t first = std::clamp<int64_t>(y.start(oy) + y.window - y.stride, 0, y.in);
     const int64_t last = std::min(y.in, first + y.stride);
-    for (int64_t at = first * line; at < last * line; at += kCacheLine) __builtin_prefetch(image + at, 0, 2);
+    FetchAhead(image + first * line, (last - first) * line, 1).next();
   }
 
   /// Filters [filter, end_filter) of rows [begin, end).

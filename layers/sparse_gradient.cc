@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "engine/tensor.h"
+#include "layers/aligned_floats.h"
 #include "layers/fetch_ahead.h"
 #include "layers/padded_rows.h"
 #include "layers/sparse_kernels.h"
@@ -46,7 +47,7 @@ bool SparseKernelGradient::can(const ConvGeometry& geometry) {
 }
 
 int64_t SparseKernelGradient::line() const {
-  return (g_.window.x.window * g_.channels + 15) / 16 * 16;
+  return align_floats(g_.window.x.window * g_.channels);
 }
 
 int64_t SparseKernelGradient::sums_floats() const {

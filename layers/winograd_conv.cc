@@ -5,6 +5,7 @@
 #include "engine/gemm.h"
 #include "engine/tensor.h"
 #include "engine/vector_math.h"
+#include "layers/aligned_floats.h"
 #include "layers/outer_products.h"
 #include "layers/winograd_products.h"
 
@@ -28,17 +29,9 @@ constexpr int64_t kMostTerms = 64;
 // Planes a power of two apart would fall into the same sets of the caches.
 constexpr int64_t kPlaneGap = 16;
 
-constexpr int64_t round_up_16(int64_t count) {
-  return (count + 15) / 16 * 16;
-}
-
 Planes planes_of(float* data, int64_t tiles, int64_t channels) {
-  const int64_t row = round_up_16(channels);
+  const int64_t row = align_floats(channels);
   return {data, tiles * row + kPlaneGap, row};
-}
-
-size_t float_bytes(int64_t count) {
-  return align_up(static_cast<size_t>(count) * sizeof(float));
 }
 
 }  // namespace
@@ -48,9 +41,9 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry, const winograd::Algorit
       algorithm_(algorithm),
       filter_block_(std::min(kColumnBlock, geometry.filters)),
       channel_block_(std::min(kColumnBlock, geometry.channels)) {
-  const int64_t per_tile = points() * (round_up_16(g_.channels) + round_up_16(filter_block_));
+  const int64_t per_tile = points() * (align_floats(g_.channels) + align_floats(filter_block_));
   good_tiles_ = std::max(kCacheFloats / per_tile, kLeastTiles);
-  const int64_t per_tile_backward = points() * (round_up_16(g_.channels) + round_up_16(g_.filters));
+  const int64_t per_tile_backward = points() * (align_floats(g_.channels) + align_floats(g_.filters));
   const int64_t least = std::clamp(g_.channels * g_.filters / (g_.channels + g_.filters), kLeastTilesBackward,
                                    kEnoughTilesBackward);
   good_tiles_backward_ = std::max(kCacheFloats / per_tile_backward, least);
@@ -68,13 +61,13 @@ int64_t WinogradConv::forward_cost(int64_t tiles, int64_t filters) const {
   constexpr int64_t kLeastRows = 6;
   constexpr int64_t kLine = 3;
   constexpr int64_t kTransform = 8;
-  const int64_t vectors = round_up_16(filters) / 16;
+  const int64_t vectors = align_floats(filters) / 16;
   const int64_t products = (std::max(tiles, kLeastRows) + kLine) * g_.channels * vectors;
-  return points() * (products + kTransform * tiles * (round_up_16(g_.channels) / 16 + vectors));
+  return points() * (products + kTransform * tiles * (align_floats(g_.channels) / 16 + vectors));
 }
 
 int64_t WinogradConv::kernel_points_plane() const {
-  return g_.channels * round_up_16(g_.filters) + kPlaneGap;
+  return g_.channels * align_floats(g_.filters) + kPlaneGap;
 }
 
 int64_t WinogradConv::padded_floats(int64_t rows) const {
@@ -88,11 +81,11 @@ void WinogradConv::pack_forward(const float* kernel, int64_t begin, int64_t end,
 
 void WinogradConv::transform_kernel(const float* kernel, int64_t begin, int64_t end, float* points) const {
   winograd::kernel_to_points(algorithm_, kernel, g_.channels, g_.filters, begin, end,
-                             {points, kernel_points_plane(), round_up_16(g_.filters)});
+                             {points, kernel_points_plane(), align_floats(g_.filters)});
 }
 
 void WinogradConv::pack_backward(const float* points, int64_t point, float* packed) const {
-  pack_b(g_.filters, g_.channels, points + point * kernel_points_plane(), round_up_16(g_.filters), true,
+  pack_b(g_.filters, g_.channels, points + point * kernel_points_plane(), align_floats(g_.filters), true,
          packed + point * backward_plane_);
 }
 
@@ -267,7 +260,7 @@ void WinogradConv::add_kernel_products(int64_t tiles, const Planes& inputs, cons
     products.b = grads.data + point * grads.plane;
     products.b_column = grads.row;
     products.c = to.kernel + point * kernel_points_plane();
-    products.c_row = round_up_16(g_.filters);
+    products.c_row = align_floats(g_.filters);
     products.accumulate = !to.overwrite_kernel;
     add_outer_products(products);
   }
@@ -316,7 +309,7 @@ void WinogradConv::add_pooled_gradients(const Stripe& stripe, const float* grad,
 }
 
 void WinogradConv::finish_kernel_gradient(float* points, float* grad_kernel) const {
-  const Planes planes{points, kernel_points_plane(), round_up_16(g_.filters)};
+  const Planes planes{points, kernel_points_plane(), align_floats(g_.filters)};
   winograd::points_to_kernel_gradient(algorithm_, planes, g_.channels, g_.filters, 0, g_.channels,
                                       grad_kernel);
 }

@@ -10,8 +10,8 @@ namespace nacre {
 namespace {
 
 constexpr double kMaxSeconds = 86400;
-/// Threads that REST requests wait in, for each that may compute: a batch is made of requests that wait.
-/// With batching, so that some read what comes while others wait for their batch.
+/// Threads of a transport for each that may compute, with batching: some read what comes while others wait
+/// for their batch.
 constexpr int kThreadsPerSlot = 2;
 
 void add_model_options(CLI::App& app, ServeOptions& options) {

@@ -81,11 +81,8 @@ void check(const LayerCase& layer) {
   expect_same_with_more_threads(layer, fast);
 }
 
-class ChannelLayers : public ::testing::TestWithParam<std::string> {
+class ChannelLayers : public OnEveryIsa {
  protected:
-  void SetUp() override { use_isa(parse_isa(GetParam()).value()); }
-  void TearDown() override { use_isa(Isa::kBest); }
-
   template <typename Draw>
   void check_shapes(const Draw& draw_case) const {
     // Fewer where the same code takes much longer.

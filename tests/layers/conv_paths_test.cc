@@ -55,21 +55,10 @@ LayerCase draw_case(uint64_t shape) {
   return layer;
 }
 
-class ConvPaths : public ::testing::TestWithParam<std::string> {
- protected:
-  void SetUp() override { use_isa(parse_isa(GetParam()).value()); }
-  void TearDown() override { use_isa(Isa::kBest); }
-};
+using ConvPaths = OnEveryIsa;
 
 TEST_P(ConvPaths, AgreeWithTheReferenceOnRandomShapes) {
-  // All shapes where vectors are long; a part of them where the same code takes much longer.
-  const bool all = GetParam().starts_with("avx");
-  for (uint64_t shape = 0; shape < kShapes; shape += all ? 1 : 6) {
-    const LayerCase layer = draw_case(shape);
-    SCOPED_TRACE(::testing::PrintToString(layer));
-    check_fast_paths(layer, kBound, kLeast);
-    if (HasFailure()) return;
-  }
+  check_shapes(kShapes, draw_case, kBound, kLeast);
 }
 
 INSTANTIATE_TEST_SUITE_P(Isa, ConvPaths, ::testing::ValuesIn(fast_isas()),

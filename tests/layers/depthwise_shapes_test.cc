@@ -30,20 +30,10 @@ LayerCase draw_case(uint64_t shape) {
   return {"DepthwiseConv2D", {conv}, {Shape{draw.between(1, 3), height, width, draw.between(1, 50)}}, {}};
 }
 
-class DepthwiseShapes : public ::testing::TestWithParam<std::string> {
- protected:
-  void SetUp() override { use_isa(parse_isa(GetParam()).value()); }
-  void TearDown() override { use_isa(Isa::kBest); }
-};
+using DepthwiseShapes = OnEveryIsa;
 
 TEST_P(DepthwiseShapes, AgreeWithTheReference) {
-  const bool all = GetParam().starts_with("avx");
-  for (uint64_t shape = 0; shape < kShapes; shape += all ? 1 : 6) {
-    const LayerCase layer = draw_case(shape);
-    SCOPED_TRACE(::testing::PrintToString(layer));
-    check_fast_paths(layer, kBound, kLeast);
-    if (HasFailure()) return;
-  }
+  check_shapes(kShapes, draw_case, kBound, kLeast);
 }
 
 INSTANTIATE_TEST_SUITE_P(Isa, DepthwiseShapes, ::testing::ValuesIn(fast_isas()),

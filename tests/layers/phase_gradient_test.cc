@@ -27,20 +27,10 @@ ConvGeometry geometry_of(const LayerCase& layer) {
   return make_conv_geometry(conv, layer.inputs[0]).value();
 }
 
-class PhaseGradientShapes : public ::testing::TestWithParam<std::string> {
- protected:
-  void SetUp() override { use_isa(parse_isa(GetParam()).value()); }
-  void TearDown() override { use_isa(Isa::kBest); }
-};
+using PhaseGradientShapes = OnEveryIsa;
 
 TEST_P(PhaseGradientShapes, AgreeWithTheReference) {
-  const bool all = GetParam().starts_with("avx");
-  for (uint64_t shape = 0; shape < kShapes; shape += all ? 1 : 6) {
-    const LayerCase layer = draw_case(shape);
-    SCOPED_TRACE(::testing::PrintToString(layer));
-    check_fast_paths(layer, 1e-5, 1.0);
-    if (HasFailure()) return;
-  }
+  check_shapes(kShapes, draw_case, 1e-5, 1.0);
 }
 
 INSTANTIATE_TEST_SUITE_P(Isa, PhaseGradientShapes, ::testing::ValuesIn(fast_isas()),

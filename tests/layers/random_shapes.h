@@ -107,4 +107,23 @@ inline std::vector<std::string> fast_isas() {
   return names;
 }
 
+/// A test with each of fast_isas().
+class OnEveryIsa : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override { use_isa(parse_isa(GetParam()).value()); }
+  void TearDown() override { use_isa(Isa::kBest); }
+
+  /// check_fast_paths of draw_case(shape), all shapes below `shapes` where vectors are long; a part of them
+  /// where the same code takes much longer.
+  void check_shapes(uint64_t shapes, LayerCase (*draw_case)(uint64_t), double bound, double least) const {
+    const bool all = GetParam().starts_with("avx");
+    for (uint64_t shape = 0; shape < shapes; shape += all ? 1 : 6) {
+      const LayerCase layer = draw_case(shape);
+      SCOPED_TRACE(::testing::PrintToString(layer));
+      check_fast_paths(layer, bound, least);
+      if (HasFailure()) return;
+    }
+  }
+};
+
 }  // namespace nacre
