@@ -81,6 +81,12 @@ void Executor::collect_inputs(const Unit& unit, TensorView<const float> input, i
 
 TensorView<const float> Executor::forward(TensorView<const float> input, const StepContext& requested) {
   const StepContext context = within_plan(requested);
+  TensorView<const float> output;
+  with_team(context.threads, [&] { output = forward_units(input, context); });
+  return output;
+}
+
+TensorView<const float> Executor::forward_units(TensorView<const float> input, const StepContext& context) {
   assert(variables_.size() == plan_->units().size());
   const int64_t n = input.shape[0];
   assert(n <= plan_->options().batch && input.shape == plan_->input_shape().with_batch(n));
@@ -111,6 +117,11 @@ TensorView<const float> Executor::forward(TensorView<const float> input, const S
 void Executor::backward(TensorView<const float> input, TensorView<const float> grad_output,
                         const StepContext& requested, GradientSink* sink) {
   const StepContext context = within_plan(requested);
+  with_team(context.threads, [&] { backward_units(input, grad_output, context, sink); });
+}
+
+void Executor::backward_units(TensorView<const float> input, TensorView<const float> grad_output,
+                              const StepContext& context, GradientSink* sink) {
   assert(plan_->options().mode == Mode::kTraining);
   assert(sink != nullptr || !plan_->options().stream_gradients);
   const int64_t n = input.shape[0];

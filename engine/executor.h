@@ -60,6 +60,9 @@ class Executor {
   [[nodiscard]] TensorView<float> at_offset(const Unit& unit, size_t offset, int64_t n);
   void collect_inputs(const Unit& unit, TensorView<const float> input, int64_t n);
   [[nodiscard]] Workspace workspace();
+  TensorView<const float> forward_units(TensorView<const float> input, const StepContext& context);
+  void backward_units(TensorView<const float> input, TensorView<const float> grad_output,
+                      const StepContext& context, GradientSink* sink);
   /// With no more threads than there is scratch memory for.
   [[nodiscard]] StepContext within_plan(const StepContext& requested) const;
 

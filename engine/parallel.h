@@ -4,6 +4,11 @@
 
 namespace nacre {
 
+/// Calls work() with a team of up to `threads` threads at hand for every parallel_for within it, which then
+/// starts sooner. `work` must not throw.
+template <typename Work>
+void with_team(int threads, const Work& work);
+
 /// Runs body(chunk, worker) for every chunk in [0, chunks), on up to `threads` threads; `worker` is in [0,
 /// threads). The caller cuts the work into chunks that do not depend on the number of threads, and combines
 /// partial results in the order of the chunks: then any number of threads gives the same bits. Which worker

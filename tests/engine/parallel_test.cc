@@ -2,9 +2,13 @@
 
 #include <sched.h>
 
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <thread>
+#include <vector>
 
 #include "engine/cpu_quota.h"
 
@@ -26,6 +30,69 @@ TEST(Parallel, EveryChunkRunsOnceOnAWorkerInRange) {
       for (const auto& count : runs) EXPECT_EQ(count, 1);
     }
   }
+}
+
+TEST(Parallel, ATeamRunsManyLoopsOfAnySize) {
+  for (const int threads : {1, 2, 3, 8}) {
+    std::vector<int64_t> sums(100);
+    bool in_range = true;
+    with_team(threads, [&] {
+      for (int64_t loop = 0; loop < 400; ++loop) {
+        // Some loops ask for fewer threads than the team has, some for more.
+        const int asked = static_cast<int>(loop % (threads + 2));
+        const auto size = static_cast<int64_t>(sums.size());
+        parallel_for(loop % size, asked, [&](int64_t chunk, int worker) {
+          sums[static_cast<size_t>(chunk)] += loop;
+          if (worker < 0 || worker >= std::max(1, std::min(asked, threads))) in_range = false;
+        });
+        // Now and then long enough for the others to fall asleep.
+        if (loop % 100 == 99) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+      }
+    });
+    EXPECT_TRUE(in_range);
+    for (int64_t chunk = 0; chunk < 100; ++chunk) {
+      int64_t expected = 0;
+      for (int64_t loop = 0; loop < 400; ++loop) expected += chunk < loop % 100 ? loop : 0;
+      EXPECT_EQ(sums[static_cast<size_t>(chunk)], expected) << chunk;
+    }
+  }
+}
+
+TEST(Parallel, LoopsAndTeamsWithinALoopAreThePlainOnes) {
+  std::array<std::atomic<int>, 8> runs = {};
+  std::atomic<bool> alone = true;
+  with_team(3, [&] {
+    with_team(2, [&] {
+      parallel_for(4, 3, [&](int64_t outer, int /*worker*/) {
+        with_team(2, [&] {
+          parallel_for(2, 2, [&](int64_t inner, int worker) {
+            ++runs[static_cast<size_t>(2 * outer + inner)];
+            if (worker != 0) alone = false;
+          });
+        });
+      });
+    });
+  });
+  EXPECT_TRUE(alone);
+  for (const auto& count : runs) EXPECT_EQ(count, 1);
+}
+
+TEST(Parallel, AThreadHelpsWithTheSharesOfOthers) {
+  // The first chunk waits until the last of its own share was done, which the other thread must then have
+  // taken.
+  constexpr int64_t kChunks = 8;
+  std::atomic<int> done = 0;
+  bool helped = true;
+  parallel_for(kChunks, 2, [&](int64_t chunk, int /*worker*/) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (chunk == 0 && done < kChunks - 1) {
+      if (std::chrono::steady_clock::now() > end) helped = false;
+      if (!helped) break;
+      std::this_thread::yield();
+    }
+    ++done;
+  });
+  EXPECT_TRUE(helped);
 }
 
 TEST(Parallel, AvailableThreadsFollowTheAffinity) {

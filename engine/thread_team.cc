@@ -1,0 +1,110 @@
+#include "engine/thread_team.h"
+
+#include <omp.h>
+
+#include <algorithm>
+
+namespace nacre {
+namespace {
+
+/// How often a waiting thread looks before it sleeps: some 20 us, about what waking up costs.
+constexpr int kLooks = 1000;
+
+void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#endif
+}
+
+/// Returns when `value` is no longer `old`.
+void wait_while(const std::atomic<uint32_t>& value, uint32_t old) {
+  for (int look = 0; look < kLooks; ++look) {
+    if (value.load(std::memory_order_acquire) != old) return;
+    pause();
+  }
+  value.wait(old, std::memory_order_acquire);
+}
+
+}  // namespace
+
+thread_local ThreadTeam* ThreadTeam::current_ = nullptr;
+
+void ThreadTeam::with(int threads, void (*work)(const void* argument), const void* argument) {
+  if (threads <= 1 || current_ != nullptr || omp_in_parallel() != 0) return work(argument);
+  ThreadTeam team;
+#pragma omp parallel num_threads(std::min(threads, kMaxThreads)) shared(team)
+  {
+    if (omp_get_thread_num() == 0) {
+      team.size_ = omp_get_num_threads();  // they may be fewer than asked for
+      current_ = &team;
+      work(argument);
+      current_ = nullptr;
+      team.dismissed_ = true;
+      team.start_loop();
+    } else {
+      team.serve(omp_get_thread_num());
+    }
+  }
+}
+
+void ThreadTeam::for_chunks(int64_t chunks, int threads, Loop loop, const void* body) {
+  const int wanted = static_cast<int>(std::min<int64_t>(threads, chunks));
+  if (wanted > 1 && current_ != nullptr) return current_->run(chunks, wanted, loop, body);
+  if (wanted <= 1 || omp_in_parallel() != 0) {
+    for (int64_t chunk = 0; chunk < chunks; ++chunk) loop(body, chunk, 0);
+    return;
+  }
+  const auto run_loop = [&] { for_chunks(chunks, threads, loop, body); };
+  with(
+      wanted, [](const void* argument) { (*static_cast<const decltype(run_loop)*>(argument))(); }, &run_loop);
+}
+
+void ThreadTeam::run(int64_t chunks, int threads, Loop loop, const void* body) {
+  sharing_ = std::min(threads, size_);
+  for (int i = 0; i < sharing_; ++i) {
+    Share& share = shares_[static_cast<size_t>(i)];
+    share.next.store(chunks * i / sharing_, std::memory_order_relaxed);
+    share.end = chunks * (i + 1) / sharing_;
+  }
+  loop_body_ = loop;
+  body_ = body;
+  all_finished_ += static_cast<uint32_t>(size_ - 1);
+  start_loop();
+
+  current_ = nullptr;  // a loop within this one is a plain loop
+  take_chunks(0);
+  current_ = this;
+  for (uint32_t finished = finished_.load(std::memory_order_acquire); finished != all_finished_;
+       finished = finished_.load(std::memory_order_acquire)) {
+    wait_while(finished_, finished);
+  }
+}
+
+void ThreadTeam::start_loop() {
+  loop_.fetch_add(1);
+  loop_.notify_all();
+}
+
+void ThreadTeam::serve(int worker) {
+  for (uint32_t loop = 0;; ++loop) {
+    wait_while(loop_, loop);
+    if (dismissed_) return;
+    take_chunks(worker);
+    finished_.fetch_add(1);
+    finished_.notify_one();
+  }
+}
+
+void ThreadTeam::take_chunks(int worker) {
+  if (worker >= sharing_) return;
+  for (int i = 0; i < sharing_; ++i) {
+    Share& share = shares_[static_cast<size_t>((worker + i) % sharing_)];
+    for (;;) {
+      const int64_t chunk = share.next.fetch_add(1, std::memory_order_relaxed);
+      if (chunk >= share.end) break;
+      loop_body_(body_, chunk, worker);
+    }
+  }
+}
+
+}  // namespace nacre
