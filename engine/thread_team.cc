@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <exception>
 
 namespace nacre {
 namespace {
@@ -32,12 +33,17 @@ thread_local ThreadTeam* ThreadTeam::current_ = nullptr;
 void ThreadTeam::with(int threads, void (*work)(const void* argument), const void* argument) {
   if (threads <= 1 || current_ != nullptr || omp_in_parallel() != 0) return work(argument);
   ThreadTeam team;
-#pragma omp parallel num_threads(std::min(threads, kMaxThreads)) shared(team)
+  std::exception_ptr thrown;  // nothing may leave a parallel region
+#pragma omp parallel num_threads(std::min(threads, kMaxThreads)) shared(team, thrown)
   {
     if (omp_get_thread_num() == 0) {
       team.size_ = omp_get_num_threads();  // they may be fewer than asked for
       current_ = &team;
-      work(argument);
+      try {
+        work(argument);
+      } catch (...) {
+        thrown = std::current_exception();
+      }
       current_ = nullptr;
       team.dismissed_ = true;
       team.start_loop();
@@ -45,6 +51,7 @@ void ThreadTeam::with(int threads, void (*work)(const void* argument), const voi
       team.serve(omp_get_thread_num());
     }
   }
+  if (thrown != nullptr) std::rethrow_exception(thrown);
 }
 
 void ThreadTeam::for_chunks(int64_t chunks, int threads, Loop loop, const void* body) {

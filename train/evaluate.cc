@@ -6,28 +6,19 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/parallel.h"
 #include "engine/shape_text.h"
 #include "train/loader.h"
 #include "train/loss.h"
 
 namespace nacre {
 
-Result<Evaluation> evaluate(Executor& executor, const Plan& plan, const std::shared_ptr<const Dataset>& data,
-                            int threads, bool probabilities) {
+namespace {
+
+Result<Evaluation> evaluate_batches(Executor& executor, const Plan& plan,
+                                    const std::shared_ptr<const Dataset>& data, int threads,
+                                    bool probabilities) {
   const int64_t classes = plan.output_shape().elements_per_row();
-  if (static_cast<size_t>(classes) != data->labels().size()) {
-    return Status(StatusCode::kBadData, fmt::format("the data has {} classes, but the model tells {} apart",
-                                                    data->labels().size(), classes));
-  }
-  if (plan.output_shape().rank() != 2) {
-    return Status(StatusCode::kBadData, fmt::format("the model's output is {}, expected [N, {}]",
-                                                    batch_shape(plan.output_shape()), classes));
-  }
-  if (plan.input_shape().elements_per_row() != data->image_floats()) {
-    return Status(StatusCode::kBadData,
-                  fmt::format("the data's images have {} numbers, but the model takes {}",
-                              data->image_floats(), plan.input_shape().elements_per_row()));
-  }
   LoaderOptions options;
   options.batch_size = plan.options().batch;
   options.shuffle = false;
@@ -67,6 +58,29 @@ Result<Evaluation> evaluate(Executor& executor, const Plan& plan, const std::sha
     }
   }
   result.loss = loss_sum / static_cast<double>(result.count);
+  return result;
+}
+
+}  // namespace
+
+Result<Evaluation> evaluate(Executor& executor, const Plan& plan, const std::shared_ptr<const Dataset>& data,
+                            int threads, bool probabilities) {
+  const int64_t classes = plan.output_shape().elements_per_row();
+  if (static_cast<size_t>(classes) != data->labels().size()) {
+    return Status(StatusCode::kBadData, fmt::format("the data has {} classes, but the model tells {} apart",
+                                                    data->labels().size(), classes));
+  }
+  if (plan.output_shape().rank() != 2) {
+    return Status(StatusCode::kBadData, fmt::format("the model's output is {}, expected [N, {}]",
+                                                    batch_shape(plan.output_shape()), classes));
+  }
+  if (plan.input_shape().elements_per_row() != data->image_floats()) {
+    return Status(StatusCode::kBadData,
+                  fmt::format("the data's images have {} numbers, but the model takes {}",
+                              data->image_floats(), plan.input_shape().elements_per_row()));
+  }
+  Result<Evaluation> result = Evaluation{};
+  with_team(threads, [&] { result = evaluate_batches(executor, plan, data, threads, probabilities); });
   return result;
 }
 

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/parallel.h"
 #include "engine/shape_text.h"
 #include "train/loader.h"
 #include "train/loss.h"
@@ -318,7 +319,9 @@ Result<TrainResult> train(const Graph& graph, const Registry& registry,
                           const std::function<bool()>& stop_requested) {
   Training training(graph, registry, data, validation, options, checkpoint, observers);
   NACRE_RETURN_IF_ERROR(training.prepare());
-  return training.run(stop_requested);
+  Result<TrainResult> result = TrainResult{};
+  with_team(options.threads, [&] { result = training.run(stop_requested); });
+  return result;
 }
 
 Status check_output(const Shape& output, int64_t classes) {

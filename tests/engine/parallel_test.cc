@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -33,7 +34,7 @@ TEST(Parallel, EveryChunkRunsOnceOnAWorkerInRange) {
 }
 
 TEST(Parallel, ATeamRunsManyLoopsOfAnySize) {
-  for (const int threads : {1, 2, 3, 8}) {
+  for (const int threads : {2, 3, 8}) {
     std::vector<int64_t> sums(100);
     bool in_range = true;
     with_team(threads, [&] {
@@ -75,6 +76,18 @@ TEST(Parallel, LoopsAndTeamsWithinALoopAreThePlainOnes) {
   });
   EXPECT_TRUE(alone);
   for (const auto& count : runs) EXPECT_EQ(count, 1);
+}
+
+TEST(Parallel, AnExceptionLeavesATeam) {
+  const auto work = [] {
+    parallel_for(4, 2, [](int64_t /*chunk*/, int /*worker*/) {});
+    throw std::runtime_error("told");
+  };
+  EXPECT_THROW(with_team(2, work), std::runtime_error);
+  // And the next team works.
+  std::atomic<int> runs = 0;
+  parallel_for(4, 2, [&](int64_t /*chunk*/, int /*worker*/) { ++runs; });
+  EXPECT_EQ(runs, 4);
 }
 
 TEST(Parallel, AThreadHelpsWithTheSharesOfOthers) {
