@@ -195,14 +195,13 @@ Status classify_floats(const Model& model, const Tensor& input) {
   return model.classify_inputs({input.data(), static_cast<size_t>(input.size())}, probabilities);
 }
 
-/// Predictions by an executor of the model's plan, operator by operator.
+/// Predictions by an executor of the model's plan, operator by operator over the whole batch.
 Status profile_inference(const Session& session, const BenchOptions& options, const Bundle& bundle) {
   const InputContract& contract = bundle.contract;
   const Shape row{contract.height, contract.width, contract.channels};
-  NACRE_ASSIGN_OR_RETURN(
-      const Plan plan,
-      Plan::make(bundle.graph, session.registry, row,
-                 session.plan_options(Mode::kInference, options.batch_size, options.threads)));
+  PlanOptions planning = session.plan_options(Mode::kInference, options.batch_size, options.threads);
+  planning.loop_over_images = false;
+  NACRE_ASSIGN_OR_RETURN(const Plan plan, Plan::make(bundle.graph, session.registry, row, planning));
   NACRE_RETURN_IF_ERROR(plan.check_variables(bundle.variables));
   const PackedVariables packed(plan, bundle.variables, options.threads);
   Executor executor(plan);

@@ -25,7 +25,13 @@ Executor::Executor(const Plan& plan)
     : plan_(&plan),
       arena_(bytes(plan.arena_bytes())),
       scratch_(bytes(plan.shared_workspace_bytes() +
-                     static_cast<size_t>(plan.options().threads) * plan.thread_workspace_bytes())) {
+                     static_cast<size_t>(plan.options().threads) * plan.thread_workspace_bytes())),
+      loop_memory_(bytes(static_cast<size_t>(plan.options().threads) *
+                         (plan.loop_arena_bytes() + plan.loop_shared_workspace_bytes()))),
+      inputs_(static_cast<size_t>(plan.options().threads)) {
+  size_t most_inputs = 0;
+  for (const Unit& unit : plan.units()) most_inputs = std::max(most_inputs, unit.inputs.size());
+  for (auto& inputs : inputs_) inputs.reserve(most_inputs);
   const bool training = plan.options().mode == Mode::kTraining;
   for (const PlannedVariable& variable : plan.variables()) {
     const bool stored = training && variable.has_gradient() && !variable.streamed;
@@ -67,15 +73,30 @@ Workspace Executor::workspace() {
           plan_->thread_workspace_bytes()};
 }
 
-void Executor::collect_inputs(const Unit& unit, TensorView<const float> input, int64_t n) {
-  inputs_.clear();
+Executor::Rows Executor::whole(int64_t n) {
+  return {0, n, nullptr, workspace(), inputs_.data()};
+}
+
+TensorView<float> Executor::output_of(size_t unit, const Rows& rows) {
+  const Unit& planned = plan_->units()[unit];
+  if (plan_->is_between_loop_units(unit)) {
+    return {reinterpret_cast<float*>(rows.loop_arena + planned.output_offset),
+            planned.operation->info().output.with_batch(rows.count)};
+  }
+  TensorView<float> output = at_offset(planned, planned.output_offset, rows.count);
+  output.data += rows.first * output.shape.elements_per_row();
+  return output;
+}
+
+void Executor::collect_inputs(const Unit& unit, TensorView<const float> input, const Rows& rows) {
+  rows.inputs->clear();
   for (const int value : unit.inputs) {
     if (value == 0) {
-      inputs_.push_back(input);
-      continue;
+      rows.inputs->push_back(
+          {input.data + rows.first * input.shape.elements_per_row(), input.shape.with_batch(rows.count)});
+    } else {
+      rows.inputs->push_back(output_of(static_cast<size_t>(value) - 1, rows));
     }
-    const Unit& producer = plan_->units()[static_cast<size_t>(value) - 1];
-    inputs_.push_back(at_offset(producer, producer.output_offset, n));
   }
 }
 
@@ -90,28 +111,63 @@ TensorView<const float> Executor::forward_units(TensorView<const float> input, c
   assert(variables_.size() == plan_->units().size());
   const int64_t n = input.shape[0];
   assert(n <= plan_->options().batch && input.shape == plan_->input_shape().with_batch(n));
-  const bool training = plan_->options().mode == Mode::kTraining;
-  TensorView<float> output;
-  for (size_t i = 0; i < plan_->units().size(); ++i) {
-    const Unit& unit = plan_->units()[i];
-    collect_inputs(unit, input, n);
-    output = at_offset(unit, unit.output_offset, n);
-    const ForwardArgs<float> args{inputs_,
-                                  output,
-                                  variables_[i],
-                                  training ? arena_.data() + unit.saved_offset : nullptr,
-                                  packed_ == nullptr ? nullptr : packed_->of(unit),
-                                  workspace(),
-                                  context};
+  const size_t looped = plan_->image_loop().units;
+  assert(observer_ == nullptr || looped == 0);
+  if (looped > 0) loop_over_images(input, context);
+  const Rows rows = whole(n);
+  for (size_t i = looped; i < plan_->units().size(); ++i) {
     if (observer_ != nullptr) observer_->begin(i, UnitObserver::Pass::kForward);
-    if (plan_->options().reference) {
-      unit.operation->forward_reference(args);
-    } else {
-      unit.operation->forward(args);
-    }
+    forward_unit(i, input, rows, context);
     if (observer_ != nullptr) observer_->end(i, UnitObserver::Pass::kForward);
   }
-  return output;
+  return output_of(plan_->units().size() - 1, rows);
+}
+
+void Executor::forward_unit(size_t i, TensorView<const float> input, const Rows& rows,
+                            const StepContext& context) {
+  const Unit& unit = plan_->units()[i];
+  const bool training = plan_->options().mode == Mode::kTraining;
+  collect_inputs(unit, input, rows);
+  const ForwardArgs<float> args{*rows.inputs,
+                                output_of(i, rows),
+                                variables_[i],
+                                training ? arena_.data() + unit.saved_offset : nullptr,
+                                packed_ == nullptr ? nullptr : packed_->of(unit),
+                                rows.workspace,
+                                context};
+  if (plan_->options().reference) {
+    unit.operation->forward_reference(args);
+  } else {
+    unit.operation->forward(args);
+  }
+}
+
+void Executor::loop_over_images(TensorView<const float> input, const StepContext& context) {
+  const ImageLoop& loop = plan_->image_loop();
+  const int64_t n = input.shape[0];
+  // Rounds of equal size, as many for each thread.
+  const int64_t wanted = chunks_of(chunks_of(n, loop.rows), context.threads) * context.threads;
+  const int64_t images = chunks_of(n, wanted);
+  const size_t stride = plan_->loop_arena_bytes() + plan_->loop_shared_workspace_bytes();
+  const auto round = [&](int64_t number, int worker, const StepContext& how) {
+    const auto thread = static_cast<size_t>(worker);
+    Rows rows = whole(0);
+    rows.first = number * images;
+    rows.count = std::min(images, n - rows.first);
+    rows.loop_arena = loop_memory_.data() + thread * stride;
+    rows.workspace.shared = rows.loop_arena + plan_->loop_arena_bytes();
+    rows.workspace.per_thread += thread * rows.workspace.per_thread_stride;
+    rows.inputs = &inputs_[thread];
+    for (size_t i = 0; i < loop.units; ++i) forward_unit(i, input, rows, how);
+  };
+  StepContext alone = context;
+  alone.threads = 1;
+  // Rounds that are too few for all threads are done by all together.
+  const int64_t rounds = chunks_of(n, images);
+  const int64_t shared_out = rounds / context.threads * context.threads;
+  parallel_for(shared_out, context.threads,
+               [&](int64_t number, int worker) { round(number, worker, alone); });
+  for (int64_t number = shared_out; number < rounds; ++number) round(number, 0, context);
 }
 
 void Executor::backward(TensorView<const float> input, TensorView<const float> grad_output,
@@ -128,7 +184,8 @@ void Executor::backward_units(TensorView<const float> input, TensorView<const fl
   const std::vector<Unit>& units = plan_->units();
   for (size_t i = units.size(); i-- > 0;) {
     const Unit& unit = units[i];
-    collect_inputs(unit, input, n);
+    const Rows rows = whole(n);
+    collect_inputs(unit, input, rows);
     input_gradients_.clear();
     bool useful = false;
     for (size_t k = 0; k < unit.inputs.size(); ++k) {
@@ -147,7 +204,7 @@ void Executor::backward_units(TensorView<const float> input, TensorView<const fl
     if (!useful) continue;
 
     const bool last = i + 1 == units.size();
-    const BackwardArgs<float> args{inputs_,
+    const BackwardArgs<float> args{*rows.inputs,
                                    at_offset(unit, unit.output_offset, n),
                                    last ? grad_output : at_offset(unit, unit.gradient_offset, n),
                                    variables_[i],

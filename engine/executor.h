@@ -34,7 +34,8 @@ class Executor {
   /// another shape.
   Status bind(const VariableStore& store, const PackedVariables* packed = nullptr);
 
-  /// Tells `observer` (null: nobody) of every operator from now on; it must outlive the executor.
+  /// Tells `observer` (null: nobody) of every operator from now on; it must outlive the executor, whose plan
+  /// has no image loop.
   void observe(UnitObserver* observer) { observer_ = observer; }
 
   /// The graph's output [n, ...] for `input` [n, H, W, C], n <= the plan's batch; valid until the next call.
@@ -57,10 +58,24 @@ class Executor {
   [[nodiscard]] TensorView<const float> output(size_t unit);
 
  private:
+  /// Rows of the batch that go through units together, and with what.
+  struct Rows {
+    int64_t first = 0;
+    int64_t count = 0;
+    std::byte* loop_arena = nullptr;  ///< of the thread, in the image loop
+    Workspace workspace;
+    std::vector<TensorView<const float>>* inputs = nullptr;  ///< of the unit at work
+  };
+
   [[nodiscard]] TensorView<float> at_offset(const Unit& unit, size_t offset, int64_t n);
-  void collect_inputs(const Unit& unit, TensorView<const float> input, int64_t n);
+  [[nodiscard]] TensorView<float> output_of(size_t unit, const Rows& rows);
+  void collect_inputs(const Unit& unit, TensorView<const float> input, const Rows& rows);
   [[nodiscard]] Workspace workspace();
+  /// All rows of the batch, on all threads.
+  [[nodiscard]] Rows whole(int64_t n);
   TensorView<const float> forward_units(TensorView<const float> input, const StepContext& context);
+  void forward_unit(size_t i, TensorView<const float> input, const Rows& rows, const StepContext& context);
+  void loop_over_images(TensorView<const float> input, const StepContext& context);
   void backward_units(TensorView<const float> input, TensorView<const float> grad_output,
                       const StepContext& context, GradientSink* sink);
   /// With no more threads than there is scratch memory for.
@@ -71,10 +86,11 @@ class Executor {
   const PackedVariables* packed_ = nullptr;
   BasicTensor<std::byte> arena_;
   BasicTensor<std::byte> scratch_;
+  BasicTensor<std::byte> loop_memory_;  // of each thread: the image loop's arena, and its shared workspace
   std::vector<Tensor> gradients_;
   std::vector<std::vector<TensorView<const float>>> variables_;     // of each unit
   std::vector<std::vector<TensorView<float>>> variable_gradients_;  // of each unit
-  std::vector<TensorView<const float>> inputs_;                     // of the unit at work
+  std::vector<std::vector<TensorView<const float>>> inputs_;        // of the unit at work, of each thread
   std::vector<TensorView<float>> input_gradients_;
 };
 

@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "engine/memory_plan.h"
 #include "engine/tensor.h"
@@ -64,7 +65,36 @@ size_t bytes_of(const Shape& shape) {
   return static_cast<size_t>(shape.num_elements()) * sizeof(float);
 }
 
+__extension__ using Wide = unsigned __int128;
+
+/// Buffers that share memory, and where each one's offset goes.
+struct Buffers {
+  void add(size_t bytes, int begin, int end, size_t* offset) {
+    wanted_bytes += bytes;
+    lifetimes.push_back({bytes, begin, end});
+    offsets.push_back(offset);
+  }
+  /// Places them and returns the memory that they take.
+  size_t settle() const {
+    const MemoryPlan memory = plan_memory(lifetimes);
+    for (size_t i = 0; i < offsets.size(); ++i) *offsets[i] = memory.offsets[i];
+    return memory.total_bytes;
+  }
+
+  std::vector<Lifetime> lifetimes;
+  std::vector<size_t*> offsets;
+  Wide wanted_bytes = 0;
+};
+
 }  // namespace
+
+bool Plan::is_between_loop_units(size_t unit) const {
+  return unit + 1 < loop_.units;
+}
+
+Shape Plan::output_shape() const {
+  return units_.back().operation->info().output.with_batch(options_.batch);
+}
 
 Result<Plan> Plan::make(const Graph& graph, const Registry& registry, const Shape& input_row,
                         const PlanOptions& options) {
@@ -76,19 +106,32 @@ Result<Plan> Plan::make(const Graph& graph, const Registry& registry, const Shap
   if (options.batch < 1) return Status(StatusCode::kUsage, fmt::format("a batch of {} rows", options.batch));
   NACRE_ASSIGN_OR_RETURN(plan.input_shape_, Shape::make(dims));
   NACRE_RETURN_IF_ERROR(plan.add_nodes(graph, registry));
+  if (options.mode == Mode::kInference && options.loop_over_images && !options.reference) {
+    plan.loop_ = choose_image_loop(plan.units_, options.batch, plan.options_.threads);
+    // Its operators are made again, for fewer rows.
+    if (plan.loop_.units > 0) NACRE_RETURN_IF_ERROR(plan.add_nodes(graph, registry));
+  }
   NACRE_RETURN_IF_ERROR(plan.place_buffers());
   return plan;
 }
 
 Status Plan::add_nodes(const Graph& graph, const Registry& registry) {
   const size_t count = graph.nodes().size();
+  units_.clear();
+  variables_.clear();
+  nodes_.clear();
+  const std::vector<size_t> unit_before = std::exchange(unit_of_node_, std::vector<size_t>(count));
+  const auto rows_of = [&](size_t node) {
+    return unit_before[node] < loop_.units ? loop_.rows : options_.batch;
+  };
   std::vector<std::unique_ptr<Operator>> operations(count);
   std::vector<const OpDef*> ops(count);
   std::vector<Shape> outputs(count);  // of the operations, which move into units one by one
   const auto input_shapes = [&](size_t i) {
     std::vector<Shape> shapes;
     for (const int producer : graph.producers()[i]) {
-      shapes.push_back(producer < 0 ? input_shape_ : outputs[static_cast<size_t>(producer)]);
+      const Shape& shape = producer < 0 ? input_shape_ : outputs[static_cast<size_t>(producer)];
+      shapes.push_back(loop_.units > 0 ? shape.with_batch(rows_of(i)) : shape);
     }
     return shapes;
   };
@@ -146,6 +189,7 @@ Status Plan::add_nodes(const Graph& graph, const Registry& registry) {
     if (unit.operation == nullptr) unit.operation = std::move(operations[i]);
     for (const int member : chain) {
       taken[static_cast<size_t>(member)] = true;
+      unit_of_node_[static_cast<size_t>(member)] = units_.size();
       unit.name += (unit.name.empty() ? "" : "+") + graph.nodes()[static_cast<size_t>(member)].name;
     }
     for (const int producer : graph.producers()[i]) {
@@ -187,14 +231,10 @@ Status Plan::place_buffers() {
     }
   }
 
-  std::vector<Lifetime> lifetimes;
-  std::vector<size_t*> offsets;
-  __extension__ using Wide = unsigned __int128;
-  Wide wanted_bytes = 0;
+  Buffers buffers;
+  Buffers loop_buffers;  // of one round of images
   const auto place = [&](size_t bytes, int begin, int end, size_t* offset) {
-    wanted_bytes += bytes;
-    lifetimes.push_back({bytes, begin, end});
-    offsets.push_back(offset);
+    buffers.add(bytes, begin, end, offset);
   };
   std::vector<bool> written(static_cast<size_t>(count) + 1, false);
   for (int i = count - 1; i >= 0; --i) {
@@ -202,11 +242,17 @@ Status Plan::place_buffers() {
     const OperatorInfo& info = unit.operation->info();
     const auto output = static_cast<size_t>(i) + 1;
     const int end = training ? backward_time(i) : std::max(i, last_reader[output]);
-    // The graph's output stays until the caller has read it.
-    place(bytes_of(info.output), i, i == count - 1 ? 2 * count : end, &unit.output_offset);
+    if (is_between_loop_units(static_cast<size_t>(i))) {
+      loop_buffers.add(bytes_of(info.output), i, end, &unit.output_offset);
+    } else {
+      // The graph's output stays until the caller has read it.
+      place(bytes_of(info.output.with_batch(options_.batch)), i, i == count - 1 ? 2 * count : end,
+            &unit.output_offset);
+    }
     unit.packed_offset = packed_bytes_;
     if (!training && !options_.reference) packed_bytes_ += align_up(info.packed_bytes);
-    shared_bytes_ = std::max(shared_bytes_, align_up(info.shared_bytes));
+    size_t& shared = static_cast<size_t>(i) < loop_.units ? loop_shared_bytes_ : shared_bytes_;
+    shared = std::max(shared, align_up(info.shared_bytes));
     per_thread_bytes_ = std::max(per_thread_bytes_, align_up(info.per_thread_bytes));
     unit.partial_offsets.assign(unit.inputs.size(), Unit::kNone);
     if (!training) continue;
@@ -225,8 +271,9 @@ Status Plan::place_buffers() {
       written[input] = true;
     }
   }
-  wanted_bytes +=
-      packed_bytes_ + shared_bytes_ + Wide{per_thread_bytes_} * static_cast<unsigned>(options_.threads);
+  const Wide of_thread = loop_buffers.wanted_bytes + loop_shared_bytes_ + per_thread_bytes_;
+  const Wide wanted_bytes = buffers.wanted_bytes + packed_bytes_ + shared_bytes_ +
+                            of_thread * static_cast<unsigned>(options_.threads);
   if (wanted_bytes > options_.max_bytes) {
     return {StatusCode::kLimit, fmt::format("a batch of {} rows would need more than {} MiB of activations",
                                             options_.batch, options_.max_bytes >> 20)};
@@ -240,9 +287,8 @@ Status Plan::place_buffers() {
                           variable.shape.to_string(), options_.max_bytes >> 20)};
     }
   }
-  const MemoryPlan memory = plan_memory(lifetimes);
-  for (size_t i = 0; i < offsets.size(); ++i) *offsets[i] = memory.offsets[i];
-  arena_bytes_ = memory.total_bytes;
+  arena_bytes_ = buffers.settle();
+  loop_arena_bytes_ = loop_buffers.settle();
   return {};
 }
 

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/graph.h"
+#include "engine/image_loop.h"
 #include "engine/op_def.h"
 #include "engine/variable_store.h"
 
@@ -18,6 +19,9 @@ struct PlanOptions {
   int threads = 1;         ///< the most threads that an execution may use
   bool reference = false;  ///< run the readable implementations
   bool fuse = true;        ///< put fused operators in place of chains
+  /// Inference: let images go through the first operators few at a time where that pays (ImageLoop). An
+  /// executor of such a plan cannot be observed.
+  bool loop_over_images = true;
   /// Training: every backward has a GradientSink, so gradients that can be streamed are not stored.
   bool stream_gradients = false;
   /// The most that activations, their gradients and scratch memory may take together; and the most for the
@@ -34,7 +38,8 @@ struct Unit {
   std::vector<int> inputs;     ///< values
   std::vector<int> variables;  ///< indices into Plan::variables(), in the order of OperatorInfo::variables
   size_t packed_offset = 0;    ///< of its packed variables (inference), bytes
-  size_t output_offset = 0;    ///< of its output in the arena, bytes
+  size_t output_offset =
+      0;  ///< of its output in the arena, bytes; in the memory of a thread's images within the image loop
   size_t saved_offset = 0;     ///< of its saved state in the arena (training)
   size_t gradient_offset = 0;  ///< of the gradient of its output in the arena (training)
   /// Training: where to put the gradient with respect to an input that an earlier-run backward has written
@@ -82,8 +87,14 @@ class Plan {
   [[nodiscard]] const std::vector<PlannedVariable>& variables() const { return variables_; }
   [[nodiscard]] const std::vector<NodeSummary>& nodes() const { return nodes_; }
   [[nodiscard]] const Shape& input_shape() const { return input_shape_; }  ///< [batch, H, W, C]
-  [[nodiscard]] const Shape& output_shape() const { return units_.back().operation->info().output; }
+  [[nodiscard]] Shape output_shape() const;                                ///< [batch, ...]
+  [[nodiscard]] const ImageLoop& image_loop() const { return loop_; }
   [[nodiscard]] size_t arena_bytes() const { return arena_bytes_; }
+  /// What each thread needs besides for its images in the image loop.
+  [[nodiscard]] size_t loop_arena_bytes() const { return loop_arena_bytes_; }
+  [[nodiscard]] size_t loop_shared_workspace_bytes() const { return loop_shared_bytes_; }
+  /// Whether a unit's output is read within the image loop alone.
+  [[nodiscard]] bool is_between_loop_units(size_t unit) const;
   [[nodiscard]] size_t packed_bytes() const { return packed_bytes_; }
   [[nodiscard]] size_t shared_workspace_bytes() const { return shared_bytes_; }
   [[nodiscard]] size_t thread_workspace_bytes() const { return per_thread_bytes_; }
@@ -105,7 +116,11 @@ class Plan {
   std::vector<Unit> units_;
   std::vector<PlannedVariable> variables_;
   std::vector<NodeSummary> nodes_;
+  std::vector<size_t> unit_of_node_;
+  ImageLoop loop_;
   size_t arena_bytes_ = 0;
+  size_t loop_arena_bytes_ = 0;
+  size_t loop_shared_bytes_ = 0;
   size_t packed_bytes_ = 0;
   size_t shared_bytes_ = 0;
   size_t per_thread_bytes_ = 0;

@@ -168,10 +168,11 @@ class ToyScaleSquare final : public ReferenceOperator<ToyScaleSquare> {
   }
   template <typename T>
   void reference_forward(const ForwardArgs<T>& args) const {
+    T* z = args.workspace.template shared_as<T>();
     for (int64_t i = 0; i < args.output.size(); ++i) {
-      const T z = scaled(args.inputs[0].data, args.variables, i, args.output.shape.elements_per_row());
-      args.output.data[i] = z * z;
+      z[i] = scaled(args.inputs[0].data, args.variables, i, args.output.shape.elements_per_row());
     }
+    for (int64_t i = 0; i < args.output.size(); ++i) args.output.data[i] = z[i] * z[i];
   }
   template <typename T>
   void reference_backward(const BackwardArgs<T>& args) const {
