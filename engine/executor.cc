@@ -209,6 +209,7 @@ void Executor::backward_units(TensorView<const float> input, TensorView<const fl
                                    last ? grad_output : at_offset(unit, unit.gradient_offset, n),
                                    variables_[i],
                                    input_gradients_,
+                                   unit.adds_gradient,
                                    variable_gradients_[i],
                                    plan_->options().stream_gradients ? sink : nullptr,
                                    unit.variables,

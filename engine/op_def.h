@@ -97,7 +97,8 @@ struct ForwardArgs {
   StepContext context;
 };
 
-/// Gradients are of the loss with respect to the thing named; backward overwrites them, it never adds.
+/// Gradients are of the loss with respect to the thing named; backward overwrites them, but for those that it
+/// is asked to add to.
 template <typename T>
 struct BackwardArgs {
   std::span<const TensorView<const T>> inputs;
@@ -105,6 +106,9 @@ struct BackwardArgs {
   TensorView<const T> grad_output;
   std::span<const TensorView<const T>> variables;
   std::span<const TensorView<T>> grad_inputs;  ///< `.data` is null where the gradient is not wanted
+  /// Of each input: whether its gradient is added to what is there; empty: of none. Only where
+  /// OperatorInfo::adds_gradients allows it, and never of the reference.
+  std::span<const uint8_t> adds;
   /// `.data` is null for variables that are not trainable; VariableSpec::moving_average: the statistic.
   std::span<const TensorView<T>> grad_variables;
   GradientSink* sink = nullptr;  ///< for gradients of variables that are `streamed`
@@ -112,6 +116,8 @@ struct BackwardArgs {
   const std::byte* saved = nullptr;
   Workspace workspace;
   StepContext context;
+
+  [[nodiscard]] bool adds_to(size_t input) const { return !adds.empty() && adds[input] != 0; }
 };
 
 /// All that Plan needs to know of an operator before it runs. Sizes are for the full batch.
@@ -123,6 +129,10 @@ struct OperatorInfo {
   size_t shared_bytes = 0;      ///< Workspace::shared
   size_t per_thread_bytes = 0;  ///< Workspace::of_thread
   int64_t flops_per_row = 0;    ///< forward: a multiply-add counts 2
+  bool adds_gradients = false;  ///< backward can add to inputs' gradients: BackwardArgs::adds
+  /// The gradients of all inputs are one and the same, of the output's shape and computed element by element:
+  /// those that backward overwrites may lie in one place, and where grad_output does.
+  bool gradients_in_place = false;
 };
 
 /// One operator with its attributes parsed and its shapes settled: everything is validated when it is

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/gradient_places.h"
 #include "engine/memory_plan.h"
 #include "engine/tensor.h"
 
@@ -236,7 +237,9 @@ Status Plan::place_buffers() {
   const auto place = [&](size_t bytes, int begin, int end, size_t* offset) {
     buffers.add(bytes, begin, end, offset);
   };
-  std::vector<bool> written(static_cast<size_t>(count) + 1, false);
+  const std::vector<int> gradient_places = share_gradients();
+  std::vector<Lifetime> gradients(static_cast<size_t>(count) + 1);  // of the values whose places they are
+  std::vector<int> last_writer(static_cast<size_t>(count) + 1, -1);
   for (int i = count - 1; i >= 0; --i) {
     Unit& unit = units_[static_cast<size_t>(i)];
     const OperatorInfo& info = unit.operation->info();
@@ -255,21 +258,34 @@ Status Plan::place_buffers() {
     shared = std::max(shared, align_up(info.shared_bytes));
     per_thread_bytes_ = std::max(per_thread_bytes_, align_up(info.per_thread_bytes));
     unit.partial_offsets.assign(unit.inputs.size(), Unit::kNone);
+    unit.adds_gradient.assign(unit.inputs.size(), 0);
     if (!training) continue;
     place(info.saved_bytes, i, backward_time(i), &unit.saved_offset);
     if (i != count - 1 && trainable[output]) {
-      place(bytes_of(info.output), backward_time(last_reader[output]), backward_time(i),
-            &unit.gradient_offset);
+      const int begin = backward_time(last_reader[output]);
+      Lifetime& gradient = gradients[static_cast<size_t>(gradient_places[output])];
+      if (gradient.bytes == 0) gradient = {bytes_of(info.output), begin, begin};
+      gradient.begin = std::min(gradient.begin, begin);
+      gradient.end = std::max(gradient.end, backward_time(i));
     }
     for (size_t k = 0; k < unit.inputs.size(); ++k) {
       const auto input = static_cast<size_t>(unit.inputs[k]);
       if (!unit.wants_input_gradient[k]) continue;
-      if (written[input]) {
+      // What it has overwritten itself it cannot add to.
+      const int writer = last_writer[input];
+      last_writer[input] = i;
+      if (writer > i && info.adds_gradients && !options_.reference) {
+        unit.adds_gradient[k] = 1;
+      } else if (writer >= 0) {
         const Shape& shape = units_[input - 1].operation->info().output;
         place(bytes_of(shape), backward_time(i), backward_time(i), &unit.partial_offsets[k]);
       }
-      written[input] = true;
     }
+  }
+  for (size_t value = 1; value < gradients.size(); ++value) {
+    const Lifetime& gradient = gradients[value];
+    if (gradient.bytes > 0)
+      place(gradient.bytes, gradient.begin, gradient.end, &units_[value - 1].gradient_offset);
   }
   const Wide of_thread = loop_buffers.wanted_bytes + loop_shared_bytes_ + per_thread_bytes_;
   const Wide wanted_bytes = buffers.wanted_bytes + packed_bytes_ + shared_bytes_ +
@@ -289,7 +305,24 @@ Status Plan::place_buffers() {
   }
   arena_bytes_ = buffers.settle();
   loop_arena_bytes_ = loop_buffers.settle();
+  for (size_t value = 1; value < gradient_places.size(); ++value) {
+    const auto place_of = static_cast<size_t>(gradient_places[value]);
+    units_[value - 1].gradient_offset = units_[place_of - 1].gradient_offset;
+  }
   return {};
+}
+
+std::vector<int> Plan::share_gradients() const {
+  std::vector<GradientWrites> operators;
+  for (const Unit& unit : units_) {
+    GradientWrites writes;
+    writes.in_place = unit.operation->info().gradients_in_place && !options_.reference;
+    for (size_t k = 0; k < unit.inputs.size(); ++k) {
+      if (unit.wants_input_gradient[k]) writes.values.push_back(unit.inputs[k]);
+    }
+    operators.push_back(std::move(writes));
+  }
+  return nacre::share_gradients(operators);
 }
 
 VariableStore Plan::initial_variables(uint64_t seed) const {

@@ -43,8 +43,9 @@ struct Unit {
   size_t saved_offset = 0;     ///< of its saved state in the arena (training)
   size_t gradient_offset = 0;  ///< of the gradient of its output in the arena (training)
   /// Training: where to put the gradient with respect to an input that an earlier-run backward has written
-  /// already, so that it can be added; kNone where the gradient goes straight to the producer's.
+  /// already, so that it can be added by the executor; kNone where it goes straight to the producer's.
   std::vector<size_t> partial_offsets;
+  std::vector<uint8_t> adds_gradient;      ///< as BackwardArgs::adds: an earlier-run backward has written it
   std::vector<bool> wants_input_gradient;  ///< false where nothing trainable lies upstream
 
   static constexpr size_t kNone = ~size_t{0};
@@ -110,6 +111,8 @@ class Plan {
  private:
   Status add_nodes(const Graph& graph, const Registry& registry);
   Status place_buffers();
+  /// Of each value, the one where its gradient lies: engine/gradient_places.h.
+  [[nodiscard]] std::vector<int> share_gradients() const;
 
   PlanOptions options_;
   Shape input_shape_;

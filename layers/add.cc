@@ -22,6 +22,8 @@ class Add final : public ReferenceOperator<Add> {
   Add(const Shape& shape, size_t inputs, bool relu) : relu_(relu) {
     info_.output = shape;
     info_.flops_per_row = static_cast<int64_t>(inputs - 1) * shape.elements_per_row();
+    info_.adds_gradients = true;
+    info_.gradients_in_place = true;
   }
 
   void forward(const ForwardArgs<float>& args) const override {
@@ -35,17 +37,26 @@ class Add final : public ReferenceOperator<Add> {
 
   void backward(const BackwardArgs<float>& args) const override {
     for_blocks(args.grad_output.size(), args.context.threads, [&](int64_t begin, int64_t count) {
-      const float* masked = nullptr;  // of the inputs' gradients, which are all the same
-      for (const TensorView<float>& grad : args.grad_inputs) {
-        if (grad.data == nullptr) continue;
-        float* to = grad.data + begin;
-        if (masked != nullptr || !relu_) {
-          const float* from = masked != nullptr ? masked : args.grad_output.data + begin;
-          std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
-        } else {
-          relu_backward(count, args.output.data + begin, args.grad_output.data + begin, to);
+      const float* from = args.grad_output.data + begin;
+      alignas(kAlignment) float room[kBlock];
+      if (relu_) {
+        // Where it is to be anyway, if there is such a place.
+        float* masked = room;
+        for (size_t i = 0; i < args.grad_inputs.size(); ++i) {
+          if (args.grad_inputs[i].data != nullptr && !args.adds_to(i))
+            masked = args.grad_inputs[i].data + begin;
         }
-        masked = to;
+        relu_backward(count, args.output.data + begin, from, masked);
+        from = masked;
+      }
+      for (size_t i = 0; i < args.grad_inputs.size(); ++i) {
+        if (args.grad_inputs[i].data == nullptr) continue;
+        float* to = args.grad_inputs[i].data + begin;
+        if (args.adds_to(i)) {
+          add(count, to, from, to);
+        } else if (to != from) {
+          std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
+        }
       }
     });
   }

@@ -33,6 +33,7 @@ class BatchNorm final : public ReferenceOperator<BatchNorm> {
     info_.output = shape;
     info_.variables = batch_norm_variables(attrs, channels_);
     info_.flops_per_row = 2 * shape.elements_per_row();
+    info_.gradients_in_place = true;
     const auto doubles = [&](int64_t rows) { return static_cast<size_t>(rows * channels_) * sizeof(double); };
     info_.shared_bytes = doubles(kCoefficients);
     if (mode == Mode::kTraining) {

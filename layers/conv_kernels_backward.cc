@@ -29,6 +29,8 @@ WinogradConv::Gradients ConvKernels::winograd_gradients(const BackwardArgs<float
   WinogradConv::Gradients to;
   if (args.grad_inputs[0].data != nullptr) {
     to.input = args.grad_inputs[0].data + piece.n * g_.image_size();
+    to.overwrite_input =
+        !args.adds_to(0) && gradient_.covers_image(first_row(piece.begin), end_row(piece.end - 1));
     to.packed = args.workspace.shared_as<float>();
   }
   if (wants_kernel(args)) {
@@ -40,7 +42,7 @@ WinogradConv::Gradients ConvKernels::winograd_gradients(const BackwardArgs<float
 }
 
 void ConvKernels::zero_input_gradient(const BackwardArgs<float>& args, const BackwardPiece& piece) const {
-  if (args.grad_inputs[0].data == nullptr || piece.begin > 0) return;
+  if (args.grad_inputs[0].data == nullptr || args.adds_to(0) || piece.begin > 0) return;
   // What overwrites the whole gradient: a product, phases, tiles over all of an image.
   if ((g_.is_product() && !pool_.has_value()) || phases_.has_value()) return;
   if (winograd_gradient_ && gradient_.covers_image(first_row(piece.begin), end_row(piece.end - 1))) return;
@@ -120,7 +122,7 @@ void ConvKernels::add_gradients(const BackwardArgs<float>& args, const BackwardP
     }
     if (args.grad_inputs[0].data == nullptr) continue;
     if (phases_.has_value()) {
-      phases_->compute(grad, args.workspace.shared_as<float>(), piece.scratch,
+      phases_->compute(grad, args.workspace.shared_as<float>(), piece.scratch, args.adds_to(0),
                        args.grad_inputs[0].data + image);
       continue;
     }
@@ -177,6 +179,7 @@ void ConvKernels::add_product_gradients(const BackwardArgs<float>& args, const B
   product.lda = g_.filters;
   product.c = args.grad_inputs[0].data + first;
   product.ldc = g_.channels;
+  product.accumulate = args.adds_to(0);
   sgemm_packed_b(product, args.workspace.shared_as<float>(), piece.scratch + gemm_offset_);
 }
 
@@ -272,6 +275,7 @@ void ConvKernels::add_input_gradient(const float* packed_kernel, int64_t group, 
   product.lda = g_.filters;
   product.c = pointwise ? grad_group + y_begin * g_.window.x.in * g_.channels : patches;
   product.ldc = pointwise ? g_.channels : g_.patch();
+  product.accumulate = pointwise;
   sgemm_packed_b(product, packed_kernel + group * packed_backward_, scratch + gemm_offset_);
   if (!pointwise) scatter_patches(g_, patches, y_begin, y_end, grad_group);
 }

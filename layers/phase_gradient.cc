@@ -5,6 +5,7 @@
 
 #include "engine/gemm.h"
 #include "engine/tensor.h"
+#include "engine/vector_math.h"
 #include "layers/aligned_floats.h"
 #include "layers/direct_conv.h"
 #include "layers/padded_rows.h"
@@ -119,7 +120,7 @@ size_t PhaseGradient::scratch_bytes() const {
   return float_bytes(floats);
 }
 
-void PhaseGradient::compute(const float* grad, const float* packed, std::byte* scratch,
+void PhaseGradient::compute(const float* grad, const float* packed, std::byte* scratch, bool add,
                             float* grad_image) const {
   const int64_t line = g_.window.x.in * g_.channels;
   for_each_phase([&](const Phase& each) {
@@ -135,7 +136,11 @@ void PhaseGradient::compute(const float* grad, const float* packed, std::byte* s
       for (int64_t row = begin; row < begin + rows; ++row) {
         float* to = grad_image + (each.y + row * g_.window.y.stride) * line + each.x * g_.channels;
         for (int64_t i = 0; i < width; ++i, from += g_.channels, to += g_.window.x.stride * g_.channels) {
-          std::memcpy(to, from, static_cast<size_t>(g_.channels) * sizeof(float));
+          if (add) {
+            nacre::add(g_.channels, to, from, to);
+          } else {
+            std::memcpy(to, from, static_cast<size_t>(g_.channels) * sizeof(float));
+          }
         }
       }
     }

@@ -26,8 +26,8 @@ class PhaseGradient {
 
   /// Bytes of scratch for compute.
   [[nodiscard]] size_t scratch_bytes() const;
-  /// Of one image: grad_image [H, W, channels] from grad [H', W', filters].
-  void compute(const float* grad, const float* packed, std::byte* scratch, float* grad_image) const;
+  /// Of one image: grad_image [H, W, channels] from grad [H', W', filters]; `add`: besides what is there.
+  void compute(const float* grad, const float* packed, std::byte* scratch, bool add, float* grad_image) const;
 
  private:
   /// One phase: the convolution that it is (of the gradients, `channels` filters), and the first row and

@@ -202,11 +202,10 @@ bool WinogradConv::covers_image(int64_t y_begin, int64_t y_end) const {
 }
 
 void WinogradConv::add_rows(const float* padded, const Stripe& stripe, int64_t c, int64_t columns,
-                            float* image) const {
+                            bool overwrite, float* image) const {
   const WindowAxis& x = g_.window.x;
   const int64_t first = g_.window.y.start(stripe.y_begin);
   const int64_t end = std::min(first + padded_rows(stripe.y_end - stripe.y_begin), g_.window.y.in);
-  const bool overwrite = covers_image(stripe.y_begin, stripe.y_end);
   const auto take = [&](int64_t count, const float* from, float* to) {
     overwrite ? static_cast<void>(std::copy_n(from, count, to)) : add(count, to, from, to);
   };
@@ -283,7 +282,7 @@ void WinogradConv::add_input_gradient(const Stripe& stripe, const Planes& grads,
                                            {results.data + tile * results.row, results.plane, results.row},
                                            columns, tile_columns(), {padded + y * row, row, columns});
       }
-      add_rows(padded, stripe, c, columns, to.input + n * g_.image_size());
+      add_rows(padded, stripe, c, columns, to.overwrite_input, to.input + n * g_.image_size());
     }
   }
 }

@@ -77,8 +77,9 @@ class WinogradConv {
 
   /// What the gradients of a stripe's sums are added to.
   struct Gradients {
-    /// Of the stripe's first whole image; null when it is not wanted. Overwritten if the stripe covers it.
+    /// Of the stripe's first whole image; null when it is not wanted.
     float* input = nullptr;
+    bool overwrite_input = false;   ///< `input` holds nothing yet; only where covers_image
     const float* packed = nullptr;  ///< for `input`: by pack_backward
     float* kernel = nullptr;        ///< at the points (kernel_points_floats); null when it is not wanted
     const float* image = nullptr;   ///< for `kernel`: the stripe's first whole image
@@ -116,7 +117,8 @@ class WinogradConv {
   struct Products;
   void multiply(const Products& products) const;
   /// Adds a stripe's padded rows of `columns` channels from c on to an image, or puts them there.
-  void add_rows(const float* padded, const Stripe& stripe, int64_t c, int64_t columns, float* image) const;
+  void add_rows(const float* padded, const Stripe& stripe, int64_t c, int64_t columns, bool overwrite,
+                float* image) const;
   /// Input rows of a stripe to points.
   void load_tiles(const Stripe& stripe, const float* image, const winograd::Planes& planes) const;
   /// from_points(image, row, filter, filters, planes) takes the sums of one row of tiles.

@@ -120,10 +120,15 @@ class ToySquare final : public ReferenceOperator<ToySquare> {
   }
 };
 
-/// The sum of two or three inputs.
+/// The sum of two or three inputs. Its backward can all that one can do with gradients that are there
+/// already.
 class ToySum final : public ReferenceOperator<ToySum> {
  public:
-  explicit ToySum(const Shape& input) { info_.output = input; }
+  explicit ToySum(const Shape& input) {
+    info_.output = input;
+    info_.adds_gradients = true;
+    info_.gradients_in_place = true;
+  }
   template <typename T>
   void reference_forward(const ForwardArgs<T>& args) const {
     for (int64_t i = 0; i < args.output.size(); ++i) {
@@ -134,9 +139,12 @@ class ToySum final : public ReferenceOperator<ToySum> {
   }
   template <typename T>
   void reference_backward(const BackwardArgs<T>& args) const {
-    for (const auto& grad : args.grad_inputs) {
-      if (grad.empty()) continue;
-      std::copy(args.grad_output.data, args.grad_output.data + args.grad_output.size(), grad.data);
+    for (size_t k = 0; k < args.grad_inputs.size(); ++k) {
+      T* to = args.grad_inputs[k].data;
+      if (args.grad_inputs[k].empty()) continue;
+      for (int64_t i = 0; i < args.grad_output.size(); ++i) {
+        to[i] = (args.adds_to(k) ? to[i] : T{0}) + args.grad_output.data[i];
+      }
     }
   }
 };

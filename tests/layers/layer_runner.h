@@ -83,7 +83,9 @@ class LayerRunner {
   }
 
   void backward(bool reference) {
-    for (auto& tensor : grad_inputs) poison(tensor);
+    for (size_t i = 0; i < grad_inputs.size(); ++i) {
+      if (adds.empty() || adds[i] == 0) poison(grad_inputs[i]);
+    }
     for (auto& tensor : grad_variables) poison(tensor);
     poison_workspace();
     const auto ins = views<const T>(inputs);
@@ -93,12 +95,16 @@ class LayerRunner {
     if (skip_input_gradient) {
       for (auto& view : grad_ins) view.data = nullptr;
     }
+    if (in_place) {
+      for (auto& view : grad_ins) view.data = grad_output.data();
+    }
     BackwardArgs<T> args;
     args.inputs = ins;
     args.output = output.view();
     args.grad_output = grad_output.view();
     args.variables = vars;
     args.grad_inputs = grad_ins;
+    args.adds = adds;
     args.grad_variables = grad_vars;
     args.saved = saved_.data();
     args.workspace = workspace_;
@@ -162,7 +168,9 @@ class LayerRunner {
   BasicTensor<T> grad_output;
   StepContext context;
   bool skip_input_gradient = false;
-  bool poisoning = true;  ///< of the workspace; a measurement turns it off
+  std::vector<uint8_t> adds;  ///< BackwardArgs::adds
+  bool in_place = false;      ///< the inputs' gradients are put where grad_output is
+  bool poisoning = true;      ///< of the workspace; a measurement turns it off
 };
 
 }  // namespace nacre

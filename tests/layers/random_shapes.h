@@ -98,6 +98,15 @@ inline void check_fast_paths(const LayerCase& layer, double bound, double least)
     expect_near(fast.grad_variables[i], exact.grad_variables[i], bound, least, op->info().variables[i].name);
   }
   expect_same_with_more_threads(layer, fast);
+  if (!op->info().adds_gradients) return;
+  fast.adds = {1};
+  for (int64_t i = 0; i < fast.grad_inputs[0].size(); ++i) {
+    const auto before = static_cast<float>(i % 5);
+    fast.grad_inputs[0].data()[i] = before;
+    exact.grad_inputs[0].data()[i] += static_cast<double>(before);
+  }
+  fast.backward(false);
+  expect_near(fast.grad_inputs[0], exact.grad_inputs[0], bound, least, "gradient added to that of input");
 }
 
 /// The instruction sets that fast paths are dispatched to here.

@@ -54,6 +54,8 @@ constexpr int64_t kBatch = 6;
 Graph network() {
   const auto relu = std::string("relu");
   const auto same = std::string("same");
+  Node sum = layer("sum", "Add", "norm");
+  sum.inputs.emplace_back("conv2");
   return graph_of({
       layer("conv1", "Conv2D", "input",
             {{"filters", int64_t{8}}, {"kernel_size", int64_t{3}}, {"activation", relu}, {"padding", same}}),
@@ -61,7 +63,8 @@ Graph network() {
       layer("conv2", "Conv2D", "pool1",
             {{"filters", int64_t{16}}, {"kernel_size", int64_t{3}}, {"padding", same}}),
       layer("norm", "BatchNorm", "conv2"),
-      layer("depthwise", "DepthwiseConv2D", "norm", {{"kernel_size", int64_t{3}}, {"strides", int64_t{2}}}),
+      sum,
+      layer("depthwise", "DepthwiseConv2D", "sum", {{"kernel_size", int64_t{3}}, {"strides", int64_t{2}}}),
       layer("flat", "Flatten", "depthwise"),
       layer("hidden", "Dense", "flat", {{"units", int64_t{24}}, {"activation", relu}}),
       layer("drop", "Dropout", "hidden", {{"rate", 0.5}}),
