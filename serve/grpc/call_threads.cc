@@ -14,6 +14,16 @@ constexpr std::chrono::milliseconds kBusyPause{1};
 
 }  // namespace
 
+QueuedCall::QueuedCall(CallThreads& threads) : threads_(threads) {
+  const std::lock_guard lock(threads_.mutex_);
+  ++threads_.calls_;
+}
+
+QueuedCall::~QueuedCall() {
+  const std::lock_guard lock(threads_.mutex_);
+  if (--threads_.calls_ == 0) threads_.no_calls_.notify_all();
+}
+
 void CallThreads::start(std::unique_ptr<grpc::ServerCompletionQueue> queue) {
   queue_ = std::move(queue);
   for (size_t i = 0; i < std::max<size_t>(options_.at_once, 1) + 1; ++i)
@@ -22,6 +32,11 @@ void CallThreads::start(std::unique_ptr<grpc::ServerCompletionQueue> queue) {
 
 void CallThreads::stop() {
   if (queue_ == nullptr) return;
+  {
+    // What is asked of gRPC from now on fails; but nothing may be asked of a queue that has been shut down.
+    Lock lock(mutex_);
+    no_calls_.wait(lock, [this] { return calls_ == 0; });
+  }
   queue_->Shutdown();
   threads_.clear();
   queue_ = nullptr;
@@ -40,26 +55,47 @@ bool CallThreads::answer_another() {
   do {
     const Lock lock(mutex_);
     const auto found = std::ranges::find_if(jobs_, [](const Job& job) { return job.is_short; });
-    if (found != jobs_.end()) answer = take(found);
+    if (found != jobs_.end()) {
+      answer = take(found);
+    } else if (!jobs_.empty()) {
+      wake_.notify_one();  // they are long: for another thread
+    }
   } while (!answer && poll(false) == Polled::kEvent);
   if (!answer) return false;
   answer();
   return true;
 }
 
-/// As HttpServer's threads: while all but one answer, that one only looks now and then, in case the answers
-/// take long; the others look themselves before they take the next call.
+/// One thread at a time waits within gRPC, whose threads would wake each other in there; the others wait here
+/// until it has something to do and is followed by one of them. While all answer that may, nobody is woken:
+/// they look themselves before they take the next call, and the one that is left looks now and then, in case
+/// that takes long.
 void CallThreads::serve() {
   warm_thread();
   Lock lock(mutex_);
   Polled polled = Polled::kEvent;
-  while (polled != Polled::kEnd) {
+  while (!ended_) {
     if (answer_next(lock)) continue;
     const bool all_busy = answering_ >= options_.at_once;
-    if (all_busy && polled == Polled::kNothing) busy_.wait_for(lock, kBusyPause);
+    if (all_busy && polled == Polled::kNothing) {
+      watched_ = true;
+      wake_.wait_for(lock, kBusyPause);
+      watched_ = false;
+      polled = Polled::kEvent;
+      continue;
+    }
+    if (!all_busy && polling_) {
+      wake_.wait(lock);
+      continue;
+    }
+    if (!all_busy) polling_ = true;
     lock.unlock();
     polled = poll(!all_busy);
     lock.lock();
+    if (!all_busy) polling_ = false;
+    if (polled != Polled::kEnd) continue;
+    ended_ = true;
+    wake_.notify_all();
   }
 }
 
@@ -84,6 +120,7 @@ bool CallThreads::answer_next(Lock& lock) {
   if (jobs_.empty() || answering_ >= options_.at_once) return false;
   std::function<void()> answer = take(jobs_.begin());
   ++answering_;
+  if (!polling_ && (answering_ < options_.at_once || !watched_)) wake_.notify_one();
   lock.unlock();
   answer();
   answer = nullptr;  // what it holds goes without the lock

@@ -26,6 +26,23 @@ class CallEvent {
   CallEvent& operator=(const CallEvent&) = default;
 };
 
+class CallThreads;
+
+/// What a call is counted by, from before its arrival until gRPC is done with it.
+class QueuedCall {
+ public:
+  QueuedCall(const QueuedCall&) = delete;
+  QueuedCall& operator=(const QueuedCall&) = delete;
+
+ protected:
+  explicit QueuedCall(CallThreads& threads);
+  ~QueuedCall();
+  [[nodiscard]] CallThreads& threads() const { return threads_; }
+
+ private:
+  CallThreads& threads_;
+};
+
 /// One that calls a function of its owner.
 template <typename Owner>
 class BoundEvent final : public CallEvent {
@@ -51,13 +68,12 @@ class CallThreads {
   };
 
   explicit CallThreads(const Options& options) : options_(options) {}
-  /// The server that `queue` belongs to must have been shut down.
   ~CallThreads() { stop(); }
   CallThreads(const CallThreads&) = delete;
   CallThreads& operator=(const CallThreads&) = delete;
 
   void start(std::unique_ptr<grpc::ServerCompletionQueue> queue);
-  /// Ends when all that has been begun has been told of. Nothing may be begun from here on.
+  /// Waits until all calls are over, for which the server must have been shut down.
   void stop();
 
   [[nodiscard]] grpc::ServerCompletionQueue* queue() const { return queue_.get(); }
@@ -69,6 +85,7 @@ class CallThreads {
   bool answer_another();
 
  private:
+  friend QueuedCall;
   struct Job {
     std::function<void()> answer;
     bool is_short = false;
@@ -84,9 +101,14 @@ class CallThreads {
   const Options options_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::mutex mutex_;
-  std::condition_variable busy_;
+  std::condition_variable wake_;
   std::deque<Job> jobs_;  // guarded by mutex_
   size_t answering_ = 0;  // guarded by mutex_
+  bool polling_ = false;  // guarded by mutex_; a thread waits within gRPC
+  bool watched_ = false;  // guarded by mutex_; a thread looks now and then
+  bool ended_ = false;    // guarded by mutex_
+  size_t calls_ = 0;      // guarded by mutex_; that gRPC is not done with
+  std::condition_variable no_calls_;
   std::vector<std::jthread> threads_;
 };
 

@@ -229,7 +229,6 @@ class GrpcServer::Impl {
 
   void drain(ServeClock::time_point deadline) {
     health_.stop();
-    // Waits until nothing is left of any call that has come, so none is begun behind it.
     server_->Shutdown(std::chrono::system_clock::now() + (deadline - ServeClock::now()));
     calls_.threads().stop();
     server_ = nullptr;

@@ -16,7 +16,7 @@ constexpr std::chrono::milliseconds kLag{20};
 
 /// A call of Watch, from before its arrival until gRPC is done with it; owns itself. One operation of gRPC's
 /// at a time, beside the wait for its end.
-class HealthService::Watch {
+class HealthService::Watch final : QueuedCall {
  public:
   static void await(HealthService& health, CallThreads& threads) {
     auto* const watch = std::unique_ptr<Watch>(new Watch(health, threads)).release();
@@ -41,7 +41,7 @@ class HealthService::Watch {
   }
 
  private:
-  Watch(HealthService& health, CallThreads& threads) : health_(health), threads_(threads) {
+  Watch(HealthService& health, CallThreads& threads) : QueuedCall(threads), health_(health) {
     context_.AsyncNotifyWhenDone(&done_);
   }
 
@@ -50,7 +50,7 @@ class HealthService::Watch {
       const std::unique_ptr<Watch> last(this);
       return;
     }
-    await(health_, threads_);
+    await(health_, threads());
     const std::lock_guard lock(health_.mutex_);
     health_.watches_.push_back(this);
     tell();
@@ -75,7 +75,6 @@ class HealthService::Watch {
   }
 
   HealthService& health_;
-  CallThreads& threads_;
   grpc::ServerContext context_;
   Request request_;
   grpc::ServerAsyncWriter<Response> writer_{&context_};

@@ -41,7 +41,7 @@ void tell_file(const FileDescriptor* file, const std::string& name, Response& re
 
 /// A call: reads a request, writes its answer, and so on. Owns itself from before its arrival until gRPC is
 /// done with it.
-class ReflectionService::Stream {
+class ReflectionService::Stream final : QueuedCall {
  public:
   static void await(ReflectionService& reflection, CallThreads& threads) {
     auto* const stream = std::unique_ptr<Stream>(new Stream(reflection, threads)).release();
@@ -50,11 +50,12 @@ class ReflectionService::Stream {
   }
 
  private:
-  Stream(ReflectionService& reflection, CallThreads& threads) : reflection_(reflection), threads_(threads) {}
+  Stream(ReflectionService& reflection, CallThreads& threads)
+      : QueuedCall(threads), reflection_(reflection) {}
 
   void on_arrival(bool ok) {
     if (!ok) return on_finished(ok);  // the server stops
-    await(reflection_, threads_);
+    await(reflection_, threads());
     stream_.Read(&request_, &read_);
   }
   void on_read(bool ok) {
@@ -68,7 +69,6 @@ class ReflectionService::Stream {
   void on_finished(bool /*ok*/) { const std::unique_ptr<Stream> last(this); }
 
   ReflectionService& reflection_;
-  CallThreads& threads_;
   grpc::ServerContext context_;
   Request request_;
   grpc::ServerAsyncReaderWriter<Response, Request> stream_{&context_};

@@ -25,7 +25,7 @@ inline grpc::Status grpc_status_of(const RpcStatus& status) {
 
 /// One call with one answer, from before its arrival until gRPC is done with it; owns itself in between.
 template <typename Service, typename Request, typename Response>
-class UnaryCall {
+class UnaryCall final : QueuedCall {
  public:
   using Writer = grpc::ServerAsyncResponseWriter<Response>;
   struct Method {
@@ -54,7 +54,7 @@ class UnaryCall {
 
  private:
   UnaryCall(Service& service, std::shared_ptr<const Method> method, CallThreads& threads)
-      : service_(service), method_(std::move(method)), threads_(threads) {
+      : QueuedCall(threads), service_(service), method_(std::move(method)) {
     context_.AsyncNotifyWhenDone(&done_);
   }
 
@@ -63,7 +63,7 @@ class UnaryCall {
       const std::unique_ptr<UnaryCall> last(this);
       return;
     }
-    await(service_, method_, threads_);
+    await(service_, method_, threads());
     // gRPC's deadline is by the wall clock, and far away for "none".
     constexpr auto kFar = std::chrono::hours(24 * 365);
     const auto left = context_.deadline() - std::chrono::system_clock::now();
@@ -82,7 +82,6 @@ class UnaryCall {
 
   Service& service_;
   std::shared_ptr<const Method> method_;
-  CallThreads& threads_;
   grpc::ServerContext context_;
   Request request_;
   Response response_;
