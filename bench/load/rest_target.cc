@@ -1,8 +1,5 @@
 #include "bench/load/rest_target.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -12,6 +9,8 @@
 #include <optional>
 #include <string_view>
 #include <utility>
+
+#include "bench/load/connect.h"
 
 namespace nacre::load {
 namespace {
@@ -29,11 +28,7 @@ class HttpConnection {
   HttpConnection& operator=(const HttpConnection&) = delete;
 
   Status exchange(std::string_view request) {
-    while (!request.empty()) {
-      const ssize_t sent = ::send(socket_, request.data(), request.size(), MSG_NOSIGNAL);
-      if (sent <= 0) return failed("cannot send");
-      request.remove_prefix(static_cast<size_t>(sent));
-    }
+    NACRE_RETURN_IF_ERROR(send_all(socket_, request));
     size_t got = 0;
     size_t whole = 0;  // bytes of the reply, once they are known
     size_t head = 0;
@@ -81,17 +76,8 @@ Target rest_target(const std::string& host, int port, const std::string& path,
                         std::to_string(body.size()) + "\r\n\r\n" + body);
   }
   return [=]() -> Result<Connection> {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<uint16_t>(port));
-    if (inet_pton(AF_INET, host.c_str(), &address.sin_addr) != 1) return failed(host + " is no IPv4 address");
-    const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (socket < 0) return failed("no socket");
+    NACRE_ASSIGN_OR_RETURN(const int socket, connect_to(host, port));
     auto connection = std::make_shared<HttpConnection>(socket);
-    if (::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-      return failed("cannot connect to " + host + ":" + std::to_string(port));
-    const int on = 1;
-    ::setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     return Connection(
         [connection, requests](size_t i) { return connection->exchange((*requests)[i % requests->size()]); });
   };

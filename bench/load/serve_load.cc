@@ -1,7 +1,6 @@
 // Loads a server that speaks TensorFlow Serving's REST or gRPC, or the engine alone, with encoded images, one
 // a request.
 #include <fmt/format.h>
-#include <grpcpp/grpcpp.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -10,12 +9,13 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "bench/load/grpc_target.h"
 #include "bench/load/load.h"
 #include "bench/load/rest_target.h"
 #include "engine/base64.h"
 #include "engine/file.h"
 #include "runtime/model.h"
-#include "schemas/tensorflow/services.grpc.pb.h"
+#include "schemas/tensorflow/predict.pb.h"
 
 namespace nacre::load {
 namespace {
@@ -43,34 +43,19 @@ Target rest(const Options& options, const Images& images) {
   return rest_target(options.host, options.port, path, std::move(bodies));
 }
 
-Target grpc_target(const Options& options, const Images& images) {
+Target grpc(const Options& options, const Images& images) {
   namespace tfs = tensorflow::serving;
-  auto requests = std::make_shared<std::vector<tfs::PredictRequest>>();
+  std::vector<std::string> messages;
   for (const auto& image : images) {
-    tfs::PredictRequest& request = requests->emplace_back();
+    tfs::PredictRequest request;
     request.mutable_model_spec()->set_name(options.model);
     tensorflow::TensorProto& tensor = (*request.mutable_inputs())["image"];
     tensor.set_dtype(tensorflow::DT_STRING);
     tensor.mutable_tensor_shape()->add_dim()->set_size(1);
     tensor.add_string_val(image.data(), image.size());
+    messages.push_back(request.SerializeAsString());
   }
-  const std::string address = fmt::format("{}:{}", options.host, options.port);
-  return [=]() -> Result<Connection> {
-    // gRPC would share one connection between channels that are alike.
-    static int number = 0;
-    grpc::ChannelArguments arguments;
-    arguments.SetInt("nacre.load.connection", number++);
-    const auto channel = grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
-    const std::shared_ptr<tfs::PredictionService::Stub> stub = tfs::PredictionService::NewStub(channel);
-    if (!channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(10)))
-      return Status(StatusCode::kIo, "gRPC: cannot connect to " + address);
-    return Connection([stub, requests](size_t i) -> Status {
-      grpc::ClientContext context;
-      tfs::PredictResponse response;
-      const grpc::Status status = stub->Predict(&context, (*requests)[i % requests->size()], &response);
-      return status.ok() ? Status() : Status(StatusCode::kIo, "gRPC: " + status.error_message());
-    });
-  };
+  return grpc_target(options.host, options.port, "/tensorflow.serving.PredictionService/Predict", messages);
 }
 
 Result<Target> engine(const Options& options, const Images& images) {
@@ -87,7 +72,7 @@ Result<Target> engine(const Options& options, const Images& images) {
 
 Result<Target> make_target(const Options& options, const Images& images) {
   if (options.transport == "rest") return rest(options, images);
-  if (options.transport == "grpc") return grpc_target(options, images);
+  if (options.transport == "grpc") return grpc(options, images);
   return engine(options, images);
 }
 

@@ -1,26 +1,27 @@
 #include "serve/grpc/grpc_server.h"
 
+#include <absl/synchronization/mutex.h>
 #include <fmt/format.h>
+#include <google/protobuf/generated_message_reflection.h>
 #include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
-#include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstdlib>
 #include <limits>
 #include <mutex>
 #include <new>
-#include <stop_token>
-#include <thread>
+#include <type_traits>
 #include <utility>
 
 #include "schemas/tensorflow/services.grpc.pb.h"
+#include "serve/grpc/call_threads.h"
+#include "serve/grpc/health_service.h"
 #include "serve/grpc/model_service.h"
 #include "serve/grpc/prediction.h"
+#include "serve/grpc/reflection_service.h"
 #include "serve/grpc/unary_call.h"
 #include "serve/worker_pool.h"
 
@@ -28,9 +29,6 @@ namespace nacre {
 namespace {
 
 namespace tfs = tensorflow::serving;
-
-/// How long the health service may lag behind what ServeCore::ready() says.
-constexpr std::chrono::milliseconds kHealthLag{20};
 
 /// Of all requests that are being received; what comes beyond waits, and then is refused.
 constexpr size_t kMaxBufferedBytes = size_t{1} << 30;
@@ -44,133 +42,114 @@ constexpr size_t kMaxSlow = 16;
 
 constexpr auto kSilent = static_cast<gpr_log_severity>(GPR_LOG_SEVERITY_ERROR + 1);
 
-/// Hands calls to the pool, which answers them, and counts them.
+/// When a call is answered.
+enum class Turn : uint8_t {
+  kAtOnce,   ///< it waits for nothing, so it passes those that do
+  kInOrder,  ///< it computes
+  kSlow,     ///< it waits for more than a CPU
+};
+
+/// Answers calls, and counts those that compute.
 class Dispatcher {
  public:
   Dispatcher(ServeCore& core, const GrpcOptions& options)
-      : core_(core), pool_(options.threads, options.max_waiting, &core.waiting), slow_(1, kMaxSlow) {}
+      : core_(core), threads_({options.threads, options.max_waiting, &core.waiting}), slow_(1, kMaxSlow) {}
 
   [[nodiscard]] ServeCore& core() const { return core_; }
+  [[nodiscard]] CallThreads& threads() { return threads_; }
 
-  /// `answer(context, subject)` fills the response on a thread of the pool. Calls of `api` are counted, those
-  /// of none, which wait for more than a CPU, are not: they have a thread of their own.
-  template <typename Answer>
-  grpc::ServerUnaryReactor* dispatch(const grpc::CallbackServerContext& context, std::string_view api,
-                                     const google::protobuf::Message& request, Answer answer) {
-    UnaryCall* const call = UnaryCall::make(context);
+  /// UnaryCall::Method::take: `answer(request, context, response, subject)` fills the response. Calls in
+  /// order are counted as those of `api`.
+  template <typename Call, typename Answer>
+  void take(Call& call, Turn turn, std::string_view api, const Answer& answer) {
     const ServeClock::time_point begun = ServeClock::now();
-    const bool taken =
-        (api.empty() ? slow_ : pool_)
-            .submit([this, call, api, begun, answer = std::move(answer)] { run(*call, api, begun, answer); },
-                    request.ByteSizeLong() <= kShortBytes);
-    if (!taken) finish(*call, api, begun, {}, {RpcCode::kResourceExhausted, "too many calls wait"});
-    return call;
-  }
-
-  /// The same at once, on gRPC's thread: for calls that wait for nothing, so that they pass those that do.
-  template <typename Answer>
-  grpc::ServerUnaryReactor* dispatch_quick(const grpc::CallbackServerContext& context, const Answer& answer) {
-    UnaryCall* const call = UnaryCall::make(context);
-    run(*call, "", ServeClock::now(), answer);
-    return call;
+    const auto run_it = [this, &call, api, begun, &answer] { run(call, api, begun, answer); };
+    if (turn == Turn::kAtOnce) return run_it();
+    const bool taken = turn == Turn::kSlow
+                           ? slow_.submit(run_it)
+                           : threads_.submit(run_it, call.request().ByteSizeLong() <= kShortBytes);
+    if (!taken) finish(call, api, begun, {}, {RpcCode::kResourceExhausted, "too many calls wait"});
   }
 
  private:
-  template <typename Answer>
-  void run(UnaryCall& call, std::string_view api, ServeClock::time_point begun, const Answer& answer) {
+  template <typename Call, typename Answer>
+  void run(Call& call, std::string_view api, ServeClock::time_point begun, const Answer& answer) {
     CallSubject subject;
-    const CallContext context = call.context([this] { return pool_.run_another(); });
+    const CallContext context = call.context([this] { return threads_.answer_another(); });
     RpcStatus status = context.check();
-    if (status.ok()) status = guarded(answer, context, subject);
+    if (status.ok()) {
+      try {
+        status = answer(call.request(), context, call.response(), subject);
+      } catch (const std::bad_alloc&) {
+        status = {RpcCode::kResourceExhausted, "out of memory"};
+      }
+    }
     finish(call, api, begun, subject, status);
   }
-  template <typename Answer>
-  static RpcStatus guarded(const Answer& answer, const CallContext& context, CallSubject& subject) {
-    try {
-      return answer(context, subject);
-    } catch (const std::bad_alloc&) {
-      return {RpcCode::kResourceExhausted, "out of memory"};
-    }
-  }
-  void finish(UnaryCall& call, std::string_view api, ServeClock::time_point begun, const CallSubject& subject,
+  template <typename Call>
+  void finish(Call& call, std::string_view api, ServeClock::time_point begun, const CallSubject& subject,
               const RpcStatus& status) const {
     const auto latency = std::chrono::duration_cast<std::chrono::microseconds>(ServeClock::now() - begun);
     if (!api.empty())
       core_.metrics.count_call({"GRPC", api}, subject.model, subject.signature, status.code(), latency);
-    call.Finish(grpc_status_of(status));  // gRPC may end the call's life at once
+    call.finish(status);
   }
 
   ServeCore& core_;
-  WorkerPool pool_;
+  CallThreads threads_;
   WorkerPool slow_;
 };
 
-using Reactor = grpc::ServerUnaryReactor;
-using Context = grpc::CallbackServerContext;
+/// Takes calls of a method from now on; `request` is that of gRPC's asynchronous service.
+template <typename Service, typename Request, typename Response, typename Answer>
+void serve(Dispatcher& calls, std::type_identity_t<Service>& service,
+           void (Service::*request)(grpc::ServerContext*, Request*,
+                                    grpc::ServerAsyncResponseWriter<Response>*, grpc::CompletionQueue*,
+                                    grpc::ServerCompletionQueue*, void*),
+           Turn turn, std::string_view api, Answer answer) {
+  using Call = UnaryCall<Service, Request, Response>;
+  const auto take = [&calls, turn, api, answer](Call& call) { calls.take(call, turn, api, answer); };
+  Call::await(service, std::make_shared<typename Call::Method>(request, take), calls.threads());
+}
 
-class PredictionServiceImpl final : public tfs::PredictionService::CallbackService {
- public:
-  explicit PredictionServiceImpl(Dispatcher& calls) : calls_(calls) {}
-
-  Reactor* Predict(Context* context, const tfs::PredictRequest* request,
-                   tfs::PredictResponse* response) override {
-    return calls_.dispatch(*context, "Predict", *request,
-                           [=, this](const CallContext& useful, CallSubject& subject) {
-                             return answer_predict(calls_.core(), *request, useful, *response, subject);
-                           });
-  }
-  Reactor* Classify(Context* context, const tfs::ClassificationRequest* request,
-                    tfs::ClassificationResponse* response) override {
-    return calls_.dispatch(*context, "Classify", *request,
-                           [=, this](const CallContext& useful, CallSubject& subject) {
-                             return answer_classify(calls_.core(), *request, useful, *response, subject);
-                           });
-  }
-  Reactor* Regress(Context* context, const tfs::RegressionRequest* request,
-                   tfs::RegressionResponse* response) override {
-    return calls_.dispatch(*context, "Regress", *request,
-                           [=, this](const CallContext& useful, CallSubject& subject) {
-                             return answer_regress(calls_.core(), *request, useful, *response, subject);
-                           });
-  }
-  Reactor* MultiInference(Context* context, const tfs::MultiInferenceRequest* request,
-                          tfs::MultiInferenceResponse* response) override {
-    return calls_.dispatch(
-        *context, "MultiInference", *request, [=, this](const CallContext& useful, CallSubject& subject) {
-          return answer_multi_inference(calls_.core(), *request, useful, *response, subject);
+void serve_predictions(Dispatcher& calls, tfs::PredictionService::AsyncService& service) {
+  using Service = tfs::PredictionService::AsyncService;
+  const auto in_order = [&](auto request, std::string_view api, auto answer) {
+    serve(calls, service, request, Turn::kInOrder, api,
+          [&core = calls.core(), answer](const auto& question, const CallContext& context, auto& response,
+                                         CallSubject& subject) {
+            return answer(core, question, context, response, subject);
+          });
+  };
+  in_order(&Service::RequestPredict, "Predict", answer_predict);
+  in_order(&Service::RequestClassify, "Classify", answer_classify);
+  in_order(&Service::RequestRegress, "Regress", answer_regress);
+  in_order(&Service::RequestMultiInference, "MultiInference", answer_multi_inference);
+  serve(calls, service, &Service::RequestGetModelMetadata, Turn::kAtOnce, "",
+        [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
+          return answer_metadata(core, question, response);
         });
-  }
-  Reactor* GetModelMetadata(Context* context, const tfs::GetModelMetadataRequest* request,
-                            tfs::GetModelMetadataResponse* response) override {
-    return calls_.dispatch_quick(*context, [=, this](const CallContext&, CallSubject&) {
-      return answer_metadata(calls_.core(), *request, *response);
-    });
-  }
+}
 
- private:
-  Dispatcher& calls_;
-};
+void serve_health(Dispatcher& calls, HealthService& health) {
+  serve(calls, health.service(), &HealthService::Service::RequestCheck, Turn::kAtOnce, "",
+        [&health](const auto& question, const CallContext&, auto& response, CallSubject&) {
+          return health.answer_check(question, response);
+        });
+  health.start(calls.threads());
+}
 
-class ModelServiceImpl final : public tfs::ModelService::CallbackService {
- public:
-  explicit ModelServiceImpl(Dispatcher& calls) : calls_(calls) {}
-
-  Reactor* GetModelStatus(Context* context, const tfs::GetModelStatusRequest* request,
-                          tfs::GetModelStatusResponse* response) override {
-    return calls_.dispatch_quick(*context, [=, this](const CallContext&, CallSubject&) {
-      return answer_status(calls_.core(), *request, *response);
-    });
-  }
-  Reactor* HandleReloadConfigRequest(Context* context, const tfs::ReloadConfigRequest* request,
-                                     tfs::ReloadConfigResponse* response) override {
-    return calls_.dispatch(*context, "", *request, [=, this](const CallContext&, CallSubject&) {
-      return answer_reload(calls_.core(), *request, *response);
-    });
-  }
-
- private:
-  Dispatcher& calls_;
-};
+void serve_models(Dispatcher& calls, tfs::ModelService::AsyncService& service) {
+  using Service = tfs::ModelService::AsyncService;
+  serve(calls, service, &Service::RequestGetModelStatus, Turn::kAtOnce, "",
+        [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
+          return answer_status(core, question, response);
+        });
+  serve(calls, service, &Service::RequestHandleReloadConfigRequest, Turn::kSlow, "",
+        [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
+          return answer_reload(core, question, response);
+        });
+}
 
 std::shared_ptr<grpc::ServerCredentials> credentials_of(const GrpcOptions& options) {
   if (!options.ssl.has_value()) return grpc::InsecureServerCredentials();
@@ -186,8 +165,10 @@ std::shared_ptr<grpc::ServerCredentials> credentials_of(const GrpcOptions& optio
 void set_up_process() {
   static std::once_flag once;
   std::call_once(once, [] {
-    grpc::EnableDefaultHealthCheckService(true);
-    grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+    // Reflection tells of them, but nothing refers to them, so the linker would leave them out.
+    const google::protobuf::internal::AddDescriptorsRunner services(
+        &descriptor_table_schemas_2ftensorflow_2fservices_2eproto);
+    absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);  // else each lock looks for cycles
     // Any client could fill the log with handshakes that fail and texts that are no UTF-8.
     if (std::getenv("GRPC_VERBOSITY") == nullptr) gpr_set_log_verbosity(kSilent);
     google::protobuf::SetLogHandler(nullptr);
@@ -199,7 +180,11 @@ void set_up_process() {
 class GrpcServer::Impl {
  public:
   Impl(const GrpcOptions& options, ServeCore& core)
-      : core_(core), calls_(core, options), prediction_(calls_), models_(calls_) {}
+      : health_(core, {tfs::PredictionService::service_full_name(), tfs::ModelService::service_full_name()}),
+        reflection_({tfs::PredictionService::service_full_name(), tfs::ModelService::service_full_name(),
+                     grpc::health::v1::Health::service_full_name(),
+                     grpc::reflection::v1alpha::ServerReflection::service_full_name()}),
+        calls_(core, options) {}
   ~Impl() {
     if (server_ != nullptr) drain(ServeClock::now());
   }
@@ -223,56 +208,40 @@ class GrpcServer::Impl {
     builder.AddListeningPort(address, credentials_of(options), &port_);
     builder.RegisterService(&prediction_);
     builder.RegisterService(&models_);
+    builder.RegisterService(&health_.service());
+    builder.RegisterService(&reflection_.service());
+    std::unique_ptr<grpc::ServerCompletionQueue> queue = builder.AddCompletionQueue();
     server_ = builder.BuildAndStart();
     if (server_ == nullptr || port_ == 0) {
       return {StatusCode::kIo,
               fmt::format("gRPC: {}: cannot listen: the address is not there or in use{}", address,
                           options.ssl.has_value() ? ", or the keys are no PEM texts" : "")};
     }
-    const bool ready = core_.ready();
-    tell_health(ready);
-    health_ = std::jthread([this, ready](const std::stop_token& stop) { watch_health(stop, ready); });
+    calls_.threads().start(std::move(queue));
+    serve_predictions(calls_, prediction_);
+    serve_models(calls_, models_);
+    serve_health(calls_, health_);
+    reflection_.start(calls_.threads());
     return {};
   }
 
   [[nodiscard]] int port() const { return port_; }
 
   void drain(ServeClock::time_point deadline) {
-    health_.request_stop();
-    if (health_.joinable()) health_.join();
-    server_->GetHealthCheckService()->Shutdown();
+    health_.stop();
     server_->Shutdown(std::chrono::system_clock::now() + (deadline - ServeClock::now()));
-    server_->Wait();
+    calls_.threads().stop();
     server_ = nullptr;
   }
 
  private:
-  /// The whole server last: who has seen it serve may ask for the services.
-  void tell_health(bool ready) {
-    grpc::HealthCheckServiceInterface& service = *server_->GetHealthCheckService();
-    service.SetServingStatus(tfs::PredictionService::service_full_name(), ready);
-    service.SetServingStatus(tfs::ModelService::service_full_name(), ready);
-    service.SetServingStatus(ready);
-  }
-  void watch_health(const std::stop_token& stop, bool told) {
-    std::mutex mutex;
-    std::condition_variable_any wake;
-    std::unique_lock lock(mutex);
-    while (!stop.stop_requested()) {
-      wake.wait_for(lock, stop, kHealthLag, [] { return false; });
-      if (core_.ready() == told) continue;
-      told = !told;
-      tell_health(told);
-    }
-  }
-
-  ServeCore& core_;
-  Dispatcher calls_;
-  PredictionServiceImpl prediction_;
-  ModelServiceImpl models_;
+  tfs::PredictionService::AsyncService prediction_;
+  tfs::ModelService::AsyncService models_;
+  HealthService health_;
+  ReflectionService reflection_;
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
-  std::jthread health_;
+  Dispatcher calls_;
 };
 
 GrpcServer::GrpcServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -1,0 +1,118 @@
+#include "serve/grpc/reflection_service.h"
+
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/descriptor.pb.h>
+
+#include <atomic>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace nacre {
+namespace {
+
+using google::protobuf::DescriptorPool;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::FileDescriptor;
+using Response = ReflectionService::Response;
+
+void fail(Response& response, const std::string& message) {
+  auto& error = *response.mutable_error_response();
+  error.set_error_code(grpc::StatusCode::NOT_FOUND);
+  error.set_error_message(message);
+}
+
+/// The file, and those that it imports, each once.
+void add_files(const FileDescriptor& file, std::set<const FileDescriptor*>& seen, Response& response) {
+  if (!seen.insert(&file).second) return;
+  google::protobuf::FileDescriptorProto proto;
+  file.CopyTo(&proto);
+  response.mutable_file_descriptor_response()->add_file_descriptor_proto(proto.SerializeAsString());
+  for (int i = 0; i < file.dependency_count(); ++i) add_files(*file.dependency(i), seen, response);
+}
+
+void tell_file(const FileDescriptor* file, const std::string& name, Response& response) {
+  if (file == nullptr) return fail(response, name + " is not known");
+  std::set<const FileDescriptor*> seen;
+  add_files(*file, seen, response);
+}
+
+}  // namespace
+
+/// A call: reads a request, writes its answer, and so on. Owns itself from before its arrival until gRPC is
+/// done with it.
+class ReflectionService::Stream final : QueuedCall {
+ public:
+  static void await(ReflectionService& reflection, CallThreads& threads) {
+    auto* const stream = std::unique_ptr<Stream>(new Stream(reflection, threads)).release();
+    reflection.service_.RequestServerReflectionInfo(&stream->context_, &stream->stream_, threads.queue(),
+                                                    threads.queue(), &stream->arrived_);
+  }
+
+ private:
+  Stream(ReflectionService& reflection, CallThreads& threads)
+      : QueuedCall(threads), reflection_(reflection) {}
+
+  void on_arrival(bool ok) {
+    if (!ok) return on_finished(ok);  // the server stops
+    await(reflection_, threads());
+    stream_.Read(&request_, &read_);
+  }
+  void on_read(bool ok) {
+    if (ok) return stream_.Write(reflection_.answer(request_), &written_);
+    stream_.Finish(grpc::Status::OK, &finished_);  // the client has no more
+  }
+  void on_written(bool ok) {
+    if (ok) return stream_.Read(&request_, &read_);
+    stream_.Finish(grpc::Status::CANCELLED, &finished_);
+  }
+  void on_finished(bool /*ok*/) { const std::unique_ptr<Stream> last(this); }
+
+  ReflectionService& reflection_;
+  grpc::ServerContext context_;
+  Request request_;
+  grpc::ServerAsyncReaderWriter<Response, Request> stream_{&context_};
+  BoundEvent<Stream> arrived_{*this, &Stream::on_arrival};
+  BoundEvent<Stream> read_{*this, &Stream::on_read};
+  BoundEvent<Stream> written_{*this, &Stream::on_written};
+  BoundEvent<Stream> finished_{*this, &Stream::on_finished};
+};
+
+ReflectionService::ReflectionService(std::set<std::string> services) : services_(std::move(services)) {}
+
+void ReflectionService::start(CallThreads& threads) {
+  Stream::await(*this, threads);
+}
+
+ReflectionService::Response ReflectionService::answer(const Request& request) const {
+  const DescriptorPool& pool = *DescriptorPool::generated_pool();
+  Response response;
+  response.set_valid_host(request.host());
+  *response.mutable_original_request() = request;
+  switch (request.message_request_case()) {
+    case Request::kListServices:
+      for (const std::string& name : services_)
+        response.mutable_list_services_response()->add_service()->set_name(name);
+      break;
+    case Request::kFileByFilename:
+      tell_file(pool.FindFileByName(request.file_by_filename()), request.file_by_filename(), response);
+      break;
+    case Request::kFileContainingSymbol:
+      tell_file(pool.FindFileContainingSymbol(request.file_containing_symbol()),
+                request.file_containing_symbol(), response);
+      break;
+    case Request::kFileContainingExtension:
+    case Request::kAllExtensionNumbersOfType:
+      fail(response, "there are no extensions");
+      break;
+    case Request::MESSAGE_REQUEST_NOT_SET: {
+      auto& error = *response.mutable_error_response();
+      error.set_error_code(grpc::StatusCode::INVALID_ARGUMENT);
+      error.set_error_message("no question");
+      break;
+    }
+  }
+  return response;
+}
+
+}  // namespace nacre

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <set>
+#include <string>
+
+#include "schemas/grpc/reflection.grpc.pb.h"
+#include "serve/grpc/call_threads.h"
+
+namespace nacre {
+
+/// grpc.reflection.v1alpha: tells clients which services there are, and what their messages look like.
+/// Answers come from the descriptors that are linked in. Thread-safe.
+class ReflectionService {
+ public:
+  using Request = grpc::reflection::v1alpha::ServerReflectionRequest;
+  using Response = grpc::reflection::v1alpha::ServerReflectionResponse;
+  using Service = grpc::reflection::v1alpha::ServerReflection::AsyncService;
+
+  /// `services` are their full names.
+  explicit ReflectionService(std::set<std::string> services);
+
+  [[nodiscard]] Service& service() { return service_; }
+  [[nodiscard]] Response answer(const Request& request) const;
+  /// Takes calls from now on.
+  void start(CallThreads& threads);
+
+ private:
+  class Stream;
+
+  const std::set<std::string> services_;
+  Service service_;
+};
+
+}  // namespace nacre
