@@ -15,22 +15,49 @@ namespace nacre {
 namespace HWY_NAMESPACE {
 namespace {
 
-/// Writes the largest of four vectors of sums after bias and perhaps relu, as max_pool_rows would, to element
-/// `at` and those after it, of which `count` exist.
-HWY_INLINE void pool_pairs(const Vector* sums, Vector bias, bool relu, const PooledCells& out, int64_t at,
+/// The largest of four vectors, and which that is.
+struct Largest {
+  Vector value;
+  hn::VFromD<hn::RebindToSigned<Tag>> winner;
+};
+
+/// Where one may be NaN, which wins.
+HWY_NOINLINE Largest largest_or_nan(const Vector* value) {
+  const hn::RebindToSigned<Tag> di;
+  Largest largest{value[0], hn::Zero(di)};
+  for (int cell = 1; cell < 4; ++cell) {
+    const auto wins = hn::Or(hn::Gt(value[cell], largest.value), hn::IsNaN(value[cell]));
+    largest.value = hn::IfThenElse(wins, value[cell], largest.value);
+    largest.winner = hn::IfThenElse(hn::RebindMask(di, wins), hn::Set(di, cell), largest.winner);
+  }
+  return largest;
+}
+
+HWY_INLINE Largest largest_of(const Vector* value) {
+  const Tag d;
+  const hn::RebindToSigned<Tag> di;
+  const Vector all = hn::Add(hn::Add(value[0], value[1]), hn::Add(value[2], value[3]));
+  if (HWY_UNLIKELY(!hn::AllFalse(d, hn::IsNaN(all)))) {
+    const Vector copy[4] = {value[0], value[1], value[2], value[3]};
+    return largest_or_nan(copy);
+  }
+  const auto greater = [&](Vector a, Vector b) HWY_ATTR { return hn::RebindMask(di, hn::Gt(a, b)); };
+  // Of two that are equal Max gives the second.
+  const Vector upper = hn::Max(value[1], value[0]);
+  const Vector lower = hn::Max(value[3], value[2]);
+  const auto of_upper = hn::IfThenElseZero(greater(value[1], value[0]), hn::Set(di, 1));
+  const auto of_lower = hn::IfThenElse(greater(value[3], value[2]), hn::Set(di, 3), hn::Set(di, 2));
+  return {hn::Max(lower, upper), hn::IfThenElse(greater(lower, upper), of_lower, of_upper)};
+}
+
+/// Writes the largest of four vectors of sums with their bias after perhaps relu, as max_pool_rows would, to
+/// element `at` and those after it, of which `count` exist.
+HWY_INLINE void pool_pairs(const Vector* value, bool relu, const PooledCells& out, int64_t at,
                            int64_t count) {
   const Tag d;
   const hn::RebindToSigned<Tag> di;
   const hn::Rebind<uint8_t, decltype(di)> bytes;
-  Vector largest = hn::Add(sums[0], bias);
-  auto winner = hn::Zero(di);
-#pragma GCC unroll 4
-  for (int cell = 1; cell < 4; ++cell) {
-    const Vector value = hn::Add(sums[cell], bias);
-    const auto wins = hn::Or(hn::Gt(value, largest), hn::IsNaN(value));
-    largest = hn::IfThenElse(wins, value, largest);
-    winner = hn::IfThenElse(hn::RebindMask(di, wins), hn::Set(di, cell), winner);
-  }
+  auto [largest, winner] = largest_of(value);
   if (relu) {
     // NaN compares false: it stays, and no gradient passes.
     const auto alive = hn::RebindMask(di, hn::Gt(largest, hn::Zero(d)));
