@@ -6,6 +6,7 @@
 #include "layers/quad_gradient.h"
 #include "layers/sparse_gradient.h"
 #include "layers/sparse_input.h"
+#include "layers/winograd_few.h"
 
 namespace nacre {
 namespace {
@@ -49,13 +50,14 @@ int64_t vectors_of(int64_t count) {
 /// through memory); besides, every vector of channels and of filters is taken to the points and back, about 8
 /// instructions a point; and the kernel is taken there once for a batch, which counts as one for a small
 /// batch of 4 (its gradient comes back once for a chunk of images). Tiles that reach over the edges count
-/// whole. Of the gradients of kernel and input it is the same.
+/// whole. Of the gradients of kernel and input it is the same. Forward of few channels (winograd_few.h) runs
+/// its products at full speed, and takes sums back from the points within registers.
 struct WinogradCost {
   int64_t products;
   int64_t transforms;  ///< of all channels and filters
   int64_t kernel;
 
-  WinogradCost(const ConvGeometry& g, const winograd::Algorithm& algorithm) {
+  WinogradCost(const ConvGeometry& g, const winograd::Algorithm& algorithm, bool of_few = false) {
     const int64_t points = algorithm.points();
     const int64_t tiles =
         ceil_div(g.window.y.out, algorithm.rows) * ceil_div(g.window.x.out, algorithm.columns);
@@ -63,6 +65,9 @@ struct WinogradCost {
     products = tiles * points * g.channels * filter_vectors * 5 / 4;
     transforms = tiles * points * (vectors_of(g.channels) + filter_vectors) * 8;
     kernel = points * g.channels * filter_vectors * 8 / 4;
+    if (!of_few) return;
+    products = tiles * points * g.channels * filter_vectors;
+    transforms = tiles * points * (2 + 3 * filter_vectors);
   }
 };
 
@@ -70,8 +75,8 @@ int64_t direct_cost(const ConvGeometry& g) {
   return g.positions() * g.patch() * vectors_of(g.filters);
 }
 
-bool winograd_wins(const ConvGeometry& g, const winograd::Algorithm& algorithm) {
-  const WinogradCost cost(g, algorithm);
+bool winograd_wins(const ConvGeometry& g, const winograd::Algorithm& algorithm, bool of_few) {
+  const WinogradCost cost(g, algorithm, of_few);
   return cost.products + cost.transforms + cost.kernel < direct_cost(g);
 }
 
@@ -87,8 +92,9 @@ bool winograd_can(const ConvGeometry& g, const WindowAxis& rows, const winograd:
   return least_tiles * algorithm.points() * (g.channels + g.filters) <= kMostPointFloats;
 }
 
-bool winograd_suits(const ConvGeometry& g, const WindowAxis& rows, const winograd::Algorithm& algorithm) {
-  return winograd_can(g, rows, algorithm) && winograd_wins(g, algorithm);
+bool winograd_suits(const ConvGeometry& g, const WindowAxis& rows, const winograd::Algorithm& algorithm,
+                    bool of_few) {
+  return winograd_can(g, rows, algorithm) && winograd_wins(g, algorithm, of_few);
 }
 
 // A live cell costs one multiply-add for each vector of its patch, and its place in a list; the product of
@@ -160,7 +166,7 @@ winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry) {
 }
 
 bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows) {
-  return winograd_suits(geometry, rows, winograd_gradient_algorithm(geometry));
+  return winograd_suits(geometry, rows, winograd_gradient_algorithm(geometry), false);
 }
 
 bool choose_phase_gradient(const ConvGeometry& geometry, const FusedPool* pool) {
@@ -177,8 +183,9 @@ ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& 
   if (geometry.is_pointwise()) return ForwardPath::kGemm;
   // Of 5x5 no tiles round little enough for deep networks.
   const bool deep = is_deep(geometry);
+  const winograd::Algorithm algorithm = winograd_algorithm(geometry, mode);
   if ((!deep || geometry.window.x.window == 3) &&
-      winograd_suits(geometry, rows, winograd_algorithm(geometry, mode))) {
+      winograd_suits(geometry, rows, algorithm, winograd::takes_few(algorithm, geometry.channels))) {
     return ForwardPath::kWinograd;
   }
   if (deep) return ForwardPath::kGemm;

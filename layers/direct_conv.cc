@@ -136,9 +136,10 @@ void pool_tile(const Cells& cells, const TileIn& in, const float* panel, const T
   for (int p = 0; p < kPairs; ++p) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
-      const Vector four[4] = {sum[0][2 * p][v], sum[0][2 * p + 1][v], sum[1][2 * p][v], sum[1][2 * p + 1][v]};
-      pool_pairs(four, hn::Load(Tag(), tile.bias + v * kLanes), tile.relu, out, p * out.pixel + v * kLanes,
-                 kLanes);
+      const Vector bias = hn::Load(Tag(), tile.bias + v * kLanes);
+      const Vector four[4] = {hn::Add(sum[0][2 * p][v], bias), hn::Add(sum[0][2 * p + 1][v], bias),
+                              hn::Add(sum[1][2 * p][v], bias), hn::Add(sum[1][2 * p + 1][v], bias)};
+      pool_pairs(four, tile.relu, out, p * out.pixel + v * kLanes, kLanes);
     }
   }
   if (whole) return;

@@ -15,28 +15,42 @@ namespace nacre {
 namespace HWY_NAMESPACE {
 namespace {
 
-/// Writes the largest of four vectors of sums after bias and perhaps relu, as max_pool_rows would, to element
-/// `at` and those after it, of which `count` exist.
-HWY_INLINE void pool_pairs(const Vector* sums, Vector bias, bool relu, const PooledCells& out, int64_t at,
+using Winner = hn::VFromD<hn::RebindToSigned<Tag>>;
+
+/// Where one of four vectors may be NaN, which wins: the largest, and which that is.
+HWY_NOINLINE void find_largest(const Vector* value, Vector& largest, Winner& winner) {
+  const hn::RebindToSigned<Tag> di;
+  largest = value[0];
+  winner = hn::Zero(di);
+  for (int cell = 1; cell < 4; ++cell) {
+    const auto wins = hn::Or(hn::Gt(value[cell], largest), hn::IsNaN(value[cell]));
+    largest = hn::IfThenElse(wins, value[cell], largest);
+    winner = hn::IfThenElse(hn::RebindMask(di, wins), hn::Set(di, cell), winner);
+  }
+}
+
+/// Writes the largest of four vectors of sums with their bias after perhaps relu, as max_pool_rows would, to
+/// element `at` and those after it, of which `count` exist.
+HWY_INLINE void pool_pairs(const Vector* value, bool relu, const PooledCells& out, int64_t at,
                            int64_t count) {
   const Tag d;
   const hn::RebindToSigned<Tag> di;
   const hn::Rebind<uint8_t, decltype(di)> bytes;
-  Vector largest = hn::Add(sums[0], bias);
-  auto winner = hn::Zero(di);
-#pragma GCC unroll 4
-  for (int cell = 1; cell < 4; ++cell) {
-    const Vector value = hn::Add(sums[cell], bias);
-    const auto wins = hn::Or(hn::Gt(value, largest), hn::IsNaN(value));
-    largest = hn::IfThenElse(wins, value, largest);
-    winner = hn::IfThenElse(hn::RebindMask(di, wins), hn::Set(di, cell), winner);
+  // Of two that are equal Max gives the second.
+  const Vector upper = hn::Max(value[1], value[0]);
+  const Vector lower = hn::Max(value[3], value[2]);
+  Vector largest = hn::Max(lower, upper);
+  const Vector all = hn::Add(hn::Add(value[0], value[1]), hn::Add(value[2], value[3]));
+  const bool nan = !hn::AllFalse(d, hn::IsNaN(all));
+  Winner winner_or_nan;
+  if (nan) {
+    const Vector copy[4] = {value[0], value[1], value[2], value[3]};
+    Vector or_nan;
+    find_largest(copy, or_nan, winner_or_nan);
+    largest = or_nan;
   }
-  if (relu) {
-    // NaN compares false: it stays, and no gradient passes.
-    const auto alive = hn::RebindMask(di, hn::Gt(largest, hn::Zero(d)));
-    winner = hn::IfThenElse(alive, winner, hn::Set(di, FusedPool::kDead));
-    largest = hn::IfThenElse(hn::Lt(largest, hn::Zero(d)), hn::Zero(d), largest);
-  }
+  // NaN compares false, and stays.
+  if (relu) largest = hn::IfThenElse(hn::Lt(largest, hn::Zero(d)), hn::Zero(d), largest);
   const bool whole = count >= kLanes;
   if (whole) {
     hn::StoreU(largest, d, out.data + at);
@@ -44,7 +58,14 @@ HWY_INLINE void pool_pairs(const Vector* sums, Vector bias, bool relu, const Poo
     Part{at, static_cast<size_t>(count) * sizeof(float)}.store(largest, out.data);
   }
   if (out.winners == nullptr) return;
-  const auto narrow = hn::DemoteTo(bytes, winner);
+  const auto greater = [&](Vector a, Vector b) HWY_ATTR { return hn::RebindMask(di, hn::Gt(a, b)); };
+  const auto of_upper = hn::IfThenElseZero(greater(value[1], value[0]), hn::Set(di, 1));
+  const auto of_lower = hn::IfThenElse(greater(value[3], value[2]), hn::Set(di, 3), hn::Set(di, 2));
+  auto winner = hn::IfThenElse(greater(lower, upper), of_lower, of_upper);
+  if (nan) winner = winner_or_nan;
+  // No gradient passes NaN either.
+  if (relu) winner = hn::IfThenElse(greater(largest, hn::Zero(d)), winner, hn::Set(di, FusedPool::kDead));
+  const auto narrow = hn::TruncateTo(bytes, hn::BitCast(hn::RebindToUnsigned<Tag>(), winner));
   if (whole) {
     hn::StoreU(narrow, bytes, out.winners + at);
   } else {

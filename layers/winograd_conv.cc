@@ -39,10 +39,12 @@ Planes planes_of(float* data, int64_t tiles, int64_t channels) {
 WinogradConv::WinogradConv(const ConvGeometry& geometry, const winograd::Algorithm& algorithm)
     : g_(geometry),
       algorithm_(algorithm),
+      of_few_(winograd::takes_few(algorithm, geometry.channels)),
       filter_block_(std::min(kColumnBlock, geometry.filters)),
       channel_block_(std::min(kColumnBlock, geometry.channels)) {
   const int64_t per_tile = points() * (align_floats(g_.channels) + align_floats(filter_block_));
-  good_tiles_ = std::max(kCacheFloats / per_tile, kLeastTiles);
+  good_tiles_ = std::max(
+      kCacheFloats / (of_few_ ? algorithm_.rows * algorithm_.columns * g_.filters : per_tile), kLeastTiles);
   const int64_t per_tile_backward = points() * (align_floats(g_.channels) + align_floats(g_.filters));
   const int64_t least = std::clamp(g_.channels * g_.filters / (g_.channels + g_.filters), kLeastTilesBackward,
                                    kEnoughTilesBackward);
@@ -90,6 +92,7 @@ void WinogradConv::pack_backward(const float* points, int64_t point, float* pack
 }
 
 size_t WinogradConv::forward_scratch_bytes(int64_t images, int64_t rows) const {
+  if (of_few_) return 0;
   const int64_t tiles = images * tiles_in(rows);
   return float_bytes(points() * planes_of(nullptr, tiles, g_.channels).plane) +
          float_bytes(points() * planes_of(nullptr, tiles, filter_block_).plane) +
@@ -151,6 +154,27 @@ void WinogradConv::load_tiles(const Stripe& stripe, const float* image, const Pl
   }
 }
 
+template <typename RowOf>
+void WinogradConv::for_each_row_of_few(const Stripe& stripe, const float* image, const float* packed,
+                                       const float* bias, const RowOf& row_of) const {
+  const WindowAxis& y = g_.window.y;
+  const WindowAxis& x = g_.window.x;
+  winograd::RowOfFew row;
+  row.channels = g_.channels;
+  row.tiles = tile_columns();
+  row.packed = packed + stripe.f_begin * g_.channels;
+  row.packed_plane = forward_plane_;
+  row.filters = stripe.f_end - stripe.f_begin;
+  row.bias = bias == nullptr ? nullptr : bias + stripe.f_begin;
+  row.relu = g_.relu;
+  for (int64_t n = 0; n < stripe.images; ++n) {
+    for (int64_t out = stripe.y_begin; out < stripe.y_end; out += algorithm_.rows) {
+      row.from = {image + n * g_.image_size(), y.in, x.in, y.start(out), x.start(0)};
+      row_of(n, out - stripe.y_begin, row);
+    }
+  }
+}
+
 template <typename FromPoints>
 void WinogradConv::sums_of(const Stripe& stripe, const float* image, const float* packed, std::byte* scratch,
                            const FromPoints& from_points) const {
@@ -176,23 +200,38 @@ void WinogradConv::sums_of(const Stripe& stripe, const float* image, const float
 void WinogradConv::sums(const Stripe& stripe, const float* image, const float* packed, const float* bias,
                         std::byte* scratch, float* out, int64_t image_step) const {
   const int64_t line = g_.window.x.out * g_.filters;
+  const int64_t rows = stripe.y_end - stripe.y_begin;
+  if (of_few_) {
+    return for_each_row_of_few(
+        stripe, image, packed, bias, [&](int64_t n, int64_t y, const winograd::RowOfFew& row) {
+          float* const to = out + n * image_step + y * line + stripe.f_begin;
+          winograd::few_to_output(row, rows - y, g_.window.x.out, {to, line, g_.filters});
+        });
+  }
   sums_of(stripe, image, packed, scratch,
           [&](int64_t n, int64_t y, int64_t f, int64_t columns, const Planes& planes) {
-            winograd::points_to_output(algorithm_, planes, columns, tile_columns(),
-                                       bias == nullptr ? nullptr : bias + f, g_.relu,
-                                       stripe.y_end - stripe.y_begin - y, g_.window.x.out,
-                                       {out + n * image_step + y * line + f, line, g_.filters});
+            winograd::points_to_output(
+                algorithm_, planes, columns, tile_columns(), bias == nullptr ? nullptr : bias + f, g_.relu,
+                rows - y, g_.window.x.out, {out + n * image_step + y * line + f, line, g_.filters});
           });
 }
 
 void WinogradConv::pooled_sums(const Stripe& stripe, const float* image, const float* packed,
                                const float* bias, std::byte* scratch, const PooledCells& out,
                                int64_t image_step, int64_t width) const {
+  const int64_t rows = stripe.y_end - stripe.y_begin;
+  if (of_few_) {
+    return for_each_row_of_few(
+        stripe, image, packed, bias, [&](int64_t n, int64_t y, const winograd::RowOfFew& row) {
+          winograd::few_to_pooled(row, (rows - y) / 2, width,
+                                  out.at(n * image_step + y / 2 * out.row + stripe.f_begin));
+        });
+  }
   sums_of(stripe, image, packed, scratch,
           [&](int64_t n, int64_t y, int64_t f, int64_t columns, const Planes& planes) {
-            winograd::points_to_pooled(
-                algorithm_, planes, columns, tile_columns(), bias == nullptr ? nullptr : bias + f, g_.relu,
-                (stripe.y_end - stripe.y_begin - y) / 2, width, out.at(n * image_step + y / 2 * out.row + f));
+            winograd::points_to_pooled(algorithm_, planes, columns, tile_columns(),
+                                       bias == nullptr ? nullptr : bias + f, g_.relu, (rows - y) / 2, width,
+                                       out.at(n * image_step + y / 2 * out.row + f));
           });
 }
 

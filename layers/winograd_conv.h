@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "layers/conv.h"
+#include "layers/winograd_few.h"
 #include "layers/winograd_kernels.h"
 
 namespace nacre {
@@ -121,6 +122,10 @@ class WinogradConv {
                 float* image) const;
   /// Input rows of a stripe to points.
   void load_tiles(const Stripe& stripe, const float* image, const winograd::Planes& planes) const;
+  /// row_of(image, row, of few channels) for every row of tiles of a stripe.
+  template <typename RowOf>
+  void for_each_row_of_few(const Stripe& stripe, const float* image, const float* packed, const float* bias,
+                           const RowOf& row_of) const;
   /// from_points(image, row, filter, filters, planes) takes the sums of one row of tiles.
   template <typename FromPoints>
   void sums_of(const Stripe& stripe, const float* image, const float* packed, std::byte* scratch,
@@ -138,6 +143,7 @@ class WinogradConv {
 
   ConvGeometry g_;
   winograd::Algorithm algorithm_;
+  bool of_few_;  // forward by winograd_few.h
   int64_t good_tiles_ = 0;
   int64_t good_tiles_backward_ = 0;
   int64_t filter_block_ = 0;  // filters (channels in backward) that one round of products computes

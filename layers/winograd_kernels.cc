@@ -140,11 +140,12 @@ struct Kernels {
         Vector out[kCellRows][kCells][4];
         plane_from_points<OutputMatrix<MY>, OutputMatrix<MX>>(
             [&](int p, int q) HWY_ATTR { return load(from + (p * kPoints + q) * planes.plane); },
-            [&](int i, int j, Vector v) HWY_ATTR { out[i / 2][j / 2][i % 2 * 2 + j % 2] = v; });
+            [&](int i, int j, Vector v)
+                HWY_ATTR { out[i / 2][j / 2][i % 2 * 2 + j % 2] = hn::Add(v, shift); });
         for (int64_t i = 0; i < std::min<int64_t>(kCellRows, height); ++i) {
           for (int64_t j = 0; j < std::min<int64_t>(kCells, width - tile * kCells); ++j) {
-            pool_pairs(out[i][j], shift, relu, pooled,
-                       i * pooled.row + (tile * kCells + j) * pooled.pixel + c, channels - c);
+            pool_pairs(out[i][j], relu, pooled, i * pooled.row + (tile * kCells + j) * pooled.pixel + c,
+                       channels - c);
           }
         }
       }

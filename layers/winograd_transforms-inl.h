@@ -39,25 +39,26 @@ struct OutputMatrix : M {
 };
 
 /// A sum that may have no terms yet.
-template <bool kEmpty>
+template <class V, bool kEmpty>
 struct Sum {
-  Vector value;
+  V value;
 };
 
 /// sum + factor * x.
-template <class Factor, bool kEmpty>
-HWY_INLINE auto add_term(Sum<kEmpty> sum, Vector x) {
+template <class Factor, class V, bool kEmpty>
+HWY_INLINE auto add_term(Sum<V, kEmpty> sum, V x) {
+  const hn::DFromV<V> d;
   constexpr auto kFactor = static_cast<float>(Factor::kValue);
   if constexpr (kFactor == 0.0F) {
     return sum;
   } else if constexpr (kEmpty) {
-    return Sum<false>{kFactor == 1.0F ? x : hn::Mul(hn::Set(Tag(), kFactor), x)};
+    return Sum<V, false>{kFactor == 1.0F ? x : hn::Mul(hn::Set(d, kFactor), x)};
   } else if constexpr (kFactor == 1.0F) {
-    return Sum<false>{hn::Add(sum.value, x)};
+    return Sum<V, false>{hn::Add(sum.value, x)};
   } else if constexpr (kFactor == -1.0F) {
-    return Sum<false>{hn::Sub(sum.value, x)};
+    return Sum<V, false>{hn::Sub(sum.value, x)};
   } else {
-    return Sum<false>{hn::MulAdd(hn::Set(Tag(), kFactor), x, sum.value)};
+    return Sum<V, false>{hn::MulAdd(hn::Set(d, kFactor), x, sum.value)};
   }
 }
 
@@ -67,8 +68,8 @@ struct FactorOf {
 };
 
 /// sum + the terms kIndex, kIndex + 2, .. of a row of M times x.
-template <class M, int kPoint, int kIndex, bool kEmpty>
-HWY_INLINE auto add_row(const Vector* x, Sum<kEmpty> sum) {
+template <class M, int kPoint, int kIndex, class V, bool kEmpty>
+HWY_INLINE auto add_row(const V* x, Sum<V, kEmpty> sum) {
   if constexpr (kIndex >= M::kSize) {
     return sum;
   } else {
@@ -77,17 +78,17 @@ HWY_INLINE auto add_row(const Vector* x, Sum<kEmpty> sum) {
 }
 
 /// points[p] = sum over k of M[p][k] * x[k].
-template <class M, int kPoint = 0>
-HWY_INLINE void to_points(const Vector* x, Vector* points) {
-  const Sum<true> none{hn::Zero(Tag())};
+template <class M, int kPoint = 0, class V = Vector>
+HWY_INLINE void to_points(const V* x, V* points) {
+  const Sum<V, true> none{hn::Zero(hn::DFromV<V>())};
   if constexpr (kPoint == 0) {
     points[0] = add_row<M, 0, 1>(x, add_row<M, 0, 0>(x, none)).value;
     to_points<M, 1>(x, points);
   } else if constexpr (kPoint == M::kPoints - 1) {
     points[kPoint] = add_row<M, kPoint, 1>(x, add_row<M, kPoint, 0>(x, none)).value;
   } else {
-    const Vector even = add_row<M, kPoint, 0>(x, none).value;
-    const Vector odd = add_row<M, kPoint, 1>(x, none).value;
+    const V even = add_row<M, kPoint, 0>(x, none).value;
+    const V odd = add_row<M, kPoint, 1>(x, none).value;
     points[kPoint] = hn::Add(even, odd);
     points[kPoint + 1] = hn::Sub(even, odd);
     to_points<M, kPoint + 2>(x, points);
@@ -96,7 +97,7 @@ HWY_INLINE void to_points(const Vector* x, Vector* points) {
 
 /// sum + the terms of the pairs of points kPoint, kPoint + 1; ..: `paired` are their sums or differences.
 template <class M, int kIndex, int kPoint, bool kEmpty>
-HWY_INLINE auto add_pairs(const Vector* paired, Sum<kEmpty> sum) {
+HWY_INLINE auto add_pairs(const Vector* paired, Sum<Vector, kEmpty> sum) {
   if constexpr (kPoint >= M::kPoints - 1) {
     return sum;
   } else {
@@ -110,7 +111,7 @@ HWY_INLINE void combine_points(const Vector* points, const Vector* sums, const V
                                Vector* x) {
   if constexpr (kIndex < M::kSize) {
     constexpr int kLast = M::kPoints - 1;
-    const Sum<true> none{hn::Zero(Tag())};
+    const Sum<Vector, true> none{hn::Zero(Tag())};
     const auto pairs = add_pairs<M, kIndex, 1>(kIndex % 2 == 0 ? sums : differences, none);
     const auto with_zero = add_term<FactorOf<M, 0, kIndex>>(pairs, points[0]);
     x[kIndex] = add_term<FactorOf<M, kLast, kIndex>>(with_zero, points[kLast]).value;
@@ -132,26 +133,34 @@ HWY_INLINE void from_points(const Vector* points, Vector* x) {
   combine_points<M>(points, sums, differences, x);
 }
 
+// Loops over the rows and columns of a tile keep it in registers. Where a vector is one float they would take
+// much code and bring little.
+#if HWY_TARGET == HWY_SCALAR
+inline constexpr int kUnroll = 1;
+#else
+inline constexpr int kUnroll = 8;
+#endif
+
 /// Both dimensions, columns by matrix Y and rows by X: load(i, j) gives element [i][j] of a rectangle of
 /// Y::kSize x X::kSize, store(p, q, v) takes that of a rectangle of points.
 template <class Y, class X, typename Load, typename Store>
 HWY_INLINE void plane_to_points(const Load& load, const Store& store) {
   Vector half[Y::kPoints][X::kSize];
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
   for (int j = 0; j < X::kSize; ++j) {
     Vector column[Y::kSize];
     Vector points[Y::kPoints];
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
     for (int i = 0; i < Y::kSize; ++i) column[i] = load(i, j);
     to_points<Y>(column, points);
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
     for (int p = 0; p < Y::kPoints; ++p) half[p][j] = points[p];
   }
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
   for (int p = 0; p < Y::kPoints; ++p) {
     Vector points[X::kPoints];
     to_points<X>(half[p], points);
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
     for (int q = 0; q < X::kPoints; ++q) store(p, q, points[q]);
   }
 }
@@ -160,21 +169,21 @@ HWY_INLINE void plane_to_points(const Load& load, const Store& store) {
 template <class Y, class X, typename Load, typename Store>
 HWY_INLINE void plane_from_points(const Load& load, const Store& store) {
   Vector half[Y::kSize][X::kPoints];
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
   for (int q = 0; q < X::kPoints; ++q) {
     Vector points[Y::kPoints];
     Vector column[Y::kSize];
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
     for (int p = 0; p < Y::kPoints; ++p) points[p] = load(p, q);
     from_points<Y>(points, column);
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
     for (int i = 0; i < Y::kSize; ++i) half[i][q] = column[i];
   }
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
   for (int i = 0; i < Y::kSize; ++i) {
     Vector row[X::kSize];
     from_points<X>(half[i], row);
-#pragma GCC unroll 8
+#pragma GCC unroll kUnroll
     for (int j = 0; j < X::kSize; ++j) store(i, j, row[j]);
   }
 }
