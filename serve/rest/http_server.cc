@@ -29,7 +29,7 @@ namespace {
 constexpr size_t kSpareDescriptors = 64;
 constexpr std::chrono::milliseconds kAcceptPause{20};
 /// How often connections are looked after while all threads answer requests.
-constexpr std::chrono::milliseconds kBusyPause{1};
+constexpr std::chrono::milliseconds kBusyPause{5};
 /// Between two looks for connections whose time is up.
 constexpr std::chrono::milliseconds kTimeoutPause{10};
 constexpr size_t kReceiveBytes = size_t{64} << 10;
@@ -196,11 +196,13 @@ class HttpServer::Impl {
     return true;
   }
 
-  /// CallContext::other_calls: of what waits, or comes just now, on a thread that answers another request.
+  /// CallContext::other_calls: of what waits, or comes just now, on a thread that answers another request;
+  /// unless a thread is idle, which does it sooner.
   bool answer_another() {
     std::shared_ptr<HttpSession> session;
     {
       const std::lock_guard lock(shared_.mutex);
+      if (answering_ < at_once_) return false;
       while ((session = pop_short()) == nullptr) {
         const auto event = shared_.poller.next(false);
         if (!event.has_value() || event->id == Poller::kStop) return false;
