@@ -2,16 +2,12 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <iterator>
 #include <new>
+#include <thread>
 #include <utility>
 
 namespace nacre {
-namespace {
-
-/// Rows that are worth computing together even when other slots would take their share.
-constexpr size_t kFewRows = 4;
-
-}  // namespace
 
 /// Rows of one call, on the stack of its thread.
 struct Batcher::Call {
@@ -21,6 +17,7 @@ struct Batcher::Call {
   size_t taken = 0;  ///< rows that batches have taken
   size_t done = 0;   ///< rows that have their answer
   ServeClock::time_point arrived;
+  std::thread::id thread;
   RpcStatus status;
   std::condition_variable_any changed;  ///< it is done, or may compute
   bool waiting = false;                 ///< its thread waits for that, and nobody has told it yet
@@ -59,6 +56,7 @@ RpcStatus Batcher::run(std::span<const float> inputs, std::span<float> probabili
   call.out = probabilities;
   call.rows = inputs.size() / row_floats_;
   call.arrived = ServeClock::now();
+  call.thread = std::this_thread::get_id();
   if (call.rows == 0) return {};
   Lock lock(mutex_);
   if (queued_rows_ + call.rows > options_.max_batch_size * options_.max_enqueued_batches) {
@@ -91,8 +89,15 @@ size_t Batcher::waiting() const {
 
 /// Answers other calls, whose rows join the queue, while the call's own wait and there is room for them.
 void Batcher::gather(Call& call, const CallContext& context, Lock& lock) {
-  while (call.taken == 0 && queued_rows_ < options_.max_batch_size &&
-         ServeClock::now() < queue_.front()->arrived + options_.batch_timeout) {
+  while (call.taken == 0) {
+    size_t rows = 0;
+    ServeClock::time_point oldest = call.arrived;
+    for (const Call* own : queue_) {
+      if (own->thread != call.thread) continue;
+      rows += own->rows - own->taken;
+      oldest = std::min(oldest, own->arrived);
+    }
+    if (rows >= options_.max_batch_size || ServeClock::now() >= oldest + options_.batch_timeout) return;
     lock.unlock();
     const bool more = context.answer_another();
     lock.lock();
@@ -153,23 +158,24 @@ RpcStatus Batcher::compute_next(const CallContext& context, Lock& lock) {
   return late ? failed : RpcStatus();
 }
 
-/// The oldest rows: a share of them when other slots are free to take theirs.
+/// The oldest rows of this thread's calls; when no other slot is idle, also those of threads that wait. The
+/// rest is left to threads that are about to compute themselves: whoever took their rows would have them
+/// wait.
 std::vector<Batcher::Piece> Batcher::take_batch() {
-  const size_t idle = std::min(slots_->free(), at_once_ - computing_);
-  const size_t sharers = idle > 0 ? idle + 1 : std::min(slots_->slots(), at_once_);
-  size_t free = (queued_rows_ + sharers - 1) / sharers;
-  if (idle == 0) free = std::max(free, std::min(queued_rows_, kFewRows));
-  free = std::min(free, options_.max_batch_size);
+  const bool alone = slots_->free() == 0 || computing_ == at_once_;
+  size_t free = options_.max_batch_size;
   std::vector<Piece> batch;
-  while (free > 0 && !queue_.empty()) {
-    Call& call = *queue_.front();
+  for (auto next = queue_.begin(); free > 0 && next != queue_.end();) {
+    Call& call = **next++;
+    if (call.thread != std::this_thread::get_id() && !(alone && call.waiting)) continue;
     const size_t rows = std::min(free, call.rows - call.taken);
     batch.push_back({&call, call.taken, rows});
     call.taken += rows;
     free -= rows;
     queued_rows_ -= rows;
-    if (call.taken == call.rows) queue_.pop_front();
+    if (call.taken == call.rows) queue_.erase(std::prev(next));
   }
+  if (!alone) wake_next();
   return batch;
 }
 

@@ -26,8 +26,8 @@ struct BatchingOptions {
 
 /// Puts the rows of calls that come at the same time together into batches. Answers do not depend on it. It
 /// has no threads: a call whose rows wait reads the next calls meanwhile (CallContext::answer_another), and
-/// when there are none, or its time is up, it computes what has come together as soon as there is a slot; the
-/// others wait for it. Thread-safe; nobody may be in run() when it goes.
+/// when there are none, or its time is up, its thread computes what it has brought together as soon as there
+/// is a slot, and the rows of threads that wait for one. Thread-safe; nobody may be in run() when it goes.
 class Batcher {
  public:
   Batcher(Model model, const BatchingOptions& options, std::shared_ptr<ComputeSlots> slots,

@@ -10,9 +10,6 @@ namespace nacre {
 namespace {
 
 constexpr double kMaxSeconds = 86400;
-/// Threads of a transport for each that may compute, with batching: some read what comes while others wait
-/// for their batch.
-constexpr int kThreadsPerSlot = 2;
 
 void add_model_options(CLI::App& app, ServeOptions& options) {
   app.add_option("--model_name", options.model_name, "name of the model at --model_base_path")
@@ -68,9 +65,8 @@ void add_grpc_options(CLI::App& app, ServeOptions& options) {
   app.add_option("--port", options.port, "port of gRPC (default: 8500); 0: none")
       ->check(CLI::Range(0, 65535))
       ->type_name("PORT");
-  app.add_option(
-         "--grpc_max_threads", options.grpc_max_threads,
-         "gRPC calls that are answered at the same time (default: as --threads; with batching twice that)")
+  app.add_option("--grpc_max_threads", options.grpc_max_threads,
+                 "gRPC calls that are answered at the same time (default: as --threads)")
       ->check(CLI::Range(1, 4096))
       ->type_name("N");
   app.add_option("--ssl_config_file", options.ssl_config_file,
@@ -82,9 +78,8 @@ void add_rest_options(CLI::App& app, ServeOptions& options) {
   app.add_option("--rest_api_port", options.rest_api_port, "port of REST (default: 8501); 0: none")
       ->check(CLI::Range(0, 65535))
       ->type_name("PORT");
-  app.add_option(
-         "--rest_api_num_threads", options.rest_api_num_threads,
-         "REST requests that are answered at the same time (default: as --threads; with batching twice that)")
+  app.add_option("--rest_api_num_threads", options.rest_api_num_threads,
+                 "REST requests that are answered at the same time (default: as --threads)")
       ->check(CLI::Range(1, 4096))
       ->type_name("N");
   app.add_option("--rest_api_timeout_in_ms", options.rest_api_timeout_in_ms,
@@ -109,10 +104,10 @@ size_t slots_of(const ServeOptions& options) {
   return static_cast<size_t>(options.threads > 0 ? options.threads : available_threads());
 }
 
-/// Of a transport: what was given, or enough to keep the CPUs busy.
+/// Of a transport: what was given, or enough to keep the CPUs busy: no call waits for another's.
 size_t threads_of(int given, const ServeOptions& options) {
   if (given > 0) return static_cast<size_t>(given);
-  return slots_of(options) * (options.enable_batching ? kThreadsPerSlot : 1);
+  return slots_of(options);
 }
 
 std::chrono::milliseconds milliseconds(double seconds) {

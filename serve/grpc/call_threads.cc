@@ -10,7 +10,7 @@ namespace nacre {
 namespace {
 
 /// How often calls are looked after while all threads answer.
-constexpr std::chrono::milliseconds kBusyPause{1};
+constexpr std::chrono::milliseconds kBusyPause{5};
 
 }  // namespace
 
@@ -54,12 +54,9 @@ bool CallThreads::answer_another() {
   std::function<void()> answer;
   do {
     const Lock lock(mutex_);
+    if (answering_ < options_.at_once) return false;  // a thread is idle, which does it sooner
     const auto found = std::ranges::find_if(jobs_, [](const Job& job) { return job.is_short; });
-    if (found != jobs_.end()) {
-      answer = take(found);
-    } else if (!jobs_.empty()) {
-      wake_.notify_one();  // they are long: for another thread
-    }
+    if (found != jobs_.end()) answer = take(found);
   } while (!answer && poll(false) == Polled::kEvent);
   if (!answer) return false;
   answer();

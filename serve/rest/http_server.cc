@@ -29,7 +29,7 @@ namespace {
 constexpr size_t kSpareDescriptors = 64;
 constexpr std::chrono::milliseconds kAcceptPause{20};
 /// How often connections are looked after while all threads answer requests.
-constexpr std::chrono::milliseconds kBusyPause{1};
+constexpr std::chrono::milliseconds kBusyPause{5};
 /// Between two looks for connections whose time is up.
 constexpr std::chrono::milliseconds kTimeoutPause{10};
 constexpr size_t kReceiveBytes = size_t{64} << 10;
@@ -106,7 +106,7 @@ class HttpServer::Impl {
       for (const auto& session : shared_.sessions) session->cancel();
     }
     shared_.poller.stop();
-    busy_.notify_all();
+    called_.notify_all();
     threads_.clear();
     const std::lock_guard lock(shared_.mutex);
     shared_.quick.clear();
@@ -161,10 +161,10 @@ class HttpServer::Impl {
   [[nodiscard]] size_t connections() const { return open_; }
 
  private:
-  /// What every thread does: answers the next request, or waits for what the connections bring. While all
-  /// threads but one answer, that one does not wait for each change, which would take the CPU from those that
-  /// compute: they look themselves before they take the next request, and it looks now and then in case that
-  /// takes long.
+  /// What every thread does: answers the next request, or waits for what the connections bring, as long as no
+  /// more wait than may answer. The one that is left would take the CPU from those that compute if it waited
+  /// for each change while all answer: they look themselves before they take the next request, and it looks
+  /// now and then in case that takes long.
   void serve() {
     warm_thread();
     std::unique_lock lock(shared_.mutex);
@@ -172,13 +172,27 @@ class HttpServer::Impl {
     while (!stopping_) {
       if (answer_next(lock)) continue;
       const bool all_busy = answering_ >= at_once_;
-      if (all_busy && calm) busy_.wait_for(lock, kBusyPause);
+      if (all_busy ? calm : answering_ + polling_ >= at_once_) {
+        rest(lock);
+        calm = false;
+        continue;
+      }
+      if (!all_busy) ++polling_;
       lock.unlock();
       const auto event = shared_.poller.next(!all_busy);
       lock.lock();
+      if (!all_busy) --polling_;
       calm = !event.has_value();
       if (event.has_value()) take(*event);
     }
+  }
+
+  /// Of the thread that is left, until it is time to look; while nobody answers, until it is called.
+  void rest(std::unique_lock<std::mutex>& lock) {
+    if (answering_ == 0) return called_.wait(lock);
+    watched_ = true;
+    called_.wait_for(lock, kBusyPause);
+    watched_ = false;
   }
 
   /// False when no request waits that may be answered now.
@@ -188,6 +202,7 @@ class HttpServer::Impl {
     std::shared_ptr<HttpSession> session =
         quick ? pop(shared_.quick, shared_.quick.begin()) : pop(shared_.queue, shared_.queue.begin());
     if (!quick) ++answering_;
+    if (answering_ == at_once_ ? !watched_ : answering_ + polling_ < at_once_) called_.notify_one();
     lock.unlock();
     session->answer();
     session = nullptr;
@@ -196,11 +211,13 @@ class HttpServer::Impl {
     return true;
   }
 
-  /// CallContext::other_calls: of what waits, or comes just now, on a thread that answers another request.
+  /// CallContext::other_calls: of what waits, or comes just now, on a thread that answers another request;
+  /// unless a thread is idle, which does it sooner.
   bool answer_another() {
     std::shared_ptr<HttpSession> session;
     {
       const std::lock_guard lock(shared_.mutex);
+      if (answering_ < at_once_) return false;
       while ((session = pop_short()) == nullptr) {
         const auto event = shared_.poller.next(false);
         if (!event.has_value() || event->id == Poller::kStop) return false;
@@ -313,12 +330,14 @@ class HttpServer::Impl {
   OwnedFd listener_;
   uint16_t port_ = 0;
   size_t answering_ = 0;
+  size_t polling_ = 0;    ///< threads that wait for a change
+  bool watched_ = false;  ///< a thread looks now and then
   uint64_t next_id_ = kListener + 1;
   std::unordered_map<uint64_t, HttpSession*> by_id_;
   ServeClock::time_point timer_ = ServeClock::time_point::max();  ///< for when it is set
   bool accept_again_ = false;
   bool stopping_ = false;
-  std::condition_variable busy_;
+  std::condition_variable called_;
   std::condition_variable drained_;
   std::atomic<size_t> open_{0};
   std::vector<std::jthread> threads_;

@@ -153,6 +153,27 @@ TEST_F(Batching, ManyThreadsWithCallsWithinCallsGetTheirAnswers) {
   EXPECT_EQ(slots_->free(), 2U);
 }
 
+TEST_F(Batching, RowsAreLeftToAThreadThatIsAboutToComputeThem) {
+  slots_ = std::make_shared<ComputeSlots>(2, 10);
+  BatchingOptions options;
+  options.batch_timeout = std::chrono::seconds(60);
+  Batcher batcher(model_, options, slots_, metrics_);
+  const std::vector<float> input(kRow, 1.0F);
+  CallContext context;
+  context.other_calls = [&] {  // while its row waits for company
+    std::jthread([&] {
+      std::vector<float> out(3);
+      EXPECT_TRUE(batcher.run(input, out, {}).ok());
+    }).join();
+    EXPECT_EQ(batcher.waiting(), 1U);
+    return false;
+  };
+  std::vector<float> out(3);
+  EXPECT_TRUE(batcher.run(input, out, context).ok());
+  EXPECT_THAT(metrics_.prometheus(), HasSubstr(":nacre:serving:batch_size_count{} 2\n"));
+  EXPECT_THAT(metrics_.prometheus(), HasSubstr(":nacre:serving:batch_size_sum{} 2\n"));
+}
+
 TEST_F(Batching, ACallMayBeLargerThanABatch) {
   BatchingOptions options;
   options.max_batch_size = 4;
