@@ -139,7 +139,7 @@ void pool_tile(const Cells& cells, const TileIn& in, const float* panel, const T
       const Vector bias = hn::Load(Tag(), tile.bias + v * kLanes);
       const Vector four[4] = {hn::Add(sum[0][2 * p][v], bias), hn::Add(sum[0][2 * p + 1][v], bias),
                               hn::Add(sum[1][2 * p][v], bias), hn::Add(sum[1][2 * p + 1][v], bias)};
-      pool_pairs(four, tile.relu, out, p * out.pixel + v * kLanes, kLanes);
+      pool_pairs(four, tile.relu, out, p * out.pixel + v * kLanes);
     }
   }
   if (whole) return;
