@@ -51,11 +51,12 @@ struct TileIn {
   int64_t row_step;  ///< and from one row of positions to the next
 };
 
-/// The sums of kRows x kColumns outputs.
-template <int kRows, int kColumns, int kVectors>
+/// The sums of kRows x kColumns outputs, of kVectors vectors with D's lanes.
+template <class D, int kRows, int kColumns, int kVectors>
 HWY_INLINE void sum_tile(const Cells& cells, const TileIn& in, const float* HWY_RESTRICT panel,
-                         Vector (&sum)[kRows][kColumns][kVectors]) {
-  const Tag d;
+                         hn::Vec<D> (&sum)[kRows][kColumns][kVectors]) {
+  const D d;
+  constexpr auto kWidth = static_cast<int64_t>(hn::MaxLanes(D()));
   constexpr int kGroups = (kColumns + kGroup - 1) / kGroup;
   const int64_t step = in.step;
   const int64_t next_row = cells.row_step - cells.length;
@@ -72,14 +73,14 @@ HWY_INLINE void sum_tile(const Cells& cells, const TileIn& in, const float* HWY_
   }
   for (int64_t row = cells.rows; row > 0; --row) {
     for (const float* const end = from[0][0] + cells.length; from[0][0] < end; panel += kPanel) {
-      Vector weights[kVectors];
+      hn::Vec<D> weights[kVectors];
 #pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) weights[v] = hn::Load(d, panel + v * kLanes);
+      for (int v = 0; v < kVectors; ++v) weights[v] = hn::Load(d, panel + v * kWidth);
 #pragma GCC unroll 2
       for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
         for (int p = 0; p < kColumns; ++p) {
-          const Vector x = hn::Set(d, from[r][p / kGroup][p % kGroup * step]);
+          const auto x = hn::Set(d, from[r][p / kGroup][p % kGroup * step]);
 #pragma GCC unroll 2
           for (int v = 0; v < kVectors; ++v) sum[r][p][v] = hn::MulAdd(x, weights[v], sum[r][p][v]);
         }
@@ -96,25 +97,45 @@ HWY_INLINE void sum_tile(const Cells& cells, const TileIn& in, const float* HWY_
 }
 
 /// kPositions outputs side by side.
-template <int kPositions, int kVectors>
+template <int kPositions, int kVectors, class D>
 void store_tile(const Cells& cells, const TileIn& in, const float* panel, const TileOut& tile) {
-  const Tag d;
-  Vector sum[1][kPositions][kVectors];
-  sum_tile(cells, in, panel, sum);
-  // Whole vectors are written to where they belong, others by way of a copy.
-  HWY_ALIGN float copy[kPositions * kVectors * kLanes];
-  const bool whole = tile.columns >= kVectors * kLanes;
-  float* out = whole ? tile.out : copy;
-  const int64_t ld = whole ? tile.ld : kVectors * kLanes;
-  const Vector least = tile.relu ? hn::Zero(d) : hn::Neg(hn::Inf(d));
+  const D d;
+  constexpr auto kWidth = static_cast<int64_t>(hn::MaxLanes(D()));
+  hn::Vec<D> sum[1][kPositions][kVectors];
+  sum_tile<D>(cells, in, panel, sum);
+  const auto least = tile.relu ? hn::Zero(d) : hn::Neg(hn::Inf(d));
 #pragma GCC unroll 16
   for (int p = 0; p < kPositions; ++p) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
-      const Vector y = hn::Add(sum[0][p][v], hn::Load(d, tile.bias + v * kLanes));
+      const auto y = hn::Add(sum[0][p][v], hn::Load(d, tile.bias + v * kWidth));
       // NaN compares false, and stays.
-      hn::StoreU(hn::IfThenElse(hn::Lt(y, least), least, y), d, out + p * ld + v * kLanes);
+      sum[0][p][v] = hn::IfThenElse(hn::Lt(y, least), least, y);
     }
+  }
+  // Whole vectors are written to where they belong, others through a mask or, where that is slow, by way of a
+  // copy.
+  const bool whole = tile.columns >= kVectors * kWidth;
+#if HWY_TARGET <= HWY_AVX3
+  if (!whole) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) {
+      const auto inside = hn::FirstN(d, static_cast<size_t>(std::max<int64_t>(0, tile.columns - v * kWidth)));
+#pragma GCC unroll 16
+      for (int p = 0; p < kPositions; ++p) {
+        hn::BlendedStore(sum[0][p][v], inside, d, tile.out + p * tile.ld + v * kWidth);
+      }
+    }
+    return;
+  }
+#endif
+  HWY_ALIGN float copy[kPositions * kVectors * kLanes];
+  float* out = whole ? tile.out : copy;
+  const int64_t ld = whole ? tile.ld : kVectors * kWidth;
+#pragma GCC unroll 16
+  for (int p = 0; p < kPositions; ++p) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[0][p][v], d, out + p * ld + v * kWidth);
   }
   if (whole) return;
   for (int p = 0; p < kPositions; ++p) {
@@ -126,7 +147,7 @@ void store_tile(const Cells& cells, const TileIn& in, const float* panel, const 
 template <int kPairs, int kVectors>
 void pool_tile(const Cells& cells, const TileIn& in, const float* panel, const TileOut& tile) {
   Vector sum[2][2 * kPairs][kVectors];
-  sum_tile(cells, in, panel, sum);
+  sum_tile<Tag>(cells, in, panel, sum);
   HWY_ALIGN float copy[kPairs * kVectors * kLanes];
   HWY_ALIGN uint8_t winners[kPairs * kVectors * kLanes];
   const bool whole = tile.columns >= kVectors * kLanes;
@@ -139,7 +160,7 @@ void pool_tile(const Cells& cells, const TileIn& in, const float* panel, const T
       const Vector bias = hn::Load(Tag(), tile.bias + v * kLanes);
       const Vector four[4] = {hn::Add(sum[0][2 * p][v], bias), hn::Add(sum[0][2 * p + 1][v], bias),
                               hn::Add(sum[1][2 * p][v], bias), hn::Add(sum[1][2 * p + 1][v], bias)};
-      pool_pairs(four, tile.relu, out, p * out.pixel + v * kLanes, kLanes);
+      pool_pairs(four, tile.relu, out, p * out.pixel + v * kLanes);
     }
   }
   if (whole) return;
@@ -153,23 +174,28 @@ void pool_tile(const Cells& cells, const TileIn& in, const float* panel, const T
 using TileKernel = void (*)(const Cells&, const TileIn&, const float*, const TileOut&);
 
 /// Kernels for tiles of 1, 2, .. positions or cells.
-template <int kVectors, size_t... kIndex>
+template <int kVectors, class D, size_t... kIndex>
 constexpr std::array<TileKernel, sizeof...(kIndex)> store_kernels(std::index_sequence<kIndex...>) {
-  return {&store_tile<static_cast<int>(kIndex) + 1, kVectors>...};
+  return {&store_tile<static_cast<int>(kIndex) + 1, kVectors, D>...};
 }
 template <int kVectors, size_t... kIndex>
 constexpr std::array<TileKernel, sizeof...(kIndex)> pool_kernels(std::index_sequence<kIndex...>) {
   return {&pool_tile<static_cast<int>(kIndex) + 1, kVectors>...};
 }
 
-/// The kernels of one and of two vectors of filters.
+/// The kernels of one and of two vectors of filters, and of half a one.
 struct TileKernels {
   std::span<const TileKernel> narrow;
   std::span<const TileKernel> wide;  ///< may be none
+  std::span<const TileKernel> half;  ///< may be none
 };
 
-constexpr auto kNarrowStore = store_kernels<1>(std::make_index_sequence<kNarrowTile>());
-constexpr auto kWideStore = store_kernels<2>(std::make_index_sequence<kWideTile>());
+constexpr auto kNarrowStore = store_kernels<1, Tag>(std::make_index_sequence<kNarrowTile>());
+constexpr auto kWideStore = store_kernels<2, Tag>(std::make_index_sequence<kWideTile>());
+// A machine with AVX-512 has twice as many multiply-adds a cycle of half its vectors.
+constexpr int64_t kHalf = 8;
+constexpr auto kHalfStore = store_kernels<1, hn::CappedTag<float, kHalf>>(
+    std::make_index_sequence < kLanes == 2 * kHalf ? kNarrowTile : 0 > ());
 constexpr auto kNarrowPool = pool_kernels<1>(std::make_index_sequence<kNarrowTile / 4>());
 // Of 6 x 2 sums, 4 x 2 would be of use: 12 of one vector are better.
 constexpr auto kWidePool =
@@ -190,7 +216,8 @@ void for_each_tile(const ConvGeometry& g, const TileKernels& kernels, const Padd
     const float* panel = packed + f / kPanel * kPanel * g.patch() + f % kPanel;
     HWY_ALIGN float panel_bias[kPanel] = {};
     if (bias != nullptr) std::memcpy(panel_bias, bias + f, static_cast<size_t>(columns) * sizeof(float));
-    const std::span<const TileKernel> kernel = wide ? kernels.wide : kernels.narrow;
+    const bool half = columns <= kHalf && !kernels.half.empty();
+    const std::span<const TileKernel> kernel = wide ? kernels.wide : half ? kernels.half : kernels.narrow;
     const auto most = static_cast<int64_t>(kernel.size());
     // Tiles of nearly equal size: a small rest would leave most of the registers idle.
     const int64_t tiles = (count + most - 1) / most;
@@ -212,13 +239,13 @@ void for_each_tile(const ConvGeometry& g, const TileKernels& kernels, const Padd
 
 void direct_conv_rows_here(const ConvGeometry& g, const PaddedRows& input, int64_t rows, const float* packed,
                            const float* bias, float* out) {
-  for_each_tile(g, {kNarrowStore, kWideStore}, input, rows, g.window.x.out, 1, packed, bias,
+  for_each_tile(g, {kNarrowStore, kWideStore, kHalfStore}, input, rows, g.window.x.out, 1, packed, bias,
                 {out, nullptr, g.window.x.out * g.filters, g.filters});
 }
 
 void direct_conv_pooled_rows_here(const ConvGeometry& g, const PaddedRows& input, int64_t rows, int64_t width,
                                   const float* packed, const float* bias, const PooledCells& out) {
-  for_each_tile(g, {kNarrowPool, kWidePool}, input, rows, width, 2, packed, bias, out);
+  for_each_tile(g, {kNarrowPool, kWidePool, {}}, input, rows, width, 2, packed, bias, out);
 }
 
 }  // namespace

@@ -35,6 +35,11 @@ struct PooledCells {
   [[nodiscard]] PooledCells at(int64_t offset) const {
     return {data + offset, winners == nullptr ? nullptr : winners + offset, row, pixel};
   }
+  /// The same cells in other memory, so many elements apart; winners where there are some.
+  [[nodiscard]] PooledCells in(float* other, uint8_t* other_winners, int64_t other_row,
+                               int64_t other_pixel) const {
+    return {other, winners == nullptr ? nullptr : other_winners, other_row, other_pixel};
+  }
 };
 
 /// Pools rows [begin, end) of the output of one image. `x` [.., W, channels] starts at row y_begin of the

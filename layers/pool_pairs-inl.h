@@ -30,9 +30,8 @@ HWY_NOINLINE void find_largest(const Vector* value, Vector& largest, Winner& win
 }
 
 /// Writes the largest of four vectors of sums with their bias after perhaps relu, as max_pool_rows would, to
-/// element `at` and those after it, of which `count` exist.
-HWY_INLINE void pool_pairs(const Vector* value, bool relu, const PooledCells& out, int64_t at,
-                           int64_t count) {
+/// element `at` and those after it.
+HWY_INLINE void pool_pairs(const Vector* value, bool relu, const PooledCells& out, int64_t at) {
   const Tag d;
   const hn::RebindToSigned<Tag> di;
   const hn::Rebind<uint8_t, decltype(di)> bytes;
@@ -51,12 +50,7 @@ HWY_INLINE void pool_pairs(const Vector* value, bool relu, const PooledCells& ou
   }
   // NaN compares false, and stays.
   if (relu) largest = hn::IfThenElse(hn::Lt(largest, hn::Zero(d)), hn::Zero(d), largest);
-  const bool whole = count >= kLanes;
-  if (whole) {
-    hn::StoreU(largest, d, out.data + at);
-  } else {
-    Part{at, static_cast<size_t>(count) * sizeof(float)}.store(largest, out.data);
-  }
+  hn::StoreU(largest, d, out.data + at);
   if (out.winners == nullptr) return;
   const auto greater = [&](Vector a, Vector b) HWY_ATTR { return hn::RebindMask(di, hn::Gt(a, b)); };
   const auto of_upper = hn::IfThenElseZero(greater(value[1], value[0]), hn::Set(di, 1));
@@ -65,14 +59,7 @@ HWY_INLINE void pool_pairs(const Vector* value, bool relu, const PooledCells& ou
   if (nan) winner = winner_or_nan;
   // No gradient passes NaN either.
   if (relu) winner = hn::IfThenElse(greater(largest, hn::Zero(d)), winner, hn::Set(di, FusedPool::kDead));
-  const auto narrow = hn::TruncateTo(bytes, hn::BitCast(hn::RebindToUnsigned<Tag>(), winner));
-  if (whole) {
-    hn::StoreU(narrow, bytes, out.winners + at);
-  } else {
-    HWY_ALIGN uint8_t some[kLanes];
-    hn::StoreU(narrow, bytes, some);
-    std::memcpy(out.winners + at, some, static_cast<size_t>(count));
-  }
+  hn::StoreU(hn::DemoteTo(bytes, winner), bytes, out.winners + at);
 }
 
 /// The gradient with respect to position `cell` of a pooled cell's four, before relu, at element `at` of

@@ -67,18 +67,6 @@ struct Group {
   FetchAhead* below;
 };
 
-/// Copies vectors [rows][columns] that are `row` and kMostLanes elements apart: `count` elements of each.
-template <typename T>
-void copy_part(const T* from, int64_t row, int64_t rows, int64_t columns, int64_t count, T* to,
-               int64_t to_row, int64_t to_column) {
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t j = 0; j < columns; ++j) {
-      std::memcpy(to + i * to_row + j * to_column, from + i * row + j * kMostLanes,
-                  static_cast<size_t>(count) * sizeof(T));
-    }
-  }
-}
-
 }  // namespace nacre::winograd::few
 #endif
 
@@ -257,11 +245,11 @@ void store_tiles(const Output& to, const Group& group) {
     const int64_t column = (group.tile + t) * kTile;
     const int64_t columns = std::min<int64_t>(kTile, to.width - column);
     // Whole tiles are written to where they belong, others by way of a copy.
-    HWY_ALIGN float copy[kTile * kTile * few::kMostLanes];
+    HWY_ALIGN float copy[kTile * kTile * kLanes];
     const bool whole = to.height >= kTile && columns == kTile && group.filters == kLanes;
     float* const out = pixels.data + column * pixels.pixel + group.f;
-    const Pixels<float> at = whole ? Pixels<float>{out, pixels.row, pixels.pixel}
-                                   : Pixels<float>{copy, kTile * few::kMostLanes, few::kMostLanes};
+    const Pixels<float> at =
+        whole ? Pixels<float>{out, pixels.row, pixels.pixel} : Pixels<float>{copy, kTile * kLanes, kLanes};
     for_column_pairs(group.sums + t * kRows * kLanes, powers, bias,
                      [&](const Vector(&sums)[kTile][2], int j) HWY_ATTR {
 #pragma GCC unroll 8
@@ -273,8 +261,8 @@ void store_tiles(const Output& to, const Group& group) {
                        }
                      });
     if (whole) continue;
-    few::copy_part(copy, at.row, std::min<int64_t>(kTile, to.height), columns, group.filters, out, pixels.row,
-                   pixels.pixel);
+    copy_part(at, std::min<int64_t>(kTile, to.height), columns, group.filters,
+              {out, pixels.row, pixels.pixel});
   }
 }
 
@@ -288,26 +276,21 @@ void pool_tiles(const Output& to, const Group& group) {
     group.below->next();
     const int64_t column = (group.tile + t) * kCells;
     const int64_t columns = std::min(kCells, to.width - column);
-    HWY_ALIGN float copy[kCells * kCells * few::kMostLanes];
-    HWY_ALIGN uint8_t winners[kCells * kCells * few::kMostLanes];
+    HWY_ALIGN float copy[kCells * kCells * kLanes];
+    HWY_ALIGN uint8_t winners[kCells * kCells * kLanes];
     const bool whole = to.height >= kCells && columns == kCells && group.filters == kLanes;
     const PooledCells out = pooled.at(column * pooled.pixel + group.f);
-    const PooledCells at = whole ? out
-                                 : PooledCells{copy, pooled.winners == nullptr ? nullptr : winners,
-                                               kCells * few::kMostLanes, few::kMostLanes};
+    const PooledCells at = whole ? out : out.in(copy, winners, kCells * kLanes, kLanes);
     for_column_pairs(
         group.sums + t * kRows * kLanes, powers, bias, [&](const Vector(&sums)[kTile][2], int j) HWY_ATTR {
 #pragma GCC unroll 2
           for (int i = 0; i < kCells; ++i) {
             const Vector four[4] = {sums[2 * i][0], sums[2 * i][1], sums[2 * i + 1][0], sums[2 * i + 1][1]};
-            pool_pairs(four, relu, at, i * at.row + j / 2 * at.pixel, kLanes);
+            pool_pairs(four, relu, at, i * at.row + j / 2 * at.pixel);
           }
         });
     if (whole) continue;
-    const int64_t rows = std::min(kCells, to.height);
-    few::copy_part(copy, at.row, rows, columns, group.filters, out.data, out.row, out.pixel);
-    if (out.winners == nullptr) continue;
-    few::copy_part(winners, at.row, rows, columns, group.filters, out.winners, out.row, out.pixel);
+    copy_cells(at, std::min(kCells, to.height), columns, group.filters, out);
   }
 }
 

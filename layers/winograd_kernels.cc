@@ -17,22 +17,6 @@ namespace nacre::winograd {
 namespace HWY_NAMESPACE {
 namespace {
 
-HWY_INLINE Vector load(const float* from) {
-  return hn::LoadU(Tag(), from);
-}
-
-/// A vector of which only the first `count` floats, or all if that is more than it has, are in memory.
-HWY_INLINE Vector load_some(const float* from, int64_t count) {
-  return count >= kLanes ? load(from) : Part{0, static_cast<size_t>(count) * sizeof(float)}.load(from);
-}
-HWY_INLINE void store_some(Vector v, float* to, int64_t count) {
-  if (count >= kLanes) {
-    hn::StoreU(v, Tag(), to);
-  } else {
-    Part{0, static_cast<size_t>(count) * sizeof(float)}.store(v, to);
-  }
-}
-
 using nacre::HWY_NAMESPACE::pool_pairs;
 using nacre::HWY_NAMESPACE::unpool_pairs;
 
@@ -44,63 +28,7 @@ struct Kernels {
   static constexpr int kColumns = MX::kTile;
   static constexpr int kSize = MX::kKernel;
 
-  /// Of a vector of channels, whose rows and columns are so many floats apart.
-  template <typename Store>
-  static HWY_NOINLINE void tile_to_points(const float* tile, int64_t row, int64_t column,
-                                          const Store& store) {
-    plane_to_points<InputMatrix<MY>, InputMatrix<MX>>(
-        [&](int i, int j) HWY_ATTR { return load(tile + i * row + j * column); }, store);
-  }
-
-  static void input_to_points(const TilesOfImage& from, int64_t channels, int64_t tiles,
-                              const Planes& planes) {
-    const bool rows_inside = from.y >= 0 && from.y + MY::kPoints <= from.height;
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      const int64_t x = from.x + tile * kColumns;
-      const bool inside = rows_inside && x >= 0 && x + kPoints <= from.width;
-      for (int64_t c = 0; c < channels; c += kLanes) {
-        float* to = planes.data + tile * planes.row + c;
-        const auto store = [&](int p, int q, Vector v)
-                               HWY_ATTR { hn::StoreU(v, Tag(), to + (p * kPoints + q) * planes.plane); };
-        const auto place = [&](int i, int j) {
-          return from.image + ((from.y + i) * from.width + x + j) * channels + c;
-        };
-        // What the tile below, or the next image's, will be the first to read.
-#pragma GCC unroll 8
-        for (int i = kSize - 1; i < MY::kPoints; ++i) {
-#pragma GCC unroll 8
-          for (int j = 0; j < kColumns; ++j) __builtin_prefetch(place(i + kRows, j), 0, 2);
-        }
-        if (inside && channels - c >= kLanes) {
-          tile_to_points(place(0, 0), from.width * channels, channels, store);
-          continue;
-        }
-        if constexpr (kSize == 3) {
-          plane_to_points<InputMatrix<MY>, InputMatrix<MX>>(
-              [&](int i, int j) HWY_ATTR {
-                const bool outside =
-                    from.y + i < 0 || from.y + i >= from.height || x + j < 0 || x + j >= from.width;
-                return outside ? hn::Zero(Tag()) : load_some(place(i, j), channels - c);
-              },
-              store);
-          continue;
-        }
-        // Copied with zeros around it: a second form of the large transform would take 20 KB for each
-        // instruction set.
-        HWY_ALIGN float copy[MY::kPoints * kPoints * kLanes];
-        float* next = copy;
-        for (int64_t y = from.y; y < from.y + MY::kPoints; ++y) {
-          for (int64_t column = x; column < x + kPoints; ++column, next += kLanes) {
-            const bool outside = y < 0 || y >= from.height || column < 0 || column >= from.width;
-            const float* pixel = from.image + (y * from.width + column) * channels + c;
-            hn::Store(outside ? hn::Zero(Tag()) : load_some(pixel, channels - c), Tag(), next);
-          }
-        }
-        tile_to_points(copy, kPoints * kLanes, kLanes, store);
-      }
-    }
-  }
-
+  // Whole tiles are written to where they belong, others by way of a copy.
   static void points_to_output(const Planes& planes, int64_t channels, int64_t tiles, const float* bias,
                                bool relu, int64_t height, int64_t width, const Pixels<float>& pixels) {
     const Vector least = relu ? hn::Zero(Tag()) : hn::Neg(hn::Inf(Tag()));
@@ -110,43 +38,52 @@ struct Kernels {
         const int64_t count = channels - c;
         const Vector shift = bias == nullptr ? hn::Zero(Tag()) : load_some(bias + c, count);
         const float* from = planes.data + tile * planes.row + c;
-        float* to = pixels.data + tile * kColumns * pixels.pixel + c;
-        Vector out[kRows][kColumns];
+        float* out = pixels.data + tile * kColumns * pixels.pixel + c;
+        HWY_ALIGN float copy[kRows * kColumns * kLanes];
+        const bool whole = count >= kLanes && height >= kRows && columns == kColumns;
+        const Pixels<float> to = whole ? Pixels<float>{out, pixels.row, pixels.pixel}
+                                       : Pixels<float>{copy, kColumns * kLanes, kLanes};
         plane_from_points<OutputMatrix<MY>, OutputMatrix<MX>>(
             [&](int p, int q) HWY_ATTR { return load(from + (p * kPoints + q) * planes.plane); },
             [&](int i, int j, Vector v) HWY_ATTR {
               const Vector y = hn::Add(v, shift);
               // NaN compares false, and stays.
-              out[i][j] = hn::IfThenElse(hn::Lt(y, least), least, y);
+              hn::StoreU(hn::IfThenElse(hn::Lt(y, least), least, y), Tag(),
+                         to.data + i * to.row + j * to.pixel);
             });
-        for (int64_t i = 0; i < std::min<int64_t>(kRows, height); ++i) {
-          for (int64_t j = 0; j < columns; ++j) {
-            store_some(out[i][j], to + i * pixels.row + j * pixels.pixel, count);
-          }
-        }
+        if (whole) continue;
+        copy_part(to, std::min<int64_t>(kRows, height), columns, std::min(kLanes, count),
+                  {out, pixels.row, pixels.pixel});
       }
     }
   }
 
   static void points_to_pooled(const Planes& planes, int64_t channels, int64_t tiles, const float* bias,
                                bool relu, int64_t height, int64_t width, const PooledCells& pooled) {
-    constexpr int kCellRows = kRows / 2;
-    constexpr int kCells = kColumns / 2;
+    constexpr int64_t kCellRows = kRows / 2;
+    constexpr int64_t kCells = kColumns / 2;
     for (int64_t tile = 0; tile < tiles; ++tile) {
+      const int64_t columns = std::min(kCells, width - tile * kCells);
       for (int64_t c = 0; c < channels; c += kLanes) {
-        const Vector shift = bias == nullptr ? hn::Zero(Tag()) : load_some(bias + c, channels - c);
+        const int64_t count = channels - c;
+        const Vector shift = bias == nullptr ? hn::Zero(Tag()) : load_some(bias + c, count);
         const float* from = planes.data + tile * planes.row + c;
-        // The four of a cell side by side.
-        Vector out[kCellRows][kCells][4];
+        HWY_ALIGN float copy[kCellRows * kCells * kLanes];
+        HWY_ALIGN uint8_t winners[kCellRows * kCells * kLanes];
+        const bool whole = count >= kLanes && height >= kCellRows && columns == kCells;
+        const PooledCells out = pooled.at(tile * kCells * pooled.pixel + c);
+        const PooledCells to = whole ? out : out.in(copy, winners, kCells * kLanes, kLanes);
+        Vector rows[2][kColumns];
         plane_from_points<OutputMatrix<MY>, OutputMatrix<MX>>(
             [&](int p, int q) HWY_ATTR { return load(from + (p * kPoints + q) * planes.plane); },
-            [&](int i, int j, Vector v)
-                HWY_ATTR { out[i / 2][j / 2][i % 2 * 2 + j % 2] = hn::Add(v, shift); });
-        for (int64_t i = 0; i < std::min<int64_t>(kCellRows, height); ++i) {
-          for (int64_t j = 0; j < std::min<int64_t>(kCells, width - tile * kCells); ++j) {
-            pool_pairs(out[i][j], relu, pooled, i * pooled.row + (tile * kCells + j) * pooled.pixel + c,
-                       channels - c);
-          }
+            [&](int i, int j, Vector v) HWY_ATTR {
+              rows[i % 2][j] = hn::Add(v, shift);
+              if (i % 2 == 0 || j % 2 == 0) return;
+              const Vector four[4] = {rows[0][j - 1], rows[0][j], rows[1][j - 1], rows[1][j]};
+              pool_pairs(four, relu, to, i / 2 * to.row + j / 2 * to.pixel);
+            });
+        if (!whole) {
+          copy_cells(to, std::min(kCellRows, height), columns, std::min(kLanes, count), out);
         }
       }
     }
@@ -261,10 +198,7 @@ struct Kernels {
 /// body(the kernels of an algorithm).
 template <typename Body>
 void with_kernels(const Algorithm& algorithm, const Body& body) {
-  using Four = Matrices<4, 5>;
-  if (algorithm.size == 3 && algorithm.rows == 2) return body(Kernels<Matrices<2, 3>, Matrices<2, 3>>());
-  if (algorithm.size == 3) return body(Kernels<Matrices<4, 3>, Matrices<4, 3>>());
-  algorithm.rows == 2 ? body(Kernels<Matrices<2, 5>, Four>()) : body(Kernels<Four, Four>());
+  with_matrices(algorithm, [&](auto y, auto x) { body(Kernels<decltype(y), decltype(x)>()); });
 }
 
 /// The same for gradients, whose tiles are always of 4 x 4.
@@ -273,11 +207,6 @@ void with_gradient_kernels(const Algorithm& algorithm, const Body& body) {
   using Three = Matrices<4, 3>;
   using Five = Matrices<4, 5>;
   algorithm.size == 3 ? body(Kernels<Three, Three>()) : body(Kernels<Five, Five>());
-}
-
-void input_to_points_here(const Algorithm& algorithm, const TilesOfImage& from, int64_t channels,
-                          int64_t tiles, const Planes& planes) {
-  with_kernels(algorithm, [&](auto kernels) { kernels.input_to_points(from, channels, tiles, planes); });
 }
 
 void points_to_output_here(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
@@ -339,7 +268,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace nacre::winograd {
 
-HWY_EXPORT(input_to_points_here);
 HWY_EXPORT(points_to_output_here);
 HWY_EXPORT(gradient_to_points_here);
 HWY_EXPORT(points_to_input_gradient_here);
@@ -347,11 +275,6 @@ HWY_EXPORT(kernel_to_points_here);
 HWY_EXPORT(points_to_kernel_gradient_here);
 HWY_EXPORT(pooled_gradient_to_points_here);
 HWY_EXPORT(points_to_pooled_here);
-
-void input_to_points(const Algorithm& algorithm, const TilesOfImage& from, int64_t channels, int64_t tiles,
-                     const Planes& planes) {
-  HWY_DYNAMIC_DISPATCH(input_to_points_here)(algorithm, from, channels, tiles, planes);
-}
 
 void points_to_output(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
                       const float* bias, bool relu, int64_t height, int64_t width,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 
 #include "layers/pool_kernels.h"
 
@@ -41,6 +42,24 @@ struct TilesOfImage {
   int64_t y = 0;
   int64_t x = 0;
 };
+
+/// Copies `rows` x `columns` pixels of `count` elements.
+template <typename T>
+void copy_part(const Pixels<T>& from, int64_t rows, int64_t columns, int64_t count, const Pixels<T>& to) {
+  for (int64_t i = 0; i < rows; ++i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      std::memcpy(to.data + i * to.row + j * to.pixel, from.data + i * from.row + j * from.pixel,
+                  static_cast<size_t>(count) * sizeof(T));
+    }
+  }
+}
+inline void copy_cells(const PooledCells& from, int64_t rows, int64_t columns, int64_t count,
+                       const PooledCells& to) {
+  copy_part<float>({from.data, from.row, from.pixel}, rows, columns, count, {to.data, to.row, to.pixel});
+  if (to.winners == nullptr) return;
+  copy_part<uint8_t>({from.winners, from.row, from.pixel}, rows, columns, count,
+                     {to.winners, to.row, to.pixel});
+}
 
 // Tiles are those of one row of tiles, from the left. Nothing needs alignment.
 

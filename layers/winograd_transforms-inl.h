@@ -8,6 +8,7 @@
 #endif
 
 #include "engine/vectors-inl.h"
+#include "layers/winograd_kernels.h"
 #include "layers/winograd_matrices.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -20,6 +21,22 @@ using nacre::HWY_NAMESPACE::kLanes;
 using nacre::HWY_NAMESPACE::Part;
 using nacre::HWY_NAMESPACE::Tag;
 using nacre::HWY_NAMESPACE::Vector;
+
+HWY_INLINE Vector load(const float* from) {
+  return hn::LoadU(Tag(), from);
+}
+
+/// A vector of which only the first `count` floats, or all if that is more than it has, are in memory.
+HWY_INLINE Vector load_some(const float* from, int64_t count) {
+  return count >= kLanes ? load(from) : Part{0, static_cast<size_t>(count) * sizeof(float)}.load(from);
+}
+HWY_INLINE void store_some(Vector v, float* to, int64_t count) {
+  if (count >= kLanes) {
+    hn::StoreU(v, Tag(), to);
+  } else {
+    Part{0, static_cast<size_t>(count) * sizeof(float)}.store(v, to);
+  }
+}
 
 // A matrix [points][kSize] as a type.
 template <class M>
@@ -186,6 +203,15 @@ HWY_INLINE void plane_from_points(const Load& load, const Store& store) {
 #pragma GCC unroll kUnroll
     for (int j = 0; j < X::kSize; ++j) store(i, j, row[j]);
   }
+}
+
+/// body(matrices down, matrices across) of an algorithm.
+template <typename Body>
+void with_matrices(const Algorithm& algorithm, const Body& body) {
+  using Four = Matrices<4, 5>;
+  if (algorithm.size == 3 && algorithm.rows == 2) return body(Matrices<2, 3>(), Matrices<2, 3>());
+  if (algorithm.size == 3) return body(Matrices<4, 3>(), Matrices<4, 3>());
+  algorithm.rows == 2 ? body(Matrices<2, 5>(), Four()) : body(Four(), Four());
 }
 
 }  // namespace
