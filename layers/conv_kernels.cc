@@ -181,8 +181,11 @@ void ConvKernels::cut_winograd(int64_t together, int threads, bool cut_filters, 
     for (int64_t parts = 1; parts <= most_parts; ++parts) {
       const int64_t steps = chunks_of(chunks_of(g_.filters, parts), WinogradConv::kFilterStep);
       const int64_t filters = std::min(g_.filters, steps * WinogradConv::kFilterStep);
-      const int64_t rounds = chunks_of(by_rows * chunks_of(g_.filters, filters), threads);
-      const int64_t cost = rounds * largest.images * winograd_.forward_cost(tiles, filters);
+      const int64_t readers =
+          chunks_of(g_.filters, filters);  // of the same inputs, each of which wrote a part
+      const int64_t rounds = chunks_of(by_rows * readers, threads);
+      const int64_t others = winograd_.exchange_cost(tiles) * (readers - 1) / readers;
+      const int64_t cost = rounds * largest.images * (winograd_.forward_cost(tiles, filters) + others);
       if (least >= 0 && cost >= least) continue;
       least = cost;
       piece.units = std::min(units, largest.units);

@@ -14,9 +14,10 @@ namespace {
 // Outputs of the depthwise convolution that one thread has at a time: they should stay in its second-level
 // cache beside panels of the kernel.
 constexpr int64_t kPieceFloats = 32 * 1024;
-// Positions of a piece: fewer do not pay for reading the kernel, more do not pay less.
+// Positions of a piece: fewer do not pay for reading the kernel, more do not pay less. Fewer also pay where
+// the alternative is that each thread reads what the others have written.
 constexpr int64_t kMostPositions = 384;
-constexpr int64_t kLeastPositions = 36;
+constexpr int64_t kLeastPositions = 18;
 // Inputs of more floats than that come from beyond the second-level cache.
 constexpr int64_t kFarFloats = 128 * 1024;
 

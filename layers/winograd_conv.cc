@@ -68,6 +68,11 @@ int64_t WinogradConv::forward_cost(int64_t tiles, int64_t filters) const {
   return points() * (products + kTransform * tiles * (align_floats(g_.channels) / 16 + vectors));
 }
 
+int64_t WinogradConv::exchange_cost(int64_t tiles) const {
+  constexpr int64_t kLine = 64;  // out of the cache of another core
+  return kLine * tiles * algorithm_.rows * algorithm_.columns * align_floats(g_.channels) / 16;
+}
+
 int64_t WinogradConv::kernel_points_plane() const {
   return g_.channels * align_floats(g_.filters) + kPlaneGap;
 }

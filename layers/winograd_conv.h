@@ -62,6 +62,8 @@ class WinogradConv {
   /// What a stripe of so many tiles and filters costs forward, in multiply-adds of a vector of 16 floats: for
   /// comparisons.
   [[nodiscard]] int64_t forward_cost(int64_t tiles, int64_t filters) const;
+  /// And what it costs besides when all of its inputs were written by another thread.
+  [[nodiscard]] int64_t exchange_cost(int64_t tiles) const;
 
   /// Sums of a stripe: out [images][rows][W'][filters], images `image_step` floats apart, with bias (may be
   /// null) and relu. `image` is the first whole image.
