@@ -130,9 +130,12 @@ struct OperatorInfo {
   size_t per_thread_bytes = 0;  ///< Workspace::of_thread
   int64_t flops_per_row = 0;    ///< forward: a multiply-add counts 2
   bool adds_gradients = false;  ///< backward can add to inputs' gradients: BackwardArgs::adds
-  /// The gradients of all inputs are one and the same, of the output's shape and computed element by element:
+  /// The gradients of all inputs are one and the same, of the output's size and computed element by element:
   /// those that backward overwrites may lie in one place, and where grad_output does.
   bool gradients_in_place = false;
+  /// The output has the numbers of the first input in their order: a plan may have both in one place, where
+  /// forward has nothing to do.
+  bool is_view = false;
 };
 
 /// One operator with its attributes parsed and its shapes settled: everything is validated when it is

@@ -111,6 +111,7 @@ class Plan {
  private:
   Status add_nodes(const Graph& graph, const Registry& registry);
   Status place_buffers();
+  [[nodiscard]] bool is_view(size_t unit) const;
   /// Of each value, the one where its gradient lies: engine/gradient_places.h.
   [[nodiscard]] std::vector<int> share_gradients() const;
 

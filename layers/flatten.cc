@@ -13,7 +13,11 @@ namespace {
 
 class Flatten final : public ReferenceOperator<Flatten> {
  public:
-  explicit Flatten(const Shape& input) { info_.output = Shape{input[0], input.elements_per_row()}; }
+  explicit Flatten(const Shape& input) {
+    info_.output = Shape{input[0], input.elements_per_row()};
+    info_.is_view = true;
+    info_.gradients_in_place = true;
+  }
 
   template <typename T>
   void reference_forward(const ForwardArgs<T>& args) const {
@@ -29,6 +33,7 @@ class Flatten final : public ReferenceOperator<Flatten> {
  private:
   template <typename T>
   static void copy(const T* from, const TensorView<T>& to, int threads) {
+    if (from == to.data) return;
     for_elements(to.size(), threads, [&](int64_t begin, int64_t end) {
       std::memcpy(to.data + begin, from + begin, static_cast<size_t>(end - begin) * sizeof(T));
     });

@@ -213,6 +213,35 @@ TEST(Executor, InferenceEqualsTraining) {
   EXPECT_EQ(inference.forward(), training.forward());
 }
 
+TEST(Executor, ViewsChangeNoNumber) {
+  const auto view = [](const std::string& name, const std::string& input) {
+    return toy_node(name, "View", {input});
+  };
+  const auto through_views = [&](bool views) {
+    const auto of = [&](const std::string& name) { return views ? name + "v" : name; };
+    std::vector<Node> nodes{scale("a", "input"), square("b", "a"), scale("c", of("b")),
+                            sum("s", {"b", of("b"), "c"})};
+    if (views) {
+      nodes.push_back(view("bv", "b"));
+      nodes.push_back(view("end", "s"));
+    }
+    return nodes;
+  };
+  for (const Mode mode : {Mode::kTraining, Mode::kInference}) {
+    PlanRun plain(through_views(false), mode);
+    PlanRun run(through_views(true), mode);
+    EXPECT_EQ(run.forward(), plain.forward());
+    if (mode == Mode::kInference) continue;
+    plain.backward();
+    run.backward();
+    for (const char* name : {"a/factor", "a/shift", "c/factor", "c/shift"}) {
+      const std::vector<float> expected = plain.gradient(name);
+      const std::vector<float> found = run.gradient(name);
+      for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(found[i], expected[i], 1e-4) << name;
+    }
+  }
+}
+
 TEST(Executor, PartialBatches) {
   for (const Mode mode : {Mode::kInference, Mode::kTraining}) {
     PlanRun run({scale("a", "input"), square("b", "a"), sum("s", {"a", "b"})}, mode);

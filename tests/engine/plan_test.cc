@@ -181,6 +181,37 @@ TEST(Plan, InferenceNeedsLessThanTraining) {
   EXPECT_EQ(plan_of(nodes, options, {64, 1, 1})->arena_bytes(), 2 * value);
 }
 
+TEST(Plan, AViewLiesWhereItsInputDoes) {
+  const std::vector<Node> nodes{toy_node("v", "View", {"input"}), toy_node("a", "Scale", {"v"}),
+                                toy_node("w", "View", {"a"}),     toy_node("x", "View", {"w"}),
+                                toy_node("b", "Scale", {"x"}),    toy_node("s", "Sum", {"a", "b"})};
+  const size_t value = 4 * 64 * sizeof(float);
+  for (const Mode mode : {Mode::kTraining, Mode::kInference}) {
+    PlanOptions options = training();
+    options.mode = mode;
+    const auto plan = plan_of(nodes, options, {64, 1, 1});
+    const std::vector<Unit>& units = plan->units();
+    // The graph's input is not in the plan's memory.
+    EXPECT_NE(units[0].output_offset, units[1].output_offset);
+    EXPECT_EQ(units[2].output_offset, units[1].output_offset);
+    EXPECT_EQ(units[3].output_offset, units[1].output_offset);
+    if (mode == Mode::kInference) {
+      EXPECT_EQ(plan->arena_bytes(), 3 * value);
+    }
+  }
+  PlanOptions options = training();
+  options.reference = true;
+  const auto plan = plan_of(nodes, options, {64, 1, 1});
+  EXPECT_NE(plan->units()[2].output_offset, plan->units()[1].output_offset);
+}
+
+TEST(Plan, AViewAtTheEndStaysUntilItIsRead) {
+  PlanOptions options = training();
+  const auto plan = plan_of({toy_node("a", "Scale", {"input"}), toy_node("v", "View", {"a"})}, options);
+  const Unit& unit = plan->units()[0];
+  EXPECT_EQ(plan->units()[1].output_offset, unit.output_offset);
+}
+
 TEST(Plan, InitialVariablesDependOnNamesOnly) {
   const Node a = toy_node("a", "Scale", {"input"});
   const Node b = toy_node("b", "Scale", {"input"});

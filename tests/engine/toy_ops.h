@@ -165,6 +165,30 @@ class ToyIdentity final : public ReferenceOperator<ToyIdentity> {
   }
 };
 
+/// y = x, where x lies when the plan has it so.
+class ToyView final : public ReferenceOperator<ToyView> {
+ public:
+  explicit ToyView(const Shape& input) {
+    info_.output = input;
+    info_.is_view = true;
+    info_.gradients_in_place = true;
+  }
+  template <typename T>
+  void reference_forward(const ForwardArgs<T>& args) const {
+    copy(args.inputs[0].data, args.output);
+  }
+  template <typename T>
+  void reference_backward(const BackwardArgs<T>& args) const {
+    if (!args.grad_inputs[0].empty()) copy(args.grad_output.data, args.grad_inputs[0]);
+  }
+
+ private:
+  template <typename T>
+  static void copy(const T* from, const TensorView<T>& to) {
+    if (from != to.data) std::copy(from, from + to.size(), to.data);
+  }
+};
+
 /// Scale and Square at once: y = (factor * x + shift)^2, by way of the shared workspace.
 class ToyScaleSquare final : public ReferenceOperator<ToyScaleSquare> {
  public:
@@ -237,7 +261,8 @@ inline OpDef toy_op(std::string name, Result<std::unique_ptr<Operator>> (*create
   return op;
 }
 
-/// Scale, Square, Sum, Noise (of training only), Softmax (by name only), and ScaleSquare, which is fused.
+/// Scale, Square, Sum, View, Noise (of training only), Softmax (by name only), and ScaleSquare, which is
+/// fused.
 inline Registry toy_registry() {
   std::vector<OpDef> ops;
   ops.push_back(toy_op("Scale", create_toy_scale));
@@ -245,6 +270,7 @@ inline Registry toy_registry() {
   ops.push_back(toy_op("Sum", create_toy<ToySum>));
   ops.back().min_inputs = 2;
   ops.back().max_inputs = 3;
+  ops.push_back(toy_op("View", create_toy<ToyView>));
   ops.push_back(toy_op("Noise", create_toy<ToyIdentity>));
   ops.back().training_only = true;
   ops.push_back(toy_op("Softmax", create_toy<ToyIdentity>));
