@@ -37,7 +37,7 @@ HWY_INLINE Vector set(float x) {
 
 /// v between two bounds; NaN stays NaN.
 HWY_INLINE Vector clipped(Vector v, Vector least, Vector most) {
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE2
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSSE3
   // Whose maximum and minimum are their second operand when one is NaN.
   return hn::Min(most, hn::Max(least, v));
 #else
@@ -90,6 +90,18 @@ HWY_INLINE void for_each_vector(int64_t n, const Body& body) {
   int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes) body(Whole{i});
   if (i < n) body(Part{i, static_cast<size_t>(n - i) * sizeof(float)});
+}
+
+/// Whether pixels of so many channels can be written past the caches: vectors must be whole and lie on lines.
+HWY_INLINE bool can_bypass(const float* to, int64_t channels) {
+  return reinterpret_cast<uintptr_t>(to) % 64 == 0 && channels % kLanes == 0;
+}
+/// Stores, past the caches if `bypass`; hwy::FlushStream must follow then, before other threads read.
+HWY_INLINE void store_result(const Whole& lanes, Vector v, bool bypass, float* to) {
+  bypass ? hn::Stream(v, Tag(), to + lanes.at) : lanes.store(v, to);
+}
+HWY_INLINE void store_result(const Part& lanes, Vector v, bool /*bypass*/, float* to) {
+  lanes.store(v, to);
 }
 
 #if HWY_TARGET != HWY_SCALAR

@@ -112,6 +112,10 @@ void map_channels_of(const ChannelMaps<float>& maps, int64_t positions, const fl
   }
 }
 
+// Positions whose gradients are added in single, where a product is rounded as much: what is converted is
+// few.
+constexpr int64_t kTogether = 4;
+
 template <Clip clip>
 void sum_gradients_of(const ChannelMaps<float>& maps, int64_t positions, const float* x, const float* dy,
                       const float* inverse, const float* offset, double* plain, double* weighted) {
@@ -120,8 +124,23 @@ void sum_gradients_of(const ChannelMaps<float>& maps, int64_t positions, const f
     const Vector term = lanes.load(offset);
     Pair sum;
     Pair products;
-    int64_t at = 0;
-    for (int64_t p = 0; p < positions; ++p, at += maps.channels) {
+    int64_t p = 0;
+    for (; p + kTogether <= positions; p += kTogether) {
+      Vector some = set(0);
+      Vector weighed = set(0);
+#pragma GCC unroll 4
+      for (int64_t i = 0; i < kTogether; ++i) {
+        const int64_t at = (p + i) * maps.channels;
+        const Vector value = lanes.load(x + at);
+        const Vector gradient = passed<clip>(lanes, maps, value, lanes.load(dy + at));
+        some = hn::Add(some, gradient);
+        weighed = hn::MulAdd(gradient, hn::MulAdd(value, factor, term), weighed);
+      }
+      sum.add(Pair(some));
+      products.add(Pair(weighed));
+    }
+    for (; p < positions; ++p) {
+      const int64_t at = p * maps.channels;
       const Vector value = lanes.load(x + at);
       const Vector gradient = passed<clip>(lanes, maps, value, lanes.load(dy + at));
       sum.add(Pair(gradient));

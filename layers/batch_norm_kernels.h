@@ -8,8 +8,8 @@
 namespace nacre {
 
 /// The sweeps of BatchNorm over positions [P, channels], and of a clipping activation behind it that shares
-/// them. Sums are in double, position by position. Dispatched at run time as in engine/gemm.h; a channel's
-/// bits depend on its own numbers only.
+/// them. Sums are in double, position by position; of gradients a few positions' sum is in single. Dispatched
+/// at run time as in engine/gemm.h; a channel's bits depend on its own numbers only.
 
 /// Each channel as y = clip(x * scale + shift).
 template <typename T>

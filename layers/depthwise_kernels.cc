@@ -8,6 +8,7 @@
 #define HWY_TARGET_INCLUDE "layers/depthwise_kernels.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 // Highway's ops, for the target that foreach_target.h chose.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "layers/depthwise_sums-inl.h"
@@ -18,8 +19,10 @@ namespace HWY_NAMESPACE {
 namespace {
 
 void depthwise_row_here(const DepthwiseGeometry& g, int64_t oy, const float* image, const float* kernel,
-                        const float* bias, Clip clip, float* out) {
-  sum_row(g, forward_sweep(g.window.y), forward_sweep(g.window.x), oy, image, kernel, bias, clip, out);
+                        const float* bias, Clip clip, float* out, bool bypass) {
+  sum_row(g, forward_sweep(g.window.y), forward_sweep(g.window.x), oy, image, kernel, bias, clip, out,
+          bypass && can_bypass(out, g.channels));
+  if (bypass) hwy::FlushStream();
 }
 
 void depthwise_input_gradient_here(const DepthwiseGeometry& g, const float* grad, const float* kernel,
@@ -39,12 +42,20 @@ struct Rows {
   int64_t begin, end;
 };
 
+/// Rows of an image and of gradients that come next.
+struct NextRows {
+  const float* image = nullptr;
+  int64_t image_floats = 0;
+  const float* grad = nullptr;
+  int64_t grad_floats = 0;
+};
+
 /// Adds the gradients of rows x columns cells of the kernel, the first of which is (ky, kx), from outputs
 /// whose windows have these rows inside the image, if perhaps not these columns; and to `bias` (null: not
-/// wanted) those of the outputs alone. Their sums stay in registers.
+/// wanted) those of the outputs alone. Their sums stay in registers. Meanwhile it asks for what comes `next`.
 template <int rows, int columns>
 void add_cells(const DepthwiseGeometry& g, const Rows& oy, const float* image, const float* grad, int64_t ky,
-               int64_t kx, float* grad_kernel, float* bias) {
+               int64_t kx, float* grad_kernel, float* bias, const NextRows& next) {
   const WindowAxis& y = g.window.y;
   const WindowAxis& x = g.window.x;
   const int64_t image_row = x.in * g.channels;
@@ -53,6 +64,12 @@ void add_cells(const DepthwiseGeometry& g, const Rows& oy, const float* image, c
   int64_t end = x.end_out(kx + columns - 1);
   if (inner >= end) inner = end = x.out;
   float* to = grad_kernel + (ky * x.window + kx) * g.channels;
+  // Often enough that few lines are asked for at once.
+  constexpr int64_t kFetchStep = 4;
+  const int64_t steps =
+      std::max<int64_t>(1, (oy.end - oy.begin) * ((end - inner) / kFetchStep) * (g.channels / kLanes));
+  FetchAhead next_image(next.image, next.image_floats, steps);
+  FetchAhead next_grad(next.grad, next.grad_floats, steps);
   for_each_vector(g.channels, [&](const auto& lanes) HWY_ATTR {
     Vector sums[rows * columns];
     Vector all = bias == nullptr ? set(0) : lanes.load(bias);
@@ -96,6 +113,10 @@ void add_cells(const DepthwiseGeometry& g, const Rows& oy, const float* image, c
         }
         pixel += x.stride * g.channels;
         part += g.channels;
+        if (p % kFetchStep == 0) {
+          next_image.next();
+          next_grad.next();
+        }
       }
       for (int64_t p = end; p < x.out; ++p) add_at_edge(p);
     }
@@ -110,19 +131,19 @@ void add_cells(const DepthwiseGeometry& g, const Rows& oy, const float* image, c
   });
 }
 
-/// Asks for what the gradients of outputs [oy, end) read: a walk along one vector of channels after the other
-/// would wait for memory.
-void fetch_rows(const DepthwiseGeometry& g, int64_t oy, int64_t end, const float* image, const float* grad) {
+/// What the gradients of outputs [oy, end) will be the first to read: a walk along one vector of channels
+/// after the other would wait for memory.
+NextRows next_rows(const DepthwiseGeometry& g, int64_t oy, int64_t end, const float* image,
+                   const float* grad) {
   const WindowAxis& y = g.window.y;
   end = std::min(end, y.out);
-  if (oy >= end) return;
+  if (oy >= end) return {};
   const int64_t image_row = g.window.x.in * g.channels;
   const int64_t grad_row = g.window.x.out * g.channels;
   // The rows above were read by those before.
   const int64_t first = std::clamp<int64_t>(y.start(oy) + std::max<int64_t>(0, y.window - y.stride), 0, y.in);
   const int64_t last = std::clamp<int64_t>(y.start(end - 1) + y.window, first, y.in);
-  FetchAhead(image + first * image_row, (last - first) * image_row, 1).next();
-  FetchAhead(grad + oy * grad_row, (end - oy) * grad_row, 1).next();
+  return {image + first * image_row, (last - first) * image_row, grad + oy * grad_row, (end - oy) * grad_row};
 }
 
 using AddCells = decltype(&add_cells<1, 1>);
@@ -140,7 +161,7 @@ void depthwise_gradients_here(const DepthwiseGeometry& g, const float* image, co
     const Taps taps = y.taps(run);
     const Rows oy{run, std::min(run + most, y.end_of_run(run))};
     run = oy.end;
-    fetch_rows(g, run, run + most, image, grad);
+    NextRows next = next_rows(g, run, run + most, image, grad);
     float* bias = grad_bias;
     // Where the window lies in the padding, there is nothing but a bias.
     if (taps.count() == 0 && bias != nullptr) {
@@ -152,8 +173,9 @@ void depthwise_gradients_here(const DepthwiseGeometry& g, const float* image, co
       const int64_t rows = std::min<int64_t>(3, taps.end - ky);
       for (int64_t kx = 0; kx < g.window.x.window; kx += 3) {
         const int64_t columns = std::min<int64_t>(3, g.window.x.window - kx);
-        kKernels[rows - 1][columns - 1](g, oy, image, grad, ky, kx, grad_kernel, bias);
+        kKernels[rows - 1][columns - 1](g, oy, image, grad, ky, kx, grad_kernel, bias, next);
         bias = nullptr;
+        next = {};
       }
     }
   }
@@ -172,8 +194,8 @@ HWY_EXPORT(depthwise_input_gradient_here);
 HWY_EXPORT(depthwise_gradients_here);
 
 void depthwise_row(const DepthwiseGeometry& g, int64_t oy, const float* image, const float* kernel,
-                   const float* bias, Clip clip, float* out) {
-  HWY_DYNAMIC_DISPATCH(depthwise_row_here)(g, oy, image, kernel, bias, clip, out);
+                   const float* bias, Clip clip, float* out, bool bypass) {
+  HWY_DYNAMIC_DISPATCH(depthwise_row_here)(g, oy, image, kernel, bias, clip, out, bypass);
 }
 
 void depthwise_input_gradient(const DepthwiseGeometry& g, const float* grad, const float* kernel,

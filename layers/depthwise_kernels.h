@@ -17,10 +17,11 @@ struct DepthwiseGeometry : ChannelWindow {
 enum class Clip : uint8_t { kNone, kRelu, kRelu6 };
 
 /// Output row `oy` [W', channels] of one image: the sum over the kernel's cells inside the image in row-major
-/// order, added to `bias` (null: 0), then clipped. The functions below are dispatched at run time as in
-/// engine/gemm.h; a channel's bits depend on its own numbers only.
+/// order, added to `bias` (null: 0), then clipped; perhaps written past the caches, which changes no bit. The
+/// functions below are dispatched at run time as in engine/gemm.h; a channel's bits depend on its own numbers
+/// only.
 void depthwise_row(const DepthwiseGeometry& g, int64_t oy, const float* image, const float* kernel,
-                   const float* bias, Clip clip, float* out);
+                   const float* bias, Clip clip, float* out, bool bypass = false);
 
 /// grad_image = the gradient with respect to the image, given `grad` [H', W', channels] with respect to the
 /// sums.

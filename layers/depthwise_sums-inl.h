@@ -17,6 +17,7 @@
 
 #include "engine/vectors-inl.h"
 #include "layers/depthwise_kernels.h"
+#include "layers/fetch_ahead.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nacre {
@@ -78,7 +79,10 @@ struct Block {
   int64_t next_output;
   int64_t channels;
   const float* bias;
-  float least, most;  // what sums are clipped to
+  float least, most;   // what sums are clipped to
+  const float* below;  // what the row below will be the first to read
+  int64_t below_floats;
+  bool bypass;  // the caches, where results are whole vectors
 };
 
 /// `count` outputs beside each other. The weight is loaded once for all of them; their sums stay in
@@ -154,7 +158,9 @@ void sum_threes(const Block& block, const float* pixels, const float* weights, f
       }
     }
 #pragma GCC unroll 8
-    for (int i = 0; i < count; ++i) lanes.store(clipped(sums[i], least, most), out + i * block.next_output);
+    for (int i = 0; i < count; ++i) {
+      store_result(lanes, clipped(sums[i], least, most), block.bypass, out + i * block.next_output);
+    }
   });
 }
 
@@ -193,7 +199,9 @@ void sum_row_of_threes(const std::span<const Threes> kernels, Block block, const
   block.weight_column *= x.direction;
   // Blocks of nearly equal size.
   const int64_t blocks = (x.outputs + most - 1) / most;
+  FetchAhead ahead(block.below, block.below_floats, blocks);
   for (int64_t b = 0; b < blocks; ++b) {
+    ahead.next();
     const int64_t begin = b * x.outputs / blocks;
     const int64_t end = (b + 1) * x.outputs / blocks;
     const int64_t first = x.input(begin, leftmost);
@@ -207,7 +215,7 @@ void sum_row_of_threes(const std::span<const Threes> kernels, Block block, const
 /// Row `oy` of the sweeps y and x over `input`, written where it lies in `out`, whose rows are `width` pixels
 /// apart.
 void sum_row(const DepthwiseGeometry& g, const Sweep& y, const Sweep& x, int64_t oy, const float* input,
-             const float* kernel, const float* bias, Clip clip, float* out) {
+             const float* kernel, const float* bias, Clip clip, float* out, bool bypass = false) {
   const Taps ty = y.taps(oy);
   Block block{};
   block.rows = ty.count();
@@ -219,13 +227,17 @@ void sum_row(const DepthwiseGeometry& g, const Sweep& y, const Sweep& x, int64_t
   block.next_output = x.output_step * g.channels;
   block.channels = g.channels;
   block.bias = bias;
+  block.bypass = bypass;
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   block.least = clip == Clip::kNone ? -kInfinity : 0.0F;
   block.most = clip == Clip::kRelu6 ? 6.0F : kInfinity;
   out += x.first_output * g.channels;
   if (const std::span<const Threes> kernels = threes_for(x); !kernels.empty() && block.rows > 0) {
+    const int64_t row = x.inputs * g.channels;
+    block.below = input + (y.input(oy, y.direction > 0 ? y.cells - 1 : 0) + 1) * row;
+    block.below_floats = y.advance * row;
     const int64_t first_cell = (y.first_cell + ty.begin * y.cell_step) * g.window.x.window + x.first_cell;
-    return sum_row_of_threes(kernels, block, x, input + y.input(oy, ty.begin) * x.inputs * g.channels,
+    return sum_row_of_threes(kernels, block, x, input + y.input(oy, ty.begin) * row,
                              kernel + first_cell * g.channels, out);
   }
   for (int64_t ox = 0; ox < x.outputs;) {

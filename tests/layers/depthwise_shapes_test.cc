@@ -1,6 +1,10 @@
 // Depthwise convolutions on shapes that nobody chose, against the reference in double.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
+
+#include "layers/depthwise_conv.h"
 #include "random_shapes.h"
 
 namespace nacre {
@@ -34,6 +38,30 @@ using DepthwiseShapes = OnEveryIsa;
 
 TEST_P(DepthwiseShapes, AgreeWithTheReference) {
   check_shapes(kShapes, draw_case, kBound, kLeast);
+}
+
+TEST_P(DepthwiseShapes, RowsPastTheCachesAreTheSame) {
+  for (uint64_t shape = 0; shape < kShapes; ++shape) {
+    const LayerCase layer = draw_case(shape);
+    const auto attrs = parse_attributes<DepthwiseAttrs>(layer.attributes[0]).value();
+    const DepthwiseConv conv = make_depthwise_conv(attrs, layer.inputs[0]).value();
+    DepthwiseGeometry g = conv.g;
+    if (shape % 2 == 0) g.channels = (g.channels + 15) / 16 * 16;
+    Tensor image(Shape{g.image_size()});
+    Tensor kernel(Shape{g.kernel_size()});
+    for (int64_t i = 0; i < image.size(); ++i) image.data()[i] = std::sin(static_cast<float>(i));
+    for (int64_t i = 0; i < kernel.size(); ++i) kernel.data()[i] = std::cos(static_cast<float>(i));
+    // Also where vectors do not lie on lines of the cache.
+    const int64_t shift = shape % 4 / 2;
+    const int64_t row = g.window.x.out * g.channels;
+    Tensor plain(Shape{row});
+    Tensor past(Shape{row + shift});
+    for (int64_t oy = 0; oy < g.window.y.out; ++oy) {
+      depthwise_row(g, oy, image.data(), kernel.data(), nullptr, conv.clip, plain.data());
+      depthwise_row(g, oy, image.data(), kernel.data(), nullptr, conv.clip, past.data() + shift, true);
+      ASSERT_TRUE(std::equal(plain.data(), plain.data() + row, past.data() + shift)) << layer;
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Isa, DepthwiseShapes, ::testing::ValuesIn(fast_isas()),
