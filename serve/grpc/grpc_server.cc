@@ -212,12 +212,12 @@ class GrpcServer::Impl {
     builder.RegisterService(&reflection_.service());
     std::unique_ptr<grpc::ServerCompletionQueue> queue = builder.AddCompletionQueue();
     server_ = builder.BuildAndStart();
+    if (server_ != nullptr) calls_.threads().start(std::move(queue));
     if (server_ == nullptr || port_ == 0) {
       return {StatusCode::kIo,
               fmt::format("gRPC: {}: cannot listen: the address is not there or in use{}", address,
                           options.ssl.has_value() ? ", or the keys are no PEM texts" : "")};
     }
-    calls_.threads().start(std::move(queue));
     serve_predictions(calls_, prediction_);
     serve_models(calls_, models_);
     serve_health(calls_, health_);

@@ -1,6 +1,5 @@
 #include "serve/grpc/health_service.h"
 
-#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <optional>
