@@ -109,7 +109,8 @@ void serve(Dispatcher& calls, std::type_identity_t<Service>& service,
            Turn turn, std::string_view api, Answer answer) {
   using Call = UnaryCall<Service, Request, Response>;
   const auto take = [&calls, turn, api, answer](Call& call) { calls.take(call, turn, api, answer); };
-  Call::await(service, std::make_shared<typename Call::Method>(request, take), calls.threads());
+  Call::await(service, std::make_shared<typename Call::Method>(typename Call::Method{request, take}),
+              calls.threads());
 }
 
 void serve_predictions(Dispatcher& calls, tfs::PredictionService::AsyncService& service) {
