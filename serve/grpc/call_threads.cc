@@ -24,10 +24,13 @@ QueuedCall::~QueuedCall() {
   if (--threads_.calls_ == 0) threads_.no_calls_.notify_all();
 }
 
+CallThreads::CallThreads(const Options& options) : options_(options) {
+  options_.at_once = std::max<size_t>(options_.at_once, 1);
+}
+
 void CallThreads::start(std::unique_ptr<grpc::ServerCompletionQueue> queue) {
   queue_ = std::move(queue);
-  for (size_t i = 0; i < std::max<size_t>(options_.at_once, 1) + 1; ++i)
-    threads_.emplace_back([this] { serve(); });
+  for (size_t i = 0; i < options_.at_once + 1; ++i) threads_.emplace_back([this] { serve(); });
 }
 
 void CallThreads::stop() {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -57,8 +58,8 @@ class BoundEvent final : public CallEvent {
 };
 
 /// gRPC's completion queue, and the threads that wait for it. Whoever finds a whole call there answers it and
-/// sends the reply: nothing is handed from thread to thread, and no other thread polls gRPC's sockets. One
-/// thread more than may answer at the same time keeps receiving. Thread-safe.
+/// sends the reply: nothing is handed from thread to thread, and no other thread polls gRPC's sockets. While
+/// as many answer as may, one thread more keeps receiving. Thread-safe.
 class CallThreads {
  public:
   struct Options {
@@ -67,7 +68,7 @@ class CallThreads {
     std::atomic<size_t>* waiting = nullptr;  ///< counts them; may be null
   };
 
-  explicit CallThreads(const Options& options) : options_(options) {}
+  explicit CallThreads(const Options& options);
   ~CallThreads() { stop(); }
   CallThreads(const CallThreads&) = delete;
   CallThreads& operator=(const CallThreads&) = delete;
@@ -98,7 +99,7 @@ class CallThreads {
   bool answer_next(Lock& lock);
   std::function<void()> take(std::deque<Job>::iterator place);
 
-  const Options options_;
+  Options options_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -109,7 +109,8 @@ void serve(Dispatcher& calls, std::type_identity_t<Service>& service,
            Turn turn, std::string_view api, Answer answer) {
   using Call = UnaryCall<Service, Request, Response>;
   const auto take = [&calls, turn, api, answer](Call& call) { calls.take(call, turn, api, answer); };
-  Call::await(service, std::make_shared<typename Call::Method>(request, take), calls.threads());
+  Call::await(service, std::make_shared<typename Call::Method>(typename Call::Method{request, take}),
+              calls.threads());
 }
 
 void serve_predictions(Dispatcher& calls, tfs::PredictionService::AsyncService& service) {
@@ -212,12 +213,12 @@ class GrpcServer::Impl {
     builder.RegisterService(&reflection_.service());
     std::unique_ptr<grpc::ServerCompletionQueue> queue = builder.AddCompletionQueue();
     server_ = builder.BuildAndStart();
+    if (server_ != nullptr) calls_.threads().start(std::move(queue));
     if (server_ == nullptr || port_ == 0) {
       return {StatusCode::kIo,
               fmt::format("gRPC: {}: cannot listen: the address is not there or in use{}", address,
                           options.ssl.has_value() ? ", or the keys are no PEM texts" : "")};
     }
-    calls_.threads().start(std::move(queue));
     serve_predictions(calls_, prediction_);
     serve_models(calls_, models_);
     serve_health(calls_, health_);

@@ -1,8 +1,6 @@
 #include "serve/grpc/health_service.h"
 
-#include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <optional>
 #include <utility>
 
@@ -53,6 +51,7 @@ class HealthService::Watch final : QueuedCall {
     await(health_, threads());
     const std::lock_guard lock(health_.mutex_);
     health_.watches_.push_back(this);
+    health_.wake_.notify_one();
     tell();
   }
   void on_written(bool ok) {
@@ -118,10 +117,10 @@ void HealthService::stop() {
 }
 
 void HealthService::tell_changes(const std::stop_token& stop) {
-  std::condition_variable_any wake;
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
-    wake.wait_for(lock, stop, kLag, [] { return false; });
+    wake_.wait(lock, stop, [this] { return !watches_.empty(); });
+    wake_.wait_for(lock, stop, kLag, [] { return false; });
     for (Watch* watch : watches_) watch->tell();
   }
 }

@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <condition_variable>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -48,6 +49,7 @@ class HealthService {
   const std::set<std::string> services_;
   Service service_;
   std::mutex mutex_;
+  std::condition_variable_any wake_;
   std::list<Watch*> watches_;  // guarded by mutex_; those that have come and not ended
   bool stopping_ = false;      // guarded by mutex_
   std::jthread changes_;

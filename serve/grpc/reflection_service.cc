@@ -3,22 +3,19 @@
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
 
-#include <atomic>
 #include <memory>
 #include <utility>
-#include <vector>
 
 namespace nacre {
 namespace {
 
 using google::protobuf::DescriptorPool;
-using google::protobuf::FieldDescriptor;
 using google::protobuf::FileDescriptor;
 using Response = ReflectionService::Response;
 
-void fail(Response& response, const std::string& message) {
+void fail(Response& response, grpc::StatusCode code, const std::string& message) {
   auto& error = *response.mutable_error_response();
-  error.set_error_code(grpc::StatusCode::NOT_FOUND);
+  error.set_error_code(code);
   error.set_error_message(message);
 }
 
@@ -32,7 +29,7 @@ void add_files(const FileDescriptor& file, std::set<const FileDescriptor*>& seen
 }
 
 void tell_file(const FileDescriptor* file, const std::string& name, Response& response) {
-  if (file == nullptr) return fail(response, name + " is not known");
+  if (file == nullptr) return fail(response, grpc::StatusCode::NOT_FOUND, name + " is not known");
   std::set<const FileDescriptor*> seen;
   add_files(*file, seen, response);
 }
@@ -103,14 +100,11 @@ ReflectionService::Response ReflectionService::answer(const Request& request) co
       break;
     case Request::kFileContainingExtension:
     case Request::kAllExtensionNumbersOfType:
-      fail(response, "there are no extensions");
+      fail(response, grpc::StatusCode::NOT_FOUND, "there are no extensions");
       break;
-    case Request::MESSAGE_REQUEST_NOT_SET: {
-      auto& error = *response.mutable_error_response();
-      error.set_error_code(grpc::StatusCode::INVALID_ARGUMENT);
-      error.set_error_message("no question");
+    case Request::MESSAGE_REQUEST_NOT_SET:
+      fail(response, grpc::StatusCode::INVALID_ARGUMENT, "no question");
       break;
-    }
   }
   return response;
 }

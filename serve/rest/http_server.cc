@@ -173,7 +173,7 @@ class HttpServer::Impl {
       if (answer_next(lock)) continue;
       const bool all_busy = answering_ >= at_once_;
       if (all_busy ? calm : answering_ + polling_ >= at_once_) {
-        rest(lock);
+        stand_by(lock);
         calm = false;
         continue;
       }
@@ -188,7 +188,7 @@ class HttpServer::Impl {
   }
 
   /// Of the thread that is left, until it is time to look; while nobody answers, until it is called.
-  void rest(std::unique_lock<std::mutex>& lock) {
+  void stand_by(std::unique_lock<std::mutex>& lock) {
     if (answering_ == 0) return called_.wait(lock);
     watched_ = true;
     called_.wait_for(lock, kBusyPause);
