@@ -50,8 +50,9 @@ int64_t vectors_of(int64_t count) {
 /// through memory); besides, every vector of channels and of filters is taken to the points and back, about 8
 /// instructions a point; and the kernel is taken there once for a batch, which counts as one for a small
 /// batch of 4 (its gradient comes back once for a chunk of images). Tiles that reach over the edges count
-/// whole. Of the gradients of kernel and input it is the same. Forward of few channels (winograd_few.h) runs
-/// its products at full speed, and takes sums back from the points within registers.
+/// whole. Of the gradients of kernel and input it is the same. Forward of few channels (winograd_few.h) stays
+/// in the first-level cache: its products run at full speed, and taking sums back costs as much as three
+/// channels.
 struct WinogradCost {
   int64_t products;
   int64_t transforms;  ///< of all channels and filters

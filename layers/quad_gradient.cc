@@ -121,9 +121,10 @@ HWY_INLINE Chosen choose(const uint8_t* winners, const float* grad) {
 #endif
 }
 
-/// Sums [kRows][kTaps] of a vector of filters, from rows of quads `job.row_step` apart.
+/// Sums [kRows][kTaps] of a vector of filters, from rows of quads `job.row_step` apart; `bias`: that of their
+/// gradients, or null.
 template <int kRows, int kTaps>
-void add_block(const Job& job, const float* quads, float* sums) {
+void add_block(const Job& job, const float* quads, float* sums, float* bias) {
   const Tag d;
   const int64_t row_sums = job.line * job.sums_row;
   Vector sum[kRows][kTaps];
@@ -132,10 +133,12 @@ void add_block(const Job& job, const float* quads, float* sums) {
 #pragma GCC unroll 32
     for (int t = 0; t < kTaps; ++t) sum[r][t] = hn::LoadU(d, sums + r * row_sums + t * job.sums_row);
   }
+  Vector all = hn::Zero(d);
   const uint8_t* winners = job.winners;
   const float* grad = job.grad;
   for (int64_t cell = 0; cell < job.cells; ++cell) {
     const Chosen chosen = choose(winners, grad);
+    all = hn::Add(all, chosen.grad);
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 32
@@ -152,9 +155,10 @@ void add_block(const Job& job, const float* quads, float* sums) {
 #pragma GCC unroll 32
     for (int t = 0; t < kTaps; ++t) hn::StoreU(sum[r][t], d, sums + r * row_sums + t * job.sums_row);
   }
+  if (bias != nullptr) hn::StoreU(hn::Add(hn::LoadU(d, bias), all), d, bias);
 }
 
-using BlockKernel = void (*)(const Job&, const float*, float*);
+using BlockKernel = void (*)(const Job&, const float*, float*, float*);
 template <int kRows, size_t... kIndex>
 constexpr std::array<BlockKernel, sizeof...(kIndex)> block_kernels(std::index_sequence<kIndex...>) {
   return {&add_block<kRows, static_cast<int>(kIndex) + 1>...};
@@ -165,8 +169,8 @@ constexpr auto kThreeRows = block_kernels<3>(std::make_index_sequence<kMostSums 
 
 /// A vector of filters.
 void add_filters(const Job& job) {
-  const Tag d;
   const auto three = static_cast<int64_t>(kThreeRows.size());
+  float* bias = job.sums + job.rows * job.line * job.sums_row;
   for (int64_t ky = 0; ky < job.rows;) {
     const int64_t rows = job.rows - ky >= 3 && (job.line <= three || kLanes < kFilterStep) ? 3 : 1;
     const int64_t most = rows == 3 ? three : static_cast<int64_t>(kOneRow.size());
@@ -176,17 +180,12 @@ void add_filters(const Job& job) {
       const int64_t taps = (block + 1) * job.line / blocks - begin;
       const auto index = static_cast<size_t>(taps - 1);
       (rows == 3 ? kThreeRows[index] : kOneRow[index])(job, job.quads + ky * job.row_step + 4 * begin,
-                                                       job.sums + (ky * job.line + begin) * job.sums_row);
+                                                       job.sums + (ky * job.line + begin) * job.sums_row,
+                                                       bias);
+      bias = nullptr;  // which the first block has done
     }
     ky += rows;
   }
-  float* const bias = job.sums + job.rows * job.line * job.sums_row;
-  Vector sum = hn::LoadU(d, bias);
-  for (int64_t cell = 0; cell < job.cells; ++cell) {
-    const int64_t at = cell * job.filters;
-    sum = hn::Add(sum, choose(job.winners + at, job.grad + at).grad);
-  }
-  hn::StoreU(sum, d, bias);
 }
 
 /// `rest`: room for a row's winners and gradients of one vector of filters.

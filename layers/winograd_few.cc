@@ -196,7 +196,7 @@ void sum_rows(const float* points, int64_t tiles, const float* kernel, int64_t k
 struct Powers {
   Vector of[kTile][2];
 
-  Powers() {
+  HWY_INLINE Powers() {
     for (int i = 1; i < kTile; ++i) {
       for (int pair = 0; pair < 2; ++pair) {
         const volatile auto power = static_cast<float>(M::output(1 + 2 * pair, i));

@@ -14,9 +14,9 @@ constexpr bool takes_few(const Algorithm& algorithm, int64_t channels) {
   return algorithm.rows == 4 && algorithm.size == 3 && channels >= kLeastFew && channels <= kMostFew;
 }
 
-/// One row of tiles of F(4x4, 3x3) on an image of few channels. A tile's values at the points are so few that
-/// its sums are made from them point by point in registers: nothing but the input passes through memory on
-/// the way to the points, and nothing on the way back.
+/// One row of tiles of F(4x4, 3x3) on an image of few channels. What there is of a tile at the points is so
+/// little that some tiles go all the way, from the image to its sums or their pooling, within registers and
+/// the first-level cache.
 struct RowOfFew {
   TilesOfImage from;
   int64_t channels = 0;

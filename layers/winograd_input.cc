@@ -15,6 +15,8 @@ namespace nacre::winograd {
 namespace HWY_NAMESPACE {
 namespace {
 
+using nacre::HWY_NAMESPACE::Whole;
+
 /// For tiles whose columns go by matrices MY and rows by MX.
 template <class MY, class MX>
 struct Input {
@@ -30,39 +32,40 @@ struct Input {
   static void columns_to_points(const TilesOfImage& from, int64_t channels, int64_t c, int64_t x,
                                 int64_t columns, float* strip) {
     HWY_ALIGN static constexpr float kZeros[kLanes] = {};
+    const int64_t first = std::clamp<int64_t>(-x, 0, columns);
+    const int64_t end = std::clamp<int64_t>(from.width - x, first, columns);
     const float* pixel[MY::kPoints];
     int64_t step[MY::kPoints];
     for (int64_t i = 0; i < MY::kPoints; ++i) {
       const int64_t y = from.y + i;
-      const bool inside = y >= 0 && y < from.height;
+      const bool inside = y >= 0 && y < from.height && end > first;
       step[i] = inside ? channels : 0;
-      pixel[i] = inside ? from.image + (y * from.width + x) * channels + c : kZeros;
+      pixel[i] = inside ? from.image + (y * from.width + x + first) * channels + c : kZeros;
     }
-    const auto load_column = [&](int64_t column, const auto& load_pixel) HWY_ATTR {
-      Vector in[MY::kPoints];
-      Vector points[MY::kPoints];
-#pragma GCC unroll 8
-      for (int i = 0; i < MY::kPoints; ++i) in[i] = load_pixel(pixel[i] + column * step[i]);
-      to_points<InputMatrix<MY>>(in, points);
-#pragma GCC unroll 8
-      for (int p = 0; p < MY::kPoints; ++p)
-        hn::Store(points[p], Tag(), strip + (p * kStrip + column) * kLanes);
-    };
-    const int64_t first = std::clamp<int64_t>(-x, 0, columns);
-    const int64_t end = std::clamp<int64_t>(from.width - x, first, columns);
     const auto clear = [&](int64_t column) HWY_ATTR {
-      for (int p = 0; p < MY::kPoints; ++p)
+      for (int p = 0; p < MY::kPoints; ++p) {
         hn::Store(hn::Zero(Tag()), Tag(), strip + (p * kStrip + column) * kLanes);
+      }
     };
     for (int64_t column = 0; column < first; ++column) clear(column);
     for (int64_t column = end; column < columns; ++column) clear(column);
-    if (channels - c >= kLanes) {
-      for (int64_t column = first; column < end; ++column) load_column(column, load);
-    } else {
-      const Part part{0, static_cast<size_t>(channels - c) * sizeof(float)};
-      for (int64_t column = first; column < end; ++column) {
-        load_column(column, [&](const float* at) HWY_ATTR { return part.load(at); });
+    const auto load_columns = [&](const auto& lanes) HWY_ATTR {
+      for (int64_t column = 0; column < end - first; ++column) {
+        Vector in[MY::kPoints];
+        Vector points[MY::kPoints];
+#pragma GCC unroll 8
+        for (int i = 0; i < MY::kPoints; ++i) in[i] = lanes.load(pixel[i] + column * step[i]);
+        to_points<InputMatrix<MY>>(in, points);
+#pragma GCC unroll 8
+        for (int p = 0; p < MY::kPoints; ++p) {
+          hn::Store(points[p], Tag(), strip + (p * kStrip + first + column) * kLanes);
+        }
       }
+    };
+    if (channels - c >= kLanes) {
+      load_columns(Whole{0});
+    } else {
+      load_columns(Part{0, static_cast<size_t>(channels - c) * sizeof(float)});
     }
   }
 
