@@ -28,11 +28,15 @@ void depthwise_row_here(const DepthwiseGeometry& g, int64_t oy, const float* ima
 void depthwise_input_gradient_here(const DepthwiseGeometry& g, const float* grad, const float* kernel,
                                    float* grad_image) {
   const float* no_bias = nullptr;
+  const int64_t row = g.window.x.in * g.channels;
   for (int64_t iy = 0; iy < g.window.y.in; ++iy) {
     const Sweep y = gradient_sweep(g.window.y, iy % g.window.y.stride);
+    // Results that lie apart are written to lines that nobody else asks for.
+    FetchAhead next_row(grad_image + (iy + 1) * row, g.window.x.stride == 1 ? 0 : row, g.window.x.stride);
     for (int64_t remainder = 0; remainder < g.window.x.stride; ++remainder) {
+      next_row.next();
       sum_row(g, y, gradient_sweep(g.window.x, remainder), iy / g.window.y.stride, grad, kernel, no_bias,
-              Clip::kNone, grad_image + iy * g.window.x.in * g.channels);
+              Clip::kNone, grad_image + iy * row);
     }
   }
 }

@@ -53,6 +53,11 @@ struct Sweep {
   /// The end of the run of outputs from o on with the same taps.
   [[nodiscard]] HWY_INLINE int64_t end_of_run(int64_t o) const {
     const Taps here = taps(o);
+    if (here.count() == cells) {
+      // Up to where the window leaves the image.
+      const int64_t last = (inputs - (direction > 0 ? cells : 1) - origin) / advance;
+      return std::min(outputs, std::max(last, o) + 1);
+    }
     for (++o; o < outputs && taps(o) == here;) ++o;
     return o;
   }

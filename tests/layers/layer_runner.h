@@ -132,11 +132,11 @@ class LayerRunner {
   }
 
   template <typename V>
-  static void poison(BasicTensor<V>& tensor) {
-    if (tensor.size() > 0) std::memset(tensor.data(), 0xFF, static_cast<size_t>(tensor.size()) * sizeof(V));
+  void poison(BasicTensor<V>& tensor) const {
+    if (poisoning && tensor.size() > 0)
+      std::memset(tensor.data(), 0xFF, static_cast<size_t>(tensor.size()) * sizeof(V));
   }
   void poison_workspace() {
-    if (!poisoning) return;
     poison(shared_);
     poison(per_thread_);
   }
@@ -170,7 +170,7 @@ class LayerRunner {
   bool skip_input_gradient = false;
   std::vector<uint8_t> adds;  ///< BackwardArgs::adds
   bool in_place = false;      ///< the inputs' gradients are put where grad_output is
-  bool poisoning = true;      ///< of the workspace; a measurement turns it off
+  bool poisoning = true;      ///< a measurement turns it off
 };
 
 }  // namespace nacre
