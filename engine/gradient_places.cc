@@ -12,12 +12,12 @@ class Sharing {
       : operators_(operators),
         places_(operators.size() + 1),
         writers_(places_.size()),
-        holds_(places_.size()) {
+        holds_(places_.size()),
+        written_(places_.size(), false) {
     std::iota(places_.begin(), places_.end(), 0);
     for (size_t i = 0; i < operators.size(); ++i) {
       for (const int value : operators[i].values) writers_[at(value)].push_back(static_cast<int>(i));
     }
-    written_.assign(places_.size(), false);
   }
 
   std::vector<int> run() {
@@ -80,9 +80,10 @@ class Sharing {
 
   const std::vector<GradientWrites>& operators_;
   std::vector<int> places_;
-  std::vector<std::vector<int>>
-      writers_;                          // of each value: the operators that will write it, the next one last
-  std::vector<std::vector<int>> holds_;  // of each buffer: the values whose gradients may still be read
+  // Of each value: the operators that will write its gradient, the next one last.
+  std::vector<std::vector<int>> writers_;
+  // Of each buffer: the values whose gradients may still be read.
+  std::vector<std::vector<int>> holds_;
   std::vector<bool> written_;
 };
 

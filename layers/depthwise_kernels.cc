@@ -68,8 +68,9 @@ void add_cells(const DepthwiseGeometry& g, const Rows& oy, const float* image, c
   int64_t end = x.end_out(kx + columns - 1);
   if (inner >= end) inner = end = x.out;
   float* to = grad_kernel + (ky * x.window + kx) * g.channels;
-  // Often enough that few lines are asked for at once.
+  // Often enough that few lines are asked for at once. Only where most of the work is: it is code for each.
   constexpr int64_t kFetchStep = 4;
+  constexpr bool kFetches = rows * columns == 9;
   const int64_t steps =
       std::max<int64_t>(1, (oy.end - oy.begin) * ((end - inner) / kFetchStep) * (g.channels / kLanes));
   FetchAhead next_image(next.image, next.image_floats, steps);
@@ -117,7 +118,7 @@ void add_cells(const DepthwiseGeometry& g, const Rows& oy, const float* image, c
         }
         pixel += x.stride * g.channels;
         part += g.channels;
-        if (p % kFetchStep == 0) {
+        if (kFetches && p % kFetchStep == 0) {
           next_image.next();
           next_grad.next();
         }
