@@ -29,23 +29,23 @@ void wait_while(const std::atomic<uint32_t>& value, uint32_t old) {
 
 }  // namespace
 
-thread_local ThreadTeam* ThreadTeam::current_ = nullptr;
+thread_local ThreadTeam* ThreadTeam::current = nullptr;
 
 void ThreadTeam::with(int threads, void (*work)(const void* argument), const void* argument) {
-  if (threads <= 1 || current_ != nullptr || omp_in_parallel() != 0) return work(argument);
+  if (threads <= 1 || current != nullptr || omp_in_parallel() != 0) return work(argument);
   ThreadTeam team;
   std::exception_ptr thrown;  // nothing may leave a parallel region
 #pragma omp parallel num_threads(std::min(threads, kMaxThreads)) shared(team, thrown)
   {
     if (omp_get_thread_num() == 0) {
       team.size_ = omp_get_num_threads();  // they may be fewer than asked for
-      current_ = &team;
+      current = &team;
       try {
         work(argument);
       } catch (...) {
         thrown = std::current_exception();
       }
-      current_ = nullptr;
+      current = nullptr;
       team.dismissed_ = true;
       team.start_loop();
     } else {
@@ -57,7 +57,7 @@ void ThreadTeam::with(int threads, void (*work)(const void* argument), const voi
 
 void ThreadTeam::for_chunks(int64_t chunks, int threads, Loop loop, const void* body) {
   const int wanted = static_cast<int>(std::min<int64_t>(threads, chunks));
-  if (wanted > 1 && current_ != nullptr) return current_->run(chunks, wanted, loop, body);
+  if (wanted > 1 && current != nullptr) return current->run(chunks, wanted, loop, body);
   if (wanted <= 1 || omp_in_parallel() != 0) {
     for (int64_t chunk = 0; chunk < chunks; ++chunk) loop(body, chunk, 0);
     return;
@@ -79,9 +79,9 @@ void ThreadTeam::run(int64_t chunks, int threads, Loop loop, const void* body) {
   all_finished_ += static_cast<uint32_t>(size_ - 1);
   start_loop();
 
-  current_ = nullptr;  // a loop within this one is a plain loop
+  current = nullptr;  // a loop within this one is a plain loop
   take_chunks(0);
-  current_ = this;
+  current = this;
   for (uint32_t finished = finished_.load(std::memory_order_acquire); finished != all_finished_;
        finished = finished_.load(std::memory_order_acquire)) {
     wait_while(finished_, finished);

@@ -44,7 +44,7 @@ class ThreadTeam {
   void run(int64_t chunks, int threads, Loop loop, const void* body);
   void start_loop();
 
-  static thread_local ThreadTeam* current_;  ///< that the calling thread may start loops with
+  static thread_local ThreadTeam* current;  ///< that the calling thread may start loops with
 
   int size_ = 1;
   uint32_t all_finished_ = 0;  ///< what finished_ is when everybody is done

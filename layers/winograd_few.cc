@@ -132,7 +132,7 @@ HWY_INLINE hn::Vec<Pixel> load_pixels(const float* from, [[maybe_unused]] int64_
 #if HWY_TARGET == HWY_SCALAR
   return hn::LoadU(d, from);
 #else
-  static_assert(kPixels == 2);
+  if (kPixels == 1) return hn::LoadU(d, from);
   return hn::ConcatUpperLower(d, hn::LoadDup128(d, from + step), hn::LoadDup128(d, from));
 #endif
 }
