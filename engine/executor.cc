@@ -181,10 +181,10 @@ void Executor::backward_units(TensorView<const float> input, TensorView<const fl
   assert(plan_->options().mode == Mode::kTraining);
   assert(sink != nullptr || !plan_->options().stream_gradients);
   const int64_t n = input.shape[0];
+  const Rows rows = whole(n);
   const std::vector<Unit>& units = plan_->units();
   for (size_t i = units.size(); i-- > 0;) {
     const Unit& unit = units[i];
-    const Rows rows = whole(n);
     collect_inputs(unit, input, rows);
     input_gradients_.clear();
     bool useful = false;

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <exception>
 
+#include "engine/parallel.h"
+
 namespace nacre {
 namespace {
 
@@ -62,9 +64,7 @@ void ThreadTeam::for_chunks(int64_t chunks, int threads, Loop loop, const void* 
     for (int64_t chunk = 0; chunk < chunks; ++chunk) loop(body, chunk, 0);
     return;
   }
-  const auto run_loop = [&] { for_chunks(chunks, threads, loop, body); };
-  with(
-      wanted, [](const void* argument) { (*static_cast<const decltype(run_loop)*>(argument))(); }, &run_loop);
+  with_team(wanted, [&] { current->run(chunks, wanted, loop, body); });
 }
 
 void ThreadTeam::run(int64_t chunks, int threads, Loop loop, const void* body) {
@@ -82,10 +82,9 @@ void ThreadTeam::run(int64_t chunks, int threads, Loop loop, const void* body) {
   current = nullptr;  // a loop within this one is a plain loop
   take_chunks(0);
   current = this;
-  for (uint32_t finished = finished_.load(std::memory_order_acquire); finished != all_finished_;
-       finished = finished_.load(std::memory_order_acquire)) {
+  uint32_t finished = 0;
+  while ((finished = finished_.load(std::memory_order_acquire)) != all_finished_)
     wait_while(finished_, finished);
-  }
 }
 
 void ThreadTeam::start_loop() {

@@ -12,7 +12,7 @@ namespace nacre {
 /// themselves are OpenMP's.
 ///
 /// The first thread is the caller's: it alone may start loops, one at a time. Between loops the others look
-/// for the next for some microseconds, then they sleep.
+/// for the next for a tenth of a millisecond, then they sleep.
 class ThreadTeam {
  public:
   static constexpr int kMaxThreads = 128;

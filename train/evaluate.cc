@@ -12,7 +12,6 @@
 #include "train/loss.h"
 
 namespace nacre {
-
 namespace {
 
 Result<Evaluation> evaluate_batches(Executor& executor, const Plan& plan,
