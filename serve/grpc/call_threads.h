@@ -95,6 +95,7 @@ class CallThreads {
   using Lock = std::unique_lock<std::mutex>;
 
   void serve();
+  void await_turn(Lock& lock);
   Polled poll(bool wait);
   bool answer_next(Lock& lock);
   std::function<void()> take(std::deque<Job>::iterator place);
@@ -103,12 +104,12 @@ class CallThreads {
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<Job> jobs_;  // guarded by mutex_
-  size_t answering_ = 0;  // guarded by mutex_
-  bool polling_ = false;  // guarded by mutex_; a thread waits within gRPC
-  bool watched_ = false;  // guarded by mutex_; a thread looks now and then
-  bool ended_ = false;    // guarded by mutex_
-  size_t calls_ = 0;      // guarded by mutex_; that gRPC is not done with
+  std::deque<Job> jobs_;               // guarded by mutex_
+  size_t answering_ = 0;               // guarded by mutex_
+  std::atomic<bool> polling_ = false;  // changed with mutex_ held; a thread waits within gRPC
+  bool watched_ = false;               // guarded by mutex_; a thread looks now and then
+  bool ended_ = false;                 // guarded by mutex_
+  size_t calls_ = 0;                   // guarded by mutex_; that gRPC is not done with
   std::condition_variable no_calls_;
   std::vector<std::jthread> threads_;
 };
