@@ -2,16 +2,12 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <atomic>
 #include <condition_variable>
 #include <cstddef>
-#include <cstdint>
-#include <deque>
-#include <functional>
 #include <memory>
 #include <mutex>
-#include <thread>
-#include <vector>
+
+#include "serve/answer_threads.h"
 
 namespace nacre {
 
@@ -57,18 +53,11 @@ class BoundEvent final : public CallEvent {
   Function function_;
 };
 
-/// gRPC's completion queue, and the threads that wait for it. Whoever finds a whole call there answers it and
-/// sends the reply: nothing is handed from thread to thread, and no other thread polls gRPC's sockets. While
-/// as many answer as may, one thread more keeps receiving. Thread-safe.
+/// gRPC's completion queue, and the threads that answer what comes of it; no other thread polls gRPC's
+/// sockets. Thread-safe.
 class CallThreads {
  public:
-  struct Options {
-    size_t at_once = 1;                      ///< calls that are answered at the same time
-    size_t max_waiting = 1024;               ///< calls that wait for one of those
-    std::atomic<size_t>* waiting = nullptr;  ///< counts them; may be null
-  };
-
-  explicit CallThreads(const Options& options);
+  explicit CallThreads(AnswerThreads::Options options);
   ~CallThreads() { stop(); }
   CallThreads(const CallThreads&) = delete;
   CallThreads& operator=(const CallThreads&) = delete;
@@ -78,40 +67,17 @@ class CallThreads {
   void stop();
 
   [[nodiscard]] grpc::ServerCompletionQueue* queue() const { return queue_.get(); }
-
-  /// False, and the answer is not taken, when as many are being answered and wait as may be. For events: the
-  /// thread that has told of one comes for it next. It must not throw.
-  bool submit(std::function<void()> answer, bool is_short);
-  /// CallContext::other_calls: a short one of what waits, or comes just now.
-  bool answer_another();
+  [[nodiscard]] AnswerThreads& answers() { return answers_; }
 
  private:
   friend QueuedCall;
-  struct Job {
-    std::function<void()> answer;
-    bool is_short = false;
-  };
-  enum class Polled : uint8_t { kEvent, kNothing, kEnd };
-  using Lock = std::unique_lock<std::mutex>;
+  AnswerThreads::Received receive(bool wait);
 
-  void serve();
-  void await_turn(Lock& lock);
-  Polled poll(bool wait);
-  bool answer_next(Lock& lock);
-  std::function<void()> take(std::deque<Job>::iterator place);
-
-  Options options_;
   std::unique_ptr<grpc::ServerCompletionQueue> queue_;
   std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<Job> jobs_;               // guarded by mutex_
-  size_t answering_ = 0;               // guarded by mutex_
-  std::atomic<bool> polling_ = false;  // changed with mutex_ held; a thread waits within gRPC
-  bool watched_ = false;               // guarded by mutex_; a thread looks now and then
-  bool ended_ = false;                 // guarded by mutex_
-  size_t calls_ = 0;                   // guarded by mutex_; that gRPC is not done with
+  size_t calls_ = 0;  // guarded by mutex_; that gRPC is not done with
   std::condition_variable no_calls_;
-  std::vector<std::jthread> threads_;
+  AnswerThreads answers_;
 };
 
 }  // namespace nacre

@@ -53,7 +53,9 @@ enum class Turn : uint8_t {
 class Dispatcher {
  public:
   Dispatcher(ServeCore& core, const GrpcOptions& options)
-      : core_(core), threads_({options.threads, options.max_waiting, &core.waiting}), slow_(1, kMaxSlow) {}
+      : core_(core),
+        threads_({.at_once = options.threads, .max_waiting = options.max_waiting, .waiting = &core.waiting}),
+        slow_(1, kMaxSlow) {}
 
   [[nodiscard]] ServeCore& core() const { return core_; }
   [[nodiscard]] CallThreads& threads() { return threads_; }
@@ -65,9 +67,10 @@ class Dispatcher {
     const ServeClock::time_point begun = ServeClock::now();
     const auto run_it = [this, &call, api, begun, &answer] { run(call, api, begun, answer); };
     if (turn == Turn::kAtOnce) return run_it();
-    const bool taken = turn == Turn::kSlow
-                           ? slow_.submit(run_it)
-                           : threads_.submit(run_it, call.request().ByteSizeLong() <= kShortBytes);
+    const bool taken =
+        turn == Turn::kSlow
+            ? slow_.submit(run_it)
+            : threads_.answers().submit({run_it, call.request().ByteSizeLong() <= kShortBytes});
     if (!taken) finish(call, api, begun, {}, {RpcCode::kResourceExhausted, "too many calls wait"});
   }
 
@@ -75,7 +78,7 @@ class Dispatcher {
   template <typename Call, typename Answer>
   void run(Call& call, std::string_view api, ServeClock::time_point begun, const Answer& answer) {
     CallSubject subject;
-    const CallContext context = call.context([this] { return threads_.answer_another(); });
+    const CallContext context = call.context([this] { return threads_.answers().answer_another(); });
     RpcStatus status = context.check();
     if (status.ok()) {
       try {

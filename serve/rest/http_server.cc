@@ -15,12 +15,10 @@
 #include <mutex>
 #include <new>
 #include <system_error>
-#include <thread>
 #include <unordered_map>
 #include <utility>
 
 #include "serve/rest/http_session.h"
-#include "serve/warm_thread.h"
 
 namespace nacre {
 namespace {
@@ -28,13 +26,9 @@ namespace {
 /// Descriptors that connections leave to files and other sockets.
 constexpr size_t kSpareDescriptors = 64;
 constexpr std::chrono::milliseconds kAcceptPause{20};
-/// How often connections are looked after while all threads answer requests.
-constexpr std::chrono::milliseconds kBusyPause{5};
 /// Between two looks for connections whose time is up.
 constexpr std::chrono::milliseconds kTimeoutPause{10};
 constexpr size_t kReceiveBytes = size_t{64} << 10;
-/// Of the body of a request that may be answered within another.
-constexpr size_t kShortBytes = size_t{64} << 10;
 constexpr uint64_t kListener = Poller::kFirstFree;
 
 size_t connections_allowed(size_t wanted) {
@@ -84,13 +78,10 @@ class HttpServer::Impl {
  public:
   explicit Impl(const Options& options)
       : max_connections_(connections_allowed(options.limits.max_connections)),
-        at_once_(std::max<size_t>(options.threads, 1)),
-        max_waiting_(options.max_waiting),
-        waiting_(options.waiting) {
+        shared_(
+            {.at_once = options.threads, .max_waiting = options.max_waiting, .waiting = options.waiting}) {
     shared_.limits = options.limits;
     shared_.received.resize(kReceiveBytes);
-    shared_.is_full = [this] { return answering_ >= at_once_ && shared_.queue.size() >= max_waiting_; };
-    shared_.answer_another = [this] { return answer_another(); };
     shared_.wake_at = [this](ServeClock::time_point time) { wake_at(time); };
     shared_.closed = [this](const HttpSession& session) {
       by_id_.erase(session.id());
@@ -102,16 +93,11 @@ class HttpServer::Impl {
   ~Impl() {
     {
       const std::lock_guard lock(shared_.mutex);
-      stopping_ = true;
       for (const auto& session : shared_.sessions) session->cancel();
     }
     shared_.poller.stop();
-    called_.notify_all();
-    threads_.clear();
+    shared_.threads.stop();
     const std::lock_guard lock(shared_.mutex);
-    shared_.quick.clear();
-    shared_.queue.clear();
-    count_waiting();
     while (!shared_.sessions.empty()) std::shared_ptr<HttpSession>(shared_.sessions.front())->close();
   }
   Impl(const Impl&) = delete;
@@ -143,7 +129,7 @@ class HttpServer::Impl {
 
   void run(Handlers handlers) {
     shared_.handlers = std::move(handlers);
-    for (size_t i = 0; i < at_once_ + 1; ++i) threads_.emplace_back([this] { serve(); });
+    shared_.threads.start([this](bool wait) { return receive(wait); });
   }
 
   void drain(ServeClock::time_point deadline) {
@@ -161,96 +147,16 @@ class HttpServer::Impl {
   [[nodiscard]] size_t connections() const { return open_; }
 
  private:
-  /// What every thread does: answers the next request, or waits for what the connections bring, as long as no
-  /// more wait than may answer. The one that is left would take the CPU from those that compute if it waited
-  /// for each change while all answer: they look themselves before they take the next request, and it looks
-  /// now and then in case that takes long.
-  void serve() {
-    warm_thread();
-    std::unique_lock lock(shared_.mutex);
-    bool calm = false;  // nothing had changed when it looked last
-    while (!stopping_) {
-      if (answer_next(lock)) continue;
-      const bool all_busy = answering_ >= at_once_;
-      if (all_busy ? calm : answering_ + polling_ >= at_once_) {
-        stand_by(lock);
-        calm = false;
-        continue;
-      }
-      if (!all_busy) ++polling_;
-      lock.unlock();
-      const auto event = shared_.poller.next(!all_busy);
-      lock.lock();
-      if (!all_busy) --polling_;
-      calm = !event.has_value();
-      if (event.has_value()) take(*event);
-    }
-  }
-
-  /// Of the thread that is left, until it is time to look; while nobody answers, until it is called.
-  void stand_by(std::unique_lock<std::mutex>& lock) {
-    if (answering_ == 0) return called_.wait(lock);
-    watched_ = true;
-    called_.wait_for(lock, kBusyPause);
-    watched_ = false;
-  }
-
-  /// False when no request waits that may be answered now.
-  bool answer_next(std::unique_lock<std::mutex>& lock) {
-    const bool quick = !shared_.quick.empty();
-    if (!quick && (shared_.queue.empty() || answering_ >= at_once_)) return false;
-    std::shared_ptr<HttpSession> session =
-        quick ? pop(shared_.quick, shared_.quick.begin()) : pop(shared_.queue, shared_.queue.begin());
-    if (!quick) ++answering_;
-    if (answering_ == at_once_ ? !watched_ : answering_ + polling_ < at_once_) called_.notify_one();
-    lock.unlock();
-    session->answer();
-    session = nullptr;
-    lock.lock();
-    if (!quick) --answering_;
-    return true;
-  }
-
-  /// CallContext::other_calls: of what waits, or comes just now, on a thread that answers another request;
-  /// unless a thread is idle, which does it sooner.
-  bool answer_another() {
-    std::shared_ptr<HttpSession> session;
-    {
-      const std::lock_guard lock(shared_.mutex);
-      if (answering_ < at_once_) return false;
-      while ((session = pop_short()) == nullptr) {
-        const auto event = shared_.poller.next(false);
-        if (!event.has_value() || event->id == Poller::kStop) return false;
-        take(*event);
-      }
-    }
-    session->answer();
-    return true;
-  }
-
-  std::shared_ptr<HttpSession> pop_short() {
-    if (!shared_.quick.empty()) return pop(shared_.quick, shared_.quick.begin());
-    const auto found = std::ranges::find_if(
-        shared_.queue, [](const auto& session) { return session->request_bytes() <= kShortBytes; });
-    return found == shared_.queue.end() ? nullptr : pop(shared_.queue, found);
-  }
-
-  std::shared_ptr<HttpSession> pop(HttpQueue& queue, HttpQueue::iterator place) {
-    std::shared_ptr<HttpSession> session = std::move(*place);
-    queue.erase(place);
-    count_waiting();
-    return session;
-  }
-
-  /// After every change of the queue.
-  void count_waiting() {
-    const size_t now = shared_.queue.size();
-    if (waiting_ != nullptr) *waiting_ += now - counted_;
-    counted_ = now;
+  AnswerThreads::Received receive(bool wait) {
+    const auto event = shared_.poller.next(wait);
+    if (!event.has_value()) return AnswerThreads::Received::kNothing;
+    if (event->id == Poller::kStop) return AnswerThreads::Received::kEnd;
+    const std::lock_guard lock(shared_.mutex);
+    take(*event);
+    return AnswerThreads::Received::kEvent;
   }
 
   void take(const Poller::Event& event) {
-    if (event.id == Poller::kStop) return;
     if (event.id == Poller::kTimer) return on_timer();
     if (event.id == kListener) return accept();
     const auto found = by_id_.find(event.id);
@@ -261,7 +167,6 @@ class HttpServer::Impl {
     } catch (const std::bad_alloc&) {
       session->close();  // it is lost, the others go on
     }
-    count_waiting();
   }
 
   void accept() {
@@ -322,25 +227,15 @@ class HttpServer::Impl {
   }
 
   const size_t max_connections_;
-  const size_t at_once_;  ///< requests that are answered at the same time
-  const size_t max_waiting_;
-  std::atomic<size_t>* const waiting_;
-  size_t counted_ = 0;  ///< of them, in waiting_
-  HttpShared shared_;   // its mutex guards what follows, too
+  HttpShared shared_;  // its mutex guards what follows, too
   OwnedFd listener_;
   uint16_t port_ = 0;
-  size_t answering_ = 0;
-  size_t polling_ = 0;    ///< threads that wait for a change
-  bool watched_ = false;  ///< a thread looks now and then
   uint64_t next_id_ = kListener + 1;
   std::unordered_map<uint64_t, HttpSession*> by_id_;
   ServeClock::time_point timer_ = ServeClock::time_point::max();  ///< for when it is set
   bool accept_again_ = false;
-  bool stopping_ = false;
-  std::condition_variable called_;
   std::condition_variable drained_;
   std::atomic<size_t> open_{0};
-  std::vector<std::jthread> threads_;
 };
 
 Result<std::unique_ptr<HttpServer>> HttpServer::start(const Options& options, Handlers handlers) {

@@ -26,10 +26,9 @@ struct HttpLimits {
   std::chrono::milliseconds work{30000};        ///< the deadline of a request's answer
 };
 
-/// An HTTP/1.1 server. Each of its threads waits for what any connection brings, answers the request that is
-/// whole then, and sends the reply: nothing is handed from thread to thread. One thread more than may answer
-/// at the same time keeps receiving. A connection that is slow costs a few hundred bytes and no thread; one
-/// that is too slow is closed, and so is the one that has been silent for longest when there are too many.
+/// An HTTP/1.1 server. The thread that finds a whole request answers it (AnswerThreads). A connection that is
+/// slow costs a few hundred bytes and no thread; one that is too slow is closed, and so is the one that has
+/// been silent for longest when there are too many.
 class HttpServer {
  public:
   struct Options {

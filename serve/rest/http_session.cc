@@ -27,6 +27,8 @@ constexpr size_t kUnparsedBytes = size_t{64} << 10;
 /// What a client whose request was refused may still send before it is cut off, so that it reads the reply.
 constexpr size_t kMaxDiscarded = size_t{1} << 20;
 constexpr std::chrono::milliseconds kLinger{2000};
+/// Of the body of a request that may be answered within another.
+constexpr size_t kShortBytes = size_t{64} << 10;
 
 std::string_view reason_of(int status) {
   if (status == 499) return "Client Closed Request";
@@ -244,12 +246,17 @@ void HttpSession::dispatch() {
   request_.emplace(HttpRequest{text_of(message.method_string()), text_of(message.target()),
                                std::move(message.body()), text_of(message[http::field::origin]),
                                text_of(message[http::field::content_encoding])});
-  overloaded_ = shared_.is_full() && !shared_.handlers.is_quick(*request_);
   state_ = State::kWorking;
   deadline_ = ServeClock::time_point::max();
   received_ = ServeClock::now();
-  const bool quick = overloaded_ || shared_.handlers.is_quick(*request_);
-  (quick ? shared_.quick : shared_.queue).push_back(shared_from_this());
+  AnswerThreads::Job job{[self = shared_from_this()] { self->answer(); },
+                         request_->body.size() <= kShortBytes, shared_.handlers.is_quick(*request_)};
+  overloaded_ = false;
+  if (!shared_.threads.submit(std::move(job))) {
+    overloaded_ = true;
+    job.is_quick = true;  // NOLINT(bugprone-use-after-move): it was not taken
+    shared_.threads.submit(std::move(job));
+  }
   if (hung_up_) check_client();
 }
 
@@ -262,13 +269,15 @@ void HttpSession::check_client() {
   stop_.request_stop();
 }
 
+/// Has the request answered, and sends the reply. For one thread, without the mutex: until it has taken it
+/// again nobody else touches the request, the reply or the socket.
 void HttpSession::answer() {
   Written written = Written::kFailed;
   try {
-    HttpReply reply = overloaded_
-                          ? shared_.handlers.fail(429, "too many requests wait already")
-                          : shared_.handlers.handle(*request_, {received_ + shared_.limits.work,
-                                                                stop_.get_token(), shared_.answer_another});
+    HttpReply reply = overloaded_ ? shared_.handlers.fail(429, "too many requests wait already")
+                                  : shared_.handlers.handle(
+                                        *request_, {received_ + shared_.limits.work, stop_.get_token(),
+                                                    [this] { return shared_.threads.answer_another(); }});
     if (client_gone_) {
       log(499, 0);
     } else {

@@ -5,7 +5,6 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/optional.hpp>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -16,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "serve/answer_threads.h"
 #include "serve/rest/http_server.h"
 #include "serve/rest/poller.h"
 
@@ -23,22 +23,20 @@ namespace nacre {
 
 class HttpSession;
 using HttpSessions = std::list<std::shared_ptr<HttpSession>>;
-using HttpQueue = std::deque<std::shared_ptr<HttpSession>>;
 
 /// What all connections of a server share. All of it is guarded by `mutex`, but for what never changes while
 /// the server runs and what is thread-safe itself.
 struct HttpShared {
+  explicit HttpShared(const AnswerThreads::Options& options) : threads(options) {}
+
   std::mutex mutex;
+  AnswerThreads threads;
   Poller poller;
   HttpLimits limits;
   HttpServer::Handlers handlers;
   HttpSessions sessions;            ///< the one that has been silent for longest first
-  HttpQueue quick;                  ///< whose requests wait for an answer that is quick
-  HttpQueue queue;                  ///< the others that wait
   std::atomic<size_t> buffered{0};  ///< bytes of bodies, until they are answered
   std::atomic<bool> draining{false};
-  std::function<bool()> is_full;                        ///< no more requests may wait
-  std::function<bool()> answer_another;                 ///< CallContext::other_calls; takes the mutex
   std::function<void(ServeClock::time_point)> wake_at;  ///< asks for HttpSession::on_time at that time
   std::function<void(const HttpSession&)> closed;       ///< called when `sessions` has lost it
   std::vector<char> received;                           ///< what is being read
@@ -92,14 +90,8 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   /// Waits for its client to send.
   [[nodiscard]] bool is_receiving() const { return state_ == State::kIdle || state_ == State::kReceiving; }
   [[nodiscard]] bool is_idle() const { return state_ == State::kIdle; }
-  /// Of the request that waits.
-  [[nodiscard]] size_t request_bytes() const { return request_->body.size(); }
   [[nodiscard]] uint64_t id() const { return id_; }
   [[nodiscard]] ServeClock::time_point deadline() const { return deadline_; }
-
-  /// Has the request answered that waits in a queue, and sends the reply. For one thread, without the mutex:
-  /// until it has taken it again nobody else touches the request, the reply or the socket.
-  void answer();
 
  private:
   enum class State : uint8_t { kIdle, kReceiving, kWorking, kSending, kLingering, kClosed };
@@ -123,6 +115,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void explain(const ErrorCode& error, Parsed& parsed) const;
   void refuse(int status, const std::string& message);
   void dispatch();
+  void answer();
   void check_client();
   void prepare(HttpReply reply);
   Written write();

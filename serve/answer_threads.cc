@@ -1,0 +1,130 @@
+#include "serve/answer_threads.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "serve/warm_thread.h"
+
+namespace nacre {
+namespace {
+
+/// How often a thread looks for more while all answer.
+constexpr std::chrono::milliseconds kBusyPause{5};
+/// How long a thread looks whether it is its turn to receive, before it sleeps: the one before it needs some
+/// 20 us for a request, and to be woken takes as long again, or more where a virtual machine's CPU has gone
+/// idle.
+constexpr std::chrono::microseconds kPatience{60};
+
+}  // namespace
+
+AnswerThreads::AnswerThreads(const Options& options) : options_(options) {
+  options_.at_once = std::max<size_t>(options_.at_once, 1);
+}
+
+void AnswerThreads::start(Receive receive) {
+  receive_ = std::move(receive);
+  for (size_t i = 0; i < options_.at_once + 1; ++i) threads_.emplace_back([this] { serve(); });
+}
+
+void AnswerThreads::stop() {
+  threads_.clear();
+  while (!jobs_.empty()) take(jobs_, jobs_.begin());
+  quick_.clear();
+}
+
+bool AnswerThreads::submit(Job&& job) {
+  const std::lock_guard lock(mutex_);
+  if (job.is_quick) {
+    quick_.push_back(std::move(job));
+    return true;
+  }
+  if (all_busy() && jobs_.size() >= options_.max_waiting) return false;
+  jobs_.push_back(std::move(job));
+  if (options_.waiting != nullptr) ++*options_.waiting;
+  return true;
+}
+
+bool AnswerThreads::answer_another() {
+  Job job;
+  do {
+    const Lock lock(mutex_);
+    if (!all_busy()) return false;
+    if (!quick_.empty()) {
+      job = take(quick_, quick_.begin());
+    } else if (const auto found = std::ranges::find_if(jobs_, &Job::is_short); found != jobs_.end()) {
+      job = take(jobs_, found);
+    }
+  } while (!job.answer && receive_(false) == Received::kEvent);
+  if (!job.answer) return false;
+  job.answer();
+  return true;
+}
+
+/// Answers what waits, or receives, as long as no more receive than may answer. While all answer, the thread
+/// that is left would take the CPU from them if it waited for each event: they look themselves before they
+/// take the next job, and it looks now and then in case that takes long.
+void AnswerThreads::serve() {
+  warm_thread();
+  Lock lock(mutex_);
+  bool calm = false;  // there was nothing when it looked last
+  while (!ended_) {
+    if (answer_next(lock)) continue;
+    const bool wait = !all_busy();
+    if (wait ? !wants_receiver() : calm) {
+      stand_by(lock);
+      calm = false;
+      continue;
+    }
+    if (wait) ++receiving_;
+    lock.unlock();
+    const Received received = receive_(wait);
+    lock.lock();
+    if (wait) --receiving_;
+    calm = received == Received::kNothing;
+    if (received != Received::kEnd) continue;
+    ended_ = true;
+    called_.notify_all();
+  }
+}
+
+/// Until it is called, or it is time to look; nobody need look while nobody answers.
+void AnswerThreads::stand_by(Lock& lock) {
+  if (!all_busy() && receiving_ >= options_.receivers) {
+    lock.unlock();
+    const auto until = std::chrono::steady_clock::now() + kPatience;
+    while (receiving_ >= options_.receivers && std::chrono::steady_clock::now() < until)
+      std::this_thread::yield();
+    lock.lock();
+    if (receiving_ < options_.receivers || ended_) return;
+  }
+  if (answering_ == 0) return called_.wait(lock);
+  ++watching_;
+  called_.wait_for(lock, kBusyPause);
+  --watching_;
+}
+
+/// False when no job waits that may be answered now.
+bool AnswerThreads::answer_next(Lock& lock) {
+  const bool quick = !quick_.empty();
+  if (!quick && (jobs_.empty() || all_busy())) return false;
+  Job job = quick ? take(quick_, quick_.begin()) : take(jobs_, jobs_.begin());
+  if (!quick) ++answering_;
+  // Somebody else must receive now, or look now and then.
+  if (all_busy() ? watching_ == 0 && receiving_ == 0 : wants_receiver()) called_.notify_one();
+  lock.unlock();
+  job.answer();
+  job.answer = nullptr;  // what it holds goes without the lock
+  lock.lock();
+  if (!quick) --answering_;
+  return true;
+}
+
+AnswerThreads::Job AnswerThreads::take(Jobs& jobs, Jobs::iterator place) {
+  Job job = std::move(*place);
+  jobs.erase(place);
+  if (&jobs == &jobs_ && options_.waiting != nullptr) --*options_.waiting;
+  return job;
+}
+
+}  // namespace nacre

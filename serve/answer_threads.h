@@ -1,0 +1,80 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <limits>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace nacre {
+
+/// A transport's threads. Whoever receives a whole request answers it and sends the reply, so nothing is
+/// handed from thread to thread. One thread more than may answer at the same time keeps receiving while all
+/// of them do. Thread-safe.
+class AnswerThreads {
+ public:
+  struct Job {
+    std::function<void()> answer{};  ///< must not throw
+    bool is_short = false;           ///< may be answered within another
+    bool is_quick = false;           ///< is answered before all others, beside those that are being answered
+  };
+  enum class Received : uint8_t { kEvent, kNothing, kEnd };
+  /// Takes in the next thing that the transport brings, which may submit a job: the thread comes for it next.
+  /// Waits for it, or says kNothing; kEnd once no more will come, to everybody.
+  using Receive = std::function<Received(bool wait)>;
+
+  struct Options {
+    size_t at_once = 1;                                     ///< jobs that are answered at the same time
+    size_t max_waiting = 1024;                              ///< jobs that wait for one of those
+    size_t receivers = std::numeric_limits<size_t>::max();  ///< threads that may wait in `Receive` together
+    std::atomic<size_t>* waiting = nullptr;                 ///< counts the jobs that wait; may be null
+  };
+
+  explicit AnswerThreads(const Options& options);
+  ~AnswerThreads() { stop(); }
+  AnswerThreads(const AnswerThreads&) = delete;
+  AnswerThreads& operator=(const AnswerThreads&) = delete;
+
+  void start(Receive receive);
+  /// Waits for the threads, to which `Receive` must say that it has ended. Jobs that wait are dropped.
+  void stop();
+
+  /// False, and the job stays as it is, when as many are being answered and wait as may be; a quick one is
+  /// always taken. To be called within `Receive`.
+  bool submit(Job&& job);
+  /// CallContext::other_calls: answers a short job that waits, or comes just now, unless a thread is idle,
+  /// which does it sooner.
+  bool answer_another();
+
+ private:
+  using Lock = std::unique_lock<std::mutex>;
+  using Jobs = std::deque<Job>;
+
+  [[nodiscard]] bool all_busy() const { return answering_ >= options_.at_once; }
+  [[nodiscard]] bool wants_receiver() const {
+    return answering_ + receiving_ < options_.at_once && receiving_ < options_.receivers;
+  }
+  void serve();
+  void stand_by(Lock& lock);
+  bool answer_next(Lock& lock);
+  Job take(Jobs& jobs, Jobs::iterator place);
+
+  Options options_;
+  Receive receive_;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable called_;
+  Jobs quick_;
+  Jobs jobs_;
+  size_t answering_ = 0;
+  std::atomic<size_t> receiving_{0};  ///< threads that wait in receive_; changed with the mutex held
+  size_t watching_ = 0;               ///< threads that look now and then
+  bool ended_ = false;
+  std::vector<std::jthread> threads_;
+};
+
+}  // namespace nacre

@@ -1,0 +1,215 @@
+#include "serve/answer_threads.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace nacre {
+namespace {
+
+using namespace std::chrono_literals;
+
+/// A transport whose events are functions.
+class Transport {
+ public:
+  void bring(std::function<void()> event) {
+    const std::lock_guard lock(mutex_);
+    events_.push_back(std::move(event));
+    changed_.notify_one();
+  }
+  void end() {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+  AnswerThreads::Received receive(bool wait) {
+    std::unique_lock lock(mutex_);
+    if (wait) {
+      most_waiting_ = std::max(most_waiting_, ++waiting_);
+      changed_.wait(lock, [this] { return ended_ || !events_.empty(); });
+      --waiting_;
+    }
+    if (!events_.empty()) {
+      const std::function<void()> event = std::move(events_.front());
+      events_.pop_front();
+      lock.unlock();
+      event();
+      return AnswerThreads::Received::kEvent;
+    }
+    return ended_ ? AnswerThreads::Received::kEnd : AnswerThreads::Received::kNothing;
+  }
+  [[nodiscard]] size_t most_waiting() {
+    const std::lock_guard lock(mutex_);
+    return most_waiting_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<std::function<void()>> events_;
+  size_t waiting_ = 0;
+  size_t most_waiting_ = 0;
+  bool ended_ = false;
+};
+
+class AnswerThreadsTest : public testing::Test {
+ protected:
+  void start(const AnswerThreads::Options& options) {
+    threads_.emplace(options);
+    threads_->start([this](bool wait) { return transport_.receive(wait); });
+  }
+  ~AnswerThreadsTest() override { stop(); }
+  void stop() {
+    let_go();
+    transport_.end();
+    if (threads_.has_value()) threads_->stop();
+  }
+
+  /// A job comes, and says its name when it is answered.
+  void request(int name, AnswerThreads::Job kind = {}) {
+    kind.answer = [this, name] { say(name); };
+    submit(kind);
+  }
+  /// The same, but its answer takes until `let_go`.
+  void slow_request(int name) {
+    submit({[this, name] {
+      say(name);
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return gone_; });
+    }});
+  }
+  void submit(const AnswerThreads::Job& job) {
+    transport_.bring([this, job] {
+      AnswerThreads::Job mine = job;
+      if (!threads_->submit(std::move(mine))) say(kRefused);
+    });
+  }
+  void say(int name) {
+    const std::lock_guard lock(mutex_);
+    said_.push_back(name);
+    changed_.notify_all();
+  }
+  void let_go() {
+    const std::lock_guard lock(mutex_);
+    gone_ = true;
+    changed_.notify_all();
+  }
+  /// What has been said, once it is as much as that or a while has passed.
+  std::vector<int> said(size_t count) {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, 10s, [&] { return said_.size() >= count; });
+    return said_;
+  }
+
+  static constexpr int kRefused = -1;
+  Transport transport_;
+  std::optional<AnswerThreads> threads_;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<int> said_;
+  bool gone_ = false;
+};
+
+TEST_F(AnswerThreadsTest, AnswersInTurn) {
+  start({.at_once = 1, .max_waiting = 1000});
+  std::vector<int> all;
+  for (int i = 0; i < 500; ++i) {
+    request(i);
+    all.push_back(i);
+  }
+  EXPECT_EQ(said(all.size()), all);
+}
+
+TEST_F(AnswerThreadsTest, AnswersSoManyAtOnceAndGoesOnReceiving) {
+  std::atomic<size_t> waiting{0};
+  start({.at_once = 2, .max_waiting = 1, .waiting = &waiting});
+  slow_request(1);
+  slow_request(2);
+  EXPECT_EQ(said(2).size(), 2U);
+  request(3);
+  request(4);  // one may wait
+  EXPECT_EQ(said(3).back(), kRefused);
+  EXPECT_EQ(waiting, 1U);
+  request(5, {.is_quick = true});
+  EXPECT_EQ(said(4).back(), 5);
+  let_go();
+  EXPECT_EQ(said(5).back(), 3);
+  EXPECT_EQ(waiting, 0U);
+}
+
+TEST_F(AnswerThreadsTest, AnAnswerMayLetAShortOnePass) {
+  start({.at_once = 1});
+  submit({[this] {
+    say(1);
+    while (!threads_->answer_another()) std::this_thread::yield();
+    say(4);
+    while (!threads_->answer_another()) std::this_thread::yield();
+    say(6);
+  }});
+  said(1);
+  request(2);  // a long one
+  request(3, {.is_short = true});
+  said(3);
+  request(5, {.is_quick = true});
+  EXPECT_EQ(said(6), (std::vector{1, 3, 4, 5, 6, 2}));
+}
+
+TEST_F(AnswerThreadsTest, LetsNoneOtherPassWhileAThreadIsIdle) {
+  start({.at_once = 2});
+  std::atomic<bool> another{true};
+  submit({[&] {
+    another = threads_->answer_another();
+    say(1);
+  }});
+  said(1);
+  EXPECT_FALSE(another);
+}
+
+TEST_F(AnswerThreadsTest, NoMoreReceiveThanMay) {
+  for (const size_t receivers : {size_t{1}, size_t{2}}) {
+    Transport transport;
+    AnswerThreads threads({.at_once = 3, .receivers = receivers});
+    threads.start([&](bool wait) { return transport.receive(wait); });
+    std::atomic<int> answered{0};
+    for (int i = 0; i < 200; ++i) {
+      transport.bring([&] { threads.submit({[&] { ++answered; }}); });
+      if (i % 10 == 0) std::this_thread::sleep_for(1ms);
+    }
+    while (answered < 200) std::this_thread::sleep_for(1ms);
+    EXPECT_EQ(transport.most_waiting(), receivers);
+    transport.end();
+    threads.stop();
+  }
+}
+
+TEST_F(AnswerThreadsTest, DropsWhatWaitsAtTheEnd) {
+  std::atomic<size_t> waiting{0};
+  const auto held = std::make_shared<int>();
+  start({.at_once = 1, .waiting = &waiting});
+  slow_request(1);
+  said(1);
+  submit({[this, held] { say(2); }});
+  while (waiting == 0) std::this_thread::yield();
+  transport_.end();
+  std::this_thread::sleep_for(20ms);  // the thread that looks has seen it then
+  stop();
+  EXPECT_EQ(said(1), std::vector{1});
+  EXPECT_EQ(waiting, 0U);
+  EXPECT_EQ(held.use_count(), 1);
+}
+
+}  // namespace
+}  // namespace nacre
