@@ -90,14 +90,16 @@ void AnswerThreads::serve() {
 
 /// Until it is called, or it is time to look; nobody need look while nobody answers.
 void AnswerThreads::stand_by(Lock& lock) {
-  if (!all_busy() && receiving_ >= options_.receivers) {
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  const auto must_wait = [&] {
+    return receiving_ >= options_.receivers && std::chrono::steady_clock::now() < until;
+  };
+  while (!all_busy() && !ended_ && must_wait()) {
     lock.unlock();
-    const auto until = std::chrono::steady_clock::now() + kPatience;
-    while (receiving_ >= options_.receivers && std::chrono::steady_clock::now() < until)
-      std::this_thread::yield();
+    while (must_wait()) std::this_thread::yield();
     lock.lock();
-    if (receiving_ < options_.receivers || ended_) return;
   }
+  if (wants_receiver() || ended_) return;
   if (answering_ == 0) return called_.wait(lock);
   ++watching_;
   called_.wait_for(lock, kBusyPause);
