@@ -179,7 +179,7 @@ struct BlockA {
 
 using Tile = void (*)(int64_t, const float*, int64_t, int64_t, const float*, const Finish&, const Soon&);
 
-constexpr int kLeastTileRows = kTileRows / 2;
+inline constexpr int kLeastTileRows = kTileRows / 2;
 
 /// multiply_tile for kLeastTileRows, kLeastTileRows + 1, .. rows.
 template <int kVectors, LayoutA kLayout, bool kFetch, int... kMore>
@@ -188,7 +188,7 @@ constexpr std::array<Tile, sizeof...(kMore)> tiles_of(std::integer_sequence<int,
 }
 
 /// The kernel for a tile of that many rows.
-Tile tile_kernel(LayoutA layout, int64_t rows, bool one_vector, bool fetches) {
+inline Tile tile_kernel(LayoutA layout, int64_t rows, bool one_vector, bool fetches) {
   constexpr std::make_integer_sequence<int, kTileRows - kLeastTileRows + 1> kHeights;
   // Of one vector, of two, of two that fetch.
   static constexpr std::array kByRows{tiles_of<1, LayoutA::kByRows, false>(kHeights),

@@ -171,6 +171,17 @@ void add_rows_here(int64_t rows, int64_t n, const float* x, float* sum) {
   });
 }
 
+void scale_bytes_here(int64_t n, const uint8_t* x, float scale, float* y) {
+  const Tag d;
+  const hn::RebindToSigned<Tag> integers;
+  const hn::Rebind<uint8_t, Tag> bytes;
+  const Vector factor = set(scale);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    hn::StoreU(hn::Mul(hn::ConvertTo(d, hn::PromoteTo(integers, hn::LoadU(bytes, x + i))), factor), d, y + i);
+  for (; i < n; ++i) y[i] = static_cast<float>(x[i]) * scale;
+}
+
 void adam_update_here(int64_t n, const AdamStep& adam, const float* gradient, float* w, float* m, float* v) {
   const Vector step = set(adam.step);
   const Vector rate1 = set(1 - adam.beta1);
@@ -235,6 +246,7 @@ HWY_EXPORT(softmax_forward_here);
 HWY_EXPORT(softmax_backward_here);
 HWY_EXPORT(add_here);
 HWY_EXPORT(add_rows_here);
+HWY_EXPORT(scale_bytes_here);
 HWY_EXPORT(adam_update_here);
 HWY_EXPORT(sgd_update_here);
 
@@ -300,6 +312,10 @@ void add(int64_t n, const float* a, const float* b, float* y) {
 
 void add_rows(int64_t rows, int64_t n, const float* x, float* sum) {
   HWY_DYNAMIC_DISPATCH(add_rows_here)(rows, n, x, sum);
+}
+
+void scale_bytes(int64_t n, const uint8_t* x, float scale, float* y) {
+  HWY_DYNAMIC_DISPATCH(scale_bytes_here)(n, x, scale, y);
 }
 
 void adam_update(int64_t n, const AdamStep& adam, const float* gradient, float* w, float* m, float* v) {

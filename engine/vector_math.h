@@ -48,6 +48,9 @@ void add(int64_t n, const float* a, const float* b, float* y);
 /// sum[i] += x[i] + x[n + i] + ... of `rows` rows, in their order.
 void add_rows(int64_t rows, int64_t n, const float* x, float* sum);
 
+/// y = x scale, of bytes.
+void scale_bytes(int64_t n, const uint8_t* x, float scale, float* y);
+
 /// One step of Adam (Kingma, Ba: "Adam: a method for stochastic optimization", 2015) as TensorFlow computes
 /// it: m += (1 - beta1) (g - m), v += (1 - beta2) (g^2 - v), w -= step m / (sqrt(v) + epsilon), with g =
 /// gradient_scale gradient + weight_decay w. AdamW (Loshchilov, Hutter: "Decoupled weight decay

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/vector_math.h"
 #include "image/decode.h"
 
 namespace nacre {
@@ -123,12 +124,11 @@ Status image_to_input(const Image& image, const InputContract& contract, float* 
     return {StatusCode::kInternal, "an image that does not fit its input contract reached image_to_input"};
   }
   NACRE_RETURN_IF_ERROR(check_image_size(image, contract));
-  const std::array<float, 256> levels = scaled_levels(contract.scale);
   if (image.height == contract.height && image.width == contract.width) {
-    for (const uint8_t level : image.pixels) *out++ = levels[level];
+    scale_bytes(static_cast<int64_t>(image.pixels.size()), image.pixels.data(), contract.scale, out);
     return {};
   }
-  resize(image, contract, levels, out);
+  resize(image, contract, scaled_levels(contract.scale), out);
   return {};
 }
 

@@ -13,11 +13,14 @@ namespace {
 constexpr int64_t kChunkElements = 16 * 1024;
 constexpr int64_t kLeastPositions = 32;
 
+/// As BatchNormReference has them.
 struct FastKernels {
+  // NOLINTBEGIN(readability-identifier-naming): functions' names
   static constexpr auto batch_moments = nacre::batch_moments;
   static constexpr auto map_channels = nacre::map_channels;
   static constexpr auto sum_gradients = nacre::sum_gradients;
   static constexpr auto map_gradients = nacre::map_gradients;
+  // NOLINTEND(readability-identifier-naming)
 };
 
 /// Normalises channels, the last extent: positions [P, C], where P = N * H * W; and perhaps clips the
@@ -106,7 +109,8 @@ class BatchNorm final : public ReferenceOperator<BatchNorm> {
     if (grad_in == nullptr) return;
 
     // dx = a * dy + b * x + d, channel by channel.
-    const auto positions = static_cast<double>(args.output.size() / channels_);
+    const int64_t count = args.output.size() / channels_;
+    const auto positions = static_cast<double>(count);
     T* a = coefficients<T>(args.workspace, kA);
     T* b = coefficients<T>(args.workspace, kB);
     T* d = coefficients<T>(args.workspace, kD);

@@ -63,11 +63,11 @@ struct Sweep {
   }
 };
 
-Sweep forward_sweep(const WindowAxis& axis) {
+inline Sweep forward_sweep(const WindowAxis& axis) {
   return {axis.out, 0, 1, axis.in, -axis.before, axis.stride, 1, axis.window, 0, 1};
 }
 
-Sweep gradient_sweep(const WindowAxis& axis, int64_t remainder) {
+inline Sweep gradient_sweep(const WindowAxis& axis, int64_t remainder) {
   const int64_t place = remainder + axis.before;
   const int64_t first_cell = place % axis.stride;
   const int64_t cells = first_cell < axis.window ? (axis.window - 1 - first_cell) / axis.stride + 1 : 0;
@@ -178,7 +178,7 @@ constexpr std::array<Threes, sizeof...(kLess)> threes(std::integer_sequence<int,
 }
 
 /// The kernels for a row of the sweep; none when they do not suit it.
-std::span<const Threes> threes_for(const Sweep& x) {
+inline std::span<const Threes> threes_for(const Sweep& x) {
 #if HWY_TARGET == HWY_SCALAR  // where they would be code without a use
   static_cast<void>(x);
 #else
@@ -196,8 +196,8 @@ std::span<const Threes> threes_for(const Sweep& x) {
 }
 
 /// Row of the sweep x with such kernels; `pixels` and `weights` are those of the first row of cells.
-void sum_row_of_threes(const std::span<const Threes> kernels, Block block, const Sweep& x,
-                       const float* pixels, const float* weights, float* out) {
+inline void sum_row_of_threes(const std::span<const Threes> kernels, Block block, const Sweep& x,
+                              const float* pixels, const float* weights, float* out) {
   const auto most = static_cast<int64_t>(kernels.size());
   const int64_t leftmost = x.direction > 0 ? 0 : 2;
   weights += leftmost * block.weight_column;
@@ -219,8 +219,9 @@ void sum_row_of_threes(const std::span<const Threes> kernels, Block block, const
 
 /// Row `oy` of the sweeps y and x over `input`, written where it lies in `out`, whose rows are `width` pixels
 /// apart.
-void sum_row(const DepthwiseGeometry& g, const Sweep& y, const Sweep& x, int64_t oy, const float* input,
-             const float* kernel, const float* bias, Clip clip, float* out, bool bypass = false) {
+inline void sum_row(const DepthwiseGeometry& g, const Sweep& y, const Sweep& x, int64_t oy,
+                    const float* input, const float* kernel, const float* bias, Clip clip, float* out,
+                    bool bypass = false) {
   const Taps ty = y.taps(oy);
   Block block{};
   block.rows = ty.count();

@@ -18,7 +18,7 @@ namespace {
 using Winner = hn::VFromD<hn::RebindToSigned<Tag>>;
 
 /// Where one of four vectors may be NaN, which wins: the largest, and which that is.
-HWY_NOINLINE void find_largest(const Vector* value, Vector& largest, Winner& winner) {
+HWY_NOINLINE inline void find_largest(const Vector* value, Vector& largest, Winner& winner) {
   const hn::RebindToSigned<Tag> di;
   largest = value[0];
   winner = hn::Zero(di);

@@ -194,9 +194,9 @@ void add_row(const Job& job, int64_t oy, const float* kernels, const Row& first,
     leave(0, 2 * ox);
     leave(1, 2 * ox + 1);
 #pragma GCC unroll 4
-    for (int r = 0; r < kSide; ++r) {
-      square[r][0] = square[r][2];
-      square[r][1] = square[r][3];
+    for (auto& row : square) {
+      row[0] = row[2];
+      row[1] = row[3];
     }
   }
   leave(0, 2 * width);

@@ -39,6 +39,26 @@ struct State {
   }
 };
 
+TEST(VectorMath, ScalesBytes) {
+  on_every_target([] {
+    constexpr int kLevels = 256;
+    std::vector<uint8_t> x(2 * kLevels);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint8_t>(i % kLevels);
+    constexpr float kScale = 1.0F / 255;
+    for (int64_t n = 0; n <= 2 * kLevels; n += n < 80 ? 1 : 61) {
+      for (const int64_t from : {0, 1, 5}) {
+        if (from + n > 2 * kLevels) continue;
+        Array y(static_cast<size_t>(n) + 1, -1.0F);
+        scale_bytes(n, x.data() + from, kScale, y.data());
+        for (int64_t i = 0; i < n; ++i)
+          ASSERT_EQ(y[static_cast<size_t>(i)], static_cast<float>(x[static_cast<size_t>(from + i)]) * kScale)
+              << n;
+        EXPECT_EQ(y.back(), -1.0F);
+      }
+    }
+  });
+}
+
 TEST(VectorMath, Relu) {
   on_every_target([] {
     Array x = random_array(5, -1, 2);
