@@ -92,9 +92,7 @@ class LayerRunner {
     const auto vars = views<const T>(variables);
     auto grad_ins = views<T>(grad_inputs);
     const auto grad_vars = views<T>(grad_variables);
-    if (skip_input_gradient) {
-      for (auto& view : grad_ins) view.data = nullptr;
-    }
+    for (const size_t input : unwanted) grad_ins[input].data = nullptr;
     if (in_place) {
       for (auto& view : grad_ins) view.data = grad_output.data();
     }
@@ -167,10 +165,10 @@ class LayerRunner {
   BasicTensor<T> output;
   BasicTensor<T> grad_output;
   StepContext context;
-  bool skip_input_gradient = false;
-  std::vector<uint8_t> adds;  ///< BackwardArgs::adds
-  bool in_place = false;      ///< the inputs' gradients are put where grad_output is
-  bool poisoning = true;      ///< a measurement turns it off
+  std::vector<size_t> unwanted;  ///< inputs whose gradients nobody wants
+  std::vector<uint8_t> adds;     ///< BackwardArgs::adds
+  bool in_place = false;         ///< the inputs' gradients are put where grad_output is
+  bool poisoning = true;         ///< a measurement turns it off
 };
 
 }  // namespace nacre
