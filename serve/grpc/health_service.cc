@@ -49,10 +49,12 @@ class HealthService::Watch final : QueuedCall {
       return;
     }
     await(health_, threads());
-    const std::lock_guard lock(health_.mutex_);
+    std::unique_lock lock(health_.mutex_);
+    busy_ = false;
     health_.watches_.push_back(this);
     health_.wake_.notify_one();
     tell();
+    leave_if_over(lock);  // another thread may have been told of the end already
   }
   void on_written(bool ok) {
     std::unique_lock lock(health_.mutex_);
@@ -81,7 +83,7 @@ class HealthService::Watch final : QueuedCall {
   BoundEvent<Watch> written_{*this, &Watch::on_written};
   BoundEvent<Watch> done_{*this, &Watch::on_done};
   std::optional<Response::ServingStatus> told_;
-  bool busy_ = false;       ///< an operation has not ended
+  bool busy_ = true;        ///< its arrival or an operation has not ended
   bool ended_ = false;      ///< nothing more is told
   bool done_told_ = false;  ///< gRPC has told of the call's end
 };
