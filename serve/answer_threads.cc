@@ -46,19 +46,32 @@ bool AnswerThreads::submit(Job&& job) {
 }
 
 bool AnswerThreads::answer_another() {
-  Job job;
-  do {
-    const Lock lock(mutex_);
-    if (!all_busy()) return false;
-    if (!quick_.empty()) {
-      job = take(quick_, quick_.begin());
-    } else if (const auto found = std::ranges::find_if(jobs_, &Job::is_short); found != jobs_.end()) {
-      job = take(jobs_, found);
-    }
-  } while (!job.answer && receive_(false) == Received::kEvent);
-  if (!job.answer) return false;
-  job.answer();
-  return true;
+  Lock lock(mutex_);
+  Job job = take_short();
+  bool busy = job.answer != nullptr;
+  if (!busy && all_busy()) {
+    lock.unlock();
+    busy = receive_(false) == Received::kEvent;
+    lock.lock();
+    job = take_short();
+  }
+  if (job.answer) {
+    lock.unlock();
+    job.answer();
+    job.answer = nullptr;
+    lock.lock();
+  }
+  // What has come, or what the answer has submitted, is not for this thread if another is idle.
+  if (!all_busy() && !(jobs_.empty() && quick_.empty())) called_.notify_one();
+  return busy;
+}
+
+/// Of what waits, while all answer; without an answer if there is none.
+AnswerThreads::Job AnswerThreads::take_short() {
+  if (!all_busy()) return {};
+  if (!quick_.empty()) return take(quick_, quick_.begin());
+  const auto found = std::ranges::find_if(jobs_, &Job::is_short);
+  return found == jobs_.end() ? Job() : take(jobs_, found);
 }
 
 /// Answers what waits, or receives, as long as no more receive than may answer. While all answer, the thread
@@ -88,19 +101,24 @@ void AnswerThreads::serve() {
   }
 }
 
-/// Until it is called, or it is time to look; nobody need look while nobody answers.
+/// Until it is called, or it is time to look. One thread looks now and then, while others answer; and one,
+/// while they receive, for its turn.
 void AnswerThreads::stand_by(Lock& lock) {
-  const auto until = std::chrono::steady_clock::now() + kPatience;
-  const auto must_wait = [&] {
-    return receiving_ >= options_.receivers && std::chrono::steady_clock::now() < until;
-  };
-  while (!all_busy() && !ended_ && must_wait()) {
-    lock.unlock();
-    while (must_wait()) std::this_thread::yield();
-    lock.lock();
+  if (!all_busy() && looking_ == 0) {
+    const auto until = std::chrono::steady_clock::now() + kPatience;
+    const auto must_wait = [&] {
+      return receiving_ >= options_.receivers && std::chrono::steady_clock::now() < until;
+    };
+    ++looking_;
+    while (!all_busy() && !ended_ && must_wait()) {
+      lock.unlock();
+      while (must_wait()) std::this_thread::yield();
+      lock.lock();
+    }
+    --looking_;
+    if (wants_receiver() || ended_) return;
   }
-  if (wants_receiver() || ended_) return;
-  if (answering_ == 0) return called_.wait(lock);
+  if (answering_ == 0 || watching_ > 0) return called_.wait(lock);
   ++watching_;
   called_.wait_for(lock, kBusyPause);
   --watching_;
@@ -113,7 +131,8 @@ bool AnswerThreads::answer_next(Lock& lock) {
   Job job = quick ? take(quick_, quick_.begin()) : take(jobs_, jobs_.begin());
   if (!quick) ++answering_;
   // Somebody else must receive now, or look now and then.
-  if (all_busy() ? watching_ == 0 && receiving_ == 0 : wants_receiver()) called_.notify_one();
+  if (looking_ == 0 && (all_busy() ? watching_ == 0 && receiving_ == 0 : wants_receiver()))
+    called_.notify_one();
   lock.unlock();
   job.answer();
   job.answer = nullptr;  // what it holds goes without the lock

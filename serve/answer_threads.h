@@ -47,8 +47,8 @@ class AnswerThreads {
   /// False, and the job stays as it is, when as many are being answered and wait as may be; a quick one is
   /// always taken. To be called within `Receive`.
   bool submit(Job&& job);
-  /// CallContext::other_calls: answers a short job that waits, or comes just now, unless a thread is idle,
-  /// which does it sooner.
+  /// CallContext::other_calls: answers a short job that waits, or else takes in one event and answers what
+  /// came of it; neither if a thread is idle, which does it sooner. False when there was nothing to do.
   bool answer_another();
 
  private:
@@ -63,6 +63,7 @@ class AnswerThreads {
   void stand_by(Lock& lock);
   bool answer_next(Lock& lock);
   Job take(Jobs& jobs, Jobs::iterator place);
+  Job take_short();
 
   Options options_;
   Receive receive_;
@@ -72,6 +73,7 @@ class AnswerThreads {
   Jobs jobs_;
   size_t answering_ = 0;
   std::atomic<size_t> receiving_{0};  ///< threads that wait in receive_; changed with the mutex held
+  size_t looking_ = 0;                ///< threads that look for their turn to receive, without a pause
   size_t watching_ = 0;               ///< threads that look now and then
   bool ended_ = false;
   std::vector<std::jthread> threads_;

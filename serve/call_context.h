@@ -14,8 +14,8 @@ using ServeClock = std::chrono::steady_clock;
 struct CallContext {
   ServeClock::time_point deadline = ServeClock::time_point::max();
   std::stop_token cancelled;  ///< stop is requested when the client has gone
-  /// Answers another of the transport's calls, a short one, on this thread; false when none waits. May be
-  /// empty.
+  /// Answers another of the transport's calls, a short one, on this thread, or takes in what has come; false
+  /// when there is nothing. May be empty.
   std::function<bool()> other_calls{};
 
   /// Success while the answer is of use; else kCancelled or kDeadlineExceeded.
@@ -25,16 +25,18 @@ struct CallContext {
     return {};
   }
 
-  /// What a call may do with its thread when it lets others pass, or has time until it goes on: answers a
-  /// call that waits. False when there is none, or when too many are within each other on this thread.
+  /// What a call may do with its thread when it lets others pass, or has time until it goes on:
+  /// `other_calls`. False, too, when too many are within each other on this thread.
   [[nodiscard]] bool answer_another() const {
     constexpr int kMostNested = 32;
     thread_local int nested = 0;
     if (!other_calls || nested == kMostNested) return false;
-    ++nested;
-    const bool answered = other_calls();
-    --nested;
-    return answered;
+    struct Level {
+      Level() { ++nested; }
+      ~Level() { --nested; }
+    };
+    const Level level;
+    return other_calls();
   }
 };
 

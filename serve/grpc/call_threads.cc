@@ -3,16 +3,6 @@
 #include <utility>
 
 namespace nacre {
-namespace {
-
-/// How often calls are looked after while all threads answer.
-constexpr std::chrono::milliseconds kBusyPause{5};
-/// How long a thread looks whether it is its turn to wait within gRPC, before it sleeps: the one before it
-/// needs some 20 us for a call, and to be woken takes as long again, or more where a virtual machine's CPU
-/// has gone idle.
-constexpr std::chrono::microseconds kPatience{60};
-
-}  // namespace
 
 QueuedCall::QueuedCall(CallThreads& threads) : threads_(threads) {
   const std::lock_guard lock(threads_.mutex_);
@@ -52,14 +42,13 @@ AnswerThreads::Received CallThreads::receive(bool wait) {
   void* tag = nullptr;
   bool ok = false;
   const gpr_timespec until = wait ? gpr_inf_future(GPR_CLOCK_MONOTONIC) : gpr_inf_past(GPR_CLOCK_MONOTONIC);
-  switch (queue_->AsyncNext(&tag, &ok, until)) {
-    case grpc::CompletionQueue::SHUTDOWN:
-      return AnswerThreads::Received::kEnd;
-    case grpc::CompletionQueue::TIMEOUT:
-      return AnswerThreads::Received::kNothing;
-    case grpc::CompletionQueue::GOT_EVENT:
-      break;
-  }
+  // A look may take in bytes that are no whole call, and miss one that lies behind them.
+  constexpr int kLooks = 4;
+  auto next = grpc::CompletionQueue::TIMEOUT;
+  for (int look = 0; look < kLooks && next == grpc::CompletionQueue::TIMEOUT; ++look)
+    next = queue_->AsyncNext(&tag, &ok, until);
+  if (next == grpc::CompletionQueue::SHUTDOWN) return AnswerThreads::Received::kEnd;
+  if (next == grpc::CompletionQueue::TIMEOUT) return AnswerThreads::Received::kNothing;
   static_cast<CallEvent*>(tag)->happened(ok);
   return AnswerThreads::Received::kEvent;
 }
