@@ -157,8 +157,15 @@ class HttpServer::Impl {
   }
 
   void take(const Poller::Event& event) {
-    if (event.id == Poller::kTimer) return on_timer();
-    if (event.id == kListener) return accept();
+    if (event.id == Poller::kTimer || event.id == kListener) {
+      try {
+        event.id == kListener ? accept() : on_timer();
+      } catch (const std::bad_alloc&) {
+        accept_again_ = true;
+        wake_at(ServeClock::now() + kAcceptPause);
+      }
+      return;
+    }
     const auto found = by_id_.find(event.id);
     if (found == by_id_.end()) return;  // has just been closed
     const std::shared_ptr<HttpSession> session = found->second->shared_from_this();

@@ -27,6 +27,8 @@ constexpr size_t kUnparsedBytes = size_t{64} << 10;
 /// What a client whose request was refused may still send before it is cut off, so that it reads the reply.
 constexpr size_t kMaxDiscarded = size_t{1} << 20;
 constexpr std::chrono::milliseconds kLinger{2000};
+/// That one connection brings before it is another's turn.
+constexpr size_t kTurnBytes = size_t{1} << 20;
 /// Of the body of a request that may be answered within another.
 constexpr size_t kShortBytes = size_t{64} << 10;
 
@@ -48,12 +50,13 @@ std::string_view date_now() {
   return text;
 }
 
-std::string head_of(const HttpReply& reply, bool keep_alive) {
+std::string head_of(const HttpReply& reply, bool keep_alive, bool http_1_0) {
   std::string head =
       fmt::format("HTTP/1.1 {} {}\r\nDate: {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n", reply.status,
                   reason_of(reply.status), date_now(), reply.content_type, reply.body.size());
   for (const auto& [name, value] : reply.headers) head += fmt::format("{}: {}\r\n", name, value);
   if (!keep_alive) head += "Connection: close\r\n";
+  if (keep_alive && http_1_0) head += "Connection: keep-alive\r\n";
   return head + "\r\n";
 }
 
@@ -128,12 +131,14 @@ void HttpSession::next_request() {
 
 void HttpSession::receive() {
   readable_ = false;
-  while (is_receiving() || state_ == State::kLingering) {
+  for (size_t taken = 0; is_receiving() || state_ == State::kLingering;) {
+    if (taken >= kTurnBytes) return shared_.poller.tell_again(socket_.get(), id_);
     const ssize_t count = ::recv(socket_.get(), shared_.received.data(), shared_.received.size(), 0);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && would_block(errno)) return;
     if (count <= 0) return close();
     const std::string_view bytes(shared_.received.data(), static_cast<size_t>(count));
+    taken += bytes.size();
     if (state_ == State::kLingering) {
       discarded_ += bytes.size();
       if (discarded_ > kMaxDiscarded) return close();
@@ -243,6 +248,7 @@ void HttpSession::refuse(int status, const std::string& message) {
 void HttpSession::dispatch() {
   auto& message = parser_->get();
   keep_alive_ = message.keep_alive() && !shared_.draining;
+  http_1_0_ = message.version() < 11;
   request_.emplace(HttpRequest{text_of(message.method_string()), text_of(message.target()),
                                std::move(message.body()), text_of(message[http::field::origin]),
                                text_of(message[http::field::content_encoding])});
@@ -251,6 +257,7 @@ void HttpSession::dispatch() {
   received_ = ServeClock::now();
   AnswerThreads::Job job{[self = shared_from_this()] { self->answer(); },
                          request_->body.size() <= kShortBytes, shared_.handlers.is_quick(*request_)};
+  request_bytes_ = request_->body.size();
   overloaded_ = false;
   if (!shared_.threads.submit(std::move(job))) {
     overloaded_ = true;
@@ -288,14 +295,21 @@ void HttpSession::answer() {
     written = Written::kFailed;  // the connection is lost, the others go on
   }
   const std::lock_guard lock(shared_.mutex);
-  after_write(written);
+  try {
+    // The client may have made room, and that have been told, before anybody waited for it.
+    if (written == Written::kPart) written = write();
+    after_write(written);
+  } catch (const std::bad_alloc&) {
+    close();
+  }
 }
 
 void HttpSession::prepare(HttpReply reply) {
   release_body();
+  if (request_.has_value()) request_->body = {};
   if (shared_.draining) keep_alive_ = false;
   status_ = reply.status;
-  head_ = head_of(reply, keep_alive_);
+  head_ = head_of(reply, keep_alive_, http_1_0_);
   reply_body_ = std::move(reply.body);
   if (request_.has_value() && request_->method == "HEAD") reply_body_.clear();
   sent_ = 0;
@@ -357,7 +371,7 @@ void HttpSession::log(int status, size_t reply_bytes) const {
   if (request_.has_value()) {
     record.method = request_->method;
     record.target = request_->target;
-    record.request_bytes = request_->body.size();
+    record.request_bytes = request_bytes_;
   }
   record.status = status;
   record.reply_bytes = reply_bytes;

@@ -137,6 +137,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   bool hung_up_ = false;   ///< the client has closed its end, behind what it has sent
   bool header_checked_ = false;
   bool keep_alive_ = false;
+  bool http_1_0_ = false;
   bool overloaded_ = false;  ///< the request is refused: too many wait
   std::atomic<bool> client_gone_{false};
   size_t body_bytes_ = 0;
@@ -144,6 +145,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   std::stop_source stop_;
   ServeClock::time_point received_;
   std::optional<HttpRequest> request_;
+  size_t request_bytes_ = 0;  ///< of its body, which goes when it has its answer
   int status_ = 0;
   std::string head_;
   std::string reply_body_;

@@ -9,6 +9,11 @@
 #include <cerrno>
 
 namespace nacre {
+namespace {
+
+constexpr uint32_t kConnection = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+
+}  // namespace
 
 void OwnedFd::reset() {
   if (fd_ != -1) ::close(std::exchange(fd_, -1));
@@ -19,19 +24,24 @@ int Poller::open() {
   timer_ = OwnedFd(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
   stop_ = OwnedFd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   if (!epoll_.is_open() || !timer_.is_open() || !stop_.is_open()) return errno;
-  if (const int error = watch(timer_.get(), kTimer, EPOLLIN | EPOLLET); error != 0) return error;
-  return watch(stop_.get(), kStop, EPOLLIN);
+  if (const int error = control(EPOLL_CTL_ADD, timer_.get(), kTimer, EPOLLIN | EPOLLET); error != 0)
+    return error;
+  return control(EPOLL_CTL_ADD, stop_.get(), kStop, EPOLLIN);
 }
 
 int Poller::add(int fd, uint64_t id) {
-  return watch(fd, id, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET);
+  return control(EPOLL_CTL_ADD, fd, id, kConnection);
 }
 
-int Poller::watch(int fd, uint64_t id, uint32_t events) {
+void Poller::tell_again(int fd, uint64_t id) {
+  control(EPOLL_CTL_MOD, fd, id, kConnection);
+}
+
+int Poller::control(int operation, int fd, uint64_t id, uint32_t events) {
   epoll_event event{};
   event.events = events;
   event.data.u64 = id;
-  return ::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : errno;
+  return ::epoll_ctl(epoll_.get(), operation, fd, &event) == 0 ? 0 : errno;
 }
 
 std::optional<Poller::Event> Poller::next(bool wait) {

@@ -44,6 +44,8 @@ class Poller {
   int open();
   /// Tells of `fd` by the name `id` until it is closed. errno or 0.
   int add(int fd, uint64_t id);
+  /// Tells of `fd` once more if it is ready, although nothing has changed.
+  void tell_again(int fd, uint64_t id);
   /// One change; nothing when there is none and it shall not wait.
   std::optional<Event> next(bool wait);
   /// Tells kTimer once, at that time; another call moves it.
@@ -52,7 +54,7 @@ class Poller {
   void stop();
 
  private:
-  int watch(int fd, uint64_t id, uint32_t events);
+  int control(int operation, int fd, uint64_t id, uint32_t events);
 
   OwnedFd epoll_;
   OwnedFd timer_;

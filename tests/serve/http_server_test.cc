@@ -38,8 +38,9 @@ class HttpServerTest : public testing::Test {
     handlers.is_quick = [](const HttpRequest& request) { return request.method == "GET"; };
     handlers.handle = [this](const HttpRequest& request, const CallContext& context) {
       if (request.target == "/hold") hold(context);
-      while (request.target == "/within" && !context.answer_another())
-        std::this_thread::sleep_for(milliseconds(1));
+      while (request.target == "/within" && !short_answered_)
+        if (!context.answer_another()) std::this_thread::sleep_for(milliseconds(1));
+      if (request.target == "/short") short_answered_ = true;
       HttpReply reply;
       reply.body = request.method + " " + request.body;
       if (request.target == "/large") reply.body.resize(kLargeReply, 'x');
@@ -93,6 +94,7 @@ class HttpServerTest : public testing::Test {
   std::mutex mutex_;
   std::condition_variable_any go_on_;
   bool released_ = false;
+  std::atomic<bool> short_answered_{false};
   int held_ = 0;
   int cancelled_ = 0;
   std::vector<int> statuses_;
@@ -113,6 +115,30 @@ TEST_F(HttpServerTest, AnswersOneAfterTheOtherOnOneConnection) {
   const WireReply last = wire.ask("GET", "/", "", "Connection: close\r\n");
   EXPECT_THAT(last.head, HasSubstr("Connection: close\r\n"));
   EXPECT_TRUE(wire.closes_within(milliseconds(5000)));
+}
+
+TEST_F(HttpServerTest, TellsOldClientsThatTheConnectionStays) {
+  start();
+  Wire wire(server_->port());
+  ASSERT_TRUE(wire.send("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"));
+  EXPECT_THAT(wire.receive().head, HasSubstr("Connection: keep-alive\r\n"));
+  EXPECT_EQ(wire.ask("GET", "/").body, "GET ");
+  ASSERT_TRUE(wire.send("GET / HTTP/1.0\r\n\r\n"));
+  EXPECT_THAT(wire.receive().head, HasSubstr("Connection: close\r\n"));
+}
+
+TEST_F(HttpServerTest, TakesALongRequestInTurns) {
+  options_.limits.max_body_bytes = size_t{8} << 20;
+  start();
+  const std::string body(size_t{5} << 20, 'x');
+  std::vector<std::jthread> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.emplace_back([&] {
+      Wire wire(server_->port());
+      for (int turn = 0; turn < 3; ++turn)
+        EXPECT_EQ(wire.ask("POST", "/", body).body.size(), body.size() + 5);
+    });
+  }
 }
 
 TEST_F(HttpServerTest, TakesARequestByteByByte) {
@@ -278,7 +304,7 @@ TEST_F(HttpServerTest, AThreadThatWaitsMayAnswerAnotherShortRequest) {
   large.send("POST / HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
   std::this_thread::sleep_for(milliseconds(30));
   EXPECT_THAT(statuses(), ElementsAre()) << "a long one waits for its turn";
-  EXPECT_EQ(Wire(server_->port()).ask("POST", "/", "x").body, "POST x");
+  EXPECT_EQ(Wire(server_->port()).ask("POST", "/short", "x").body, "POST x");
   EXPECT_EQ(outer.receive().body, "POST ");
   EXPECT_EQ(large.receive().body, "POST " + body);
 }
