@@ -59,7 +59,9 @@ RpcStatus Batcher::run(std::span<const float> inputs, std::span<float> probabili
   call.thread = std::this_thread::get_id();
   if (call.rows == 0) return {};
   Lock lock(mutex_);
-  if (queued_rows_ + call.rows > options_.max_batch_size * options_.max_enqueued_batches) {
+  // What is more than the queue holds in all waits in an empty one.
+  if (queued_rows_ > 0 &&
+      queued_rows_ + call.rows > options_.max_batch_size * options_.max_enqueued_batches) {
     return {RpcCode::kResourceExhausted,
             "too many requests: " + std::to_string(queued_rows_) + " images wait for a batch already"};
   }

@@ -167,6 +167,7 @@ RpcStatus ModelManager::reload(std::vector<ModelConfig> configs) {
   dropped.clear();  // not under the lock: the last use of a servable may go here
   poll_now();
   const std::shared_lock lock(mutex_);
+  if (RpcStatus missing = unavailable(); !missing.ok()) return missing;
   for (const auto& [name, entry] : entries_) {
     const auto absent = entry.absent_label();
     if (absent == entry.wanted_labels.end()) continue;
@@ -175,6 +176,27 @@ RpcStatus ModelManager::reload(std::vector<ModelConfig> configs) {
                         absent->first, absent->second)};
   }
   return {};
+}
+
+/// The models of which no version is available, in TensorFlow Serving's words. Needs the mutex.
+RpcStatus ModelManager::unavailable() const {
+  std::string faults;
+  size_t count = 0;
+  for (const auto& [name, entry] : entries_) {
+    const auto available = [](const auto& version) { return version.second.servable != nullptr; };
+    if (std::ranges::any_of(entry.versions, available)) continue;
+    ++count;
+    if (entry.versions.empty()) {
+      faults += fmt::format("{{{{name: {}}} due to error: {}}}, ", name,
+                            entry.fault.empty() ? "no versions" : entry.fault);
+      continue;
+    }
+    const auto& [number, version] = *entry.versions.begin();
+    faults += fmt::format("{{{{name: {} version: {}}} due to error: {}}}, ", name, number,
+                          version.status.message());
+  }
+  if (count == 0) return {};
+  return {RpcCode::kUnknown, fmt::format("{} servable(s) did not become available: {{{}}}", count, faults)};
 }
 
 void ModelManager::poll_now() {
@@ -297,6 +319,8 @@ bool ModelManager::load(const std::string& name, const VersionFolder& folder) {
     Version& version = entry->second.versions[folder.version];
     if (version.servable != nullptr && version.path == folder.path) return true;
     if (before.ok() && !version.status.ok() && version.fingerprint == *before) return false;
+    if (!before.ok() && version.status.message() == rpc_status_of_load(before.status()).message())
+      return false;
     if (version.servable == nullptr) version.state = VersionState::kLoading;
   }
   Status failed = before.status();

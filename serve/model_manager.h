@@ -69,9 +69,9 @@ class ModelManager {
   ModelManager& operator=(const ModelManager&) = delete;
 
   /// Serves these models from now on, and no others: waits until every version that they ask for has been
-  /// loaded or has failed. kInvalidArgument for what check_model_configs refuses, kFailedPrecondition when a
-  /// label names a version that is not available (that model keeps its old labels until it is; the rest is
-  /// applied).
+  /// loaded or has failed. kInvalidArgument for what check_model_configs refuses; all else is applied, with
+  /// kUnknown when no version of some model is available, kFailedPrecondition when a label names a version
+  /// that is not (that model keeps its old labels until it is).
   RpcStatus reload(std::vector<ModelConfig> configs);
 
   /// Looks at the base paths once, and waits until what is new has been loaded or has failed.
@@ -105,6 +105,7 @@ class ModelManager {
   bool load(const std::string& name, const VersionFolder& folder);
   void unload(const std::string& name, int64_t version);
   void forget_ended();
+  [[nodiscard]] RpcStatus unavailable() const;
   std::optional<ModelConfig> config_of(const std::string& name) const;
 
   const Options options_;

@@ -60,6 +60,7 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const Encod
       {
         NACRE_ASSIGN_OR_RETURN(const ComputeSlots::Lease slot, slots_->acquire(context));
         for (size_t i = 0; i < n; ++i) {
+          if (RpcStatus useful = context.check(); !useful.ok()) return useful;
           const Status decoded = decode(servable, images[first + i], rows.data() + i * floats);
           if (decoded.ok()) continue;
           const RpcStatus reason = rpc_status_of_image(decoded);

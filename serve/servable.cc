@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <new>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -105,6 +106,8 @@ Result<std::shared_ptr<const Servable>> Servable::load(const std::string& name, 
     return std::shared_ptr<const Servable>(std::move(servable));
   } catch (const std::bad_alloc&) {
     return out_of_memory().at(folder);
+  } catch (const std::system_error& error) {  // no more threads
+    return Status(StatusCode::kInternal, error.what()).at(folder);
   }
 }
 

@@ -7,6 +7,7 @@
 
 #include "runtime/prediction_bundle.h"
 #include "serialize/tensorflow/saved_model_import.h"
+#include "serialize/tensorflow/saved_model_mark.h"
 #include "train/csv.h"
 
 namespace nacre {
@@ -16,6 +17,8 @@ namespace fs = std::filesystem;
 
 Result<Bundle> read_saved_model(const std::string& name, const std::string& folder,
                                 const Registry& registry) {
+  // A folder of ours that is copied at this moment may have its labels missing.
+  NACRE_RETURN_IF_ERROR(check_saved_model_mark(folder).status());
   NACRE_ASSIGN_OR_RETURN(ImportedModel imported, import_saved_model(folder, {}, registry));
   NACRE_ASSIGN_OR_RETURN(const std::string labels, read_labels_asset(folder));
   if (!labels.empty()) {

@@ -186,12 +186,8 @@ Result<GrpcOptions> grpc_options(const ServeOptions& options) {
 }
 
 Result<std::vector<ModelConfig>> configured_models(const ServeOptions& options) {
-  if (!options.model_config_file.empty()) {
-    if (!options.model_base_path.empty()) {
-      return Status(StatusCode::kUsage, "--model_base_path and --model_config_file: expected one of them");
-    }
-    return read_model_configs(options.model_config_file);
-  }
+  // It wins, as in TensorFlow Serving: containers always give a base path.
+  if (!options.model_config_file.empty()) return read_model_configs(options.model_config_file);
   if (options.model_base_path.empty()) {
     return Status(StatusCode::kUsage,
                   "expected --model_base_path or --model_config_file (see nacre-serve --help)");

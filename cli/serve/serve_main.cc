@@ -5,7 +5,12 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <csignal>
+#include <cstdlib>
+#include <mutex>
 #include <thread>
 
 #include "cli/command.h"
@@ -37,16 +42,9 @@ void tune_memory() {
   mallopt(M_TRIM_THRESHOLD, kKept);
 }
 
-/// Waits for SIGTERM or SIGINT, which are blocked, at most for `seconds`; 0: for ever. True when one came.
-bool wait_for_signal(const sigset_t& signals, double seconds) {
-  while (true) {
-    siginfo_t info{};
-    timespec time{};
-    time.tv_sec = static_cast<time_t>(seconds);
-    time.tv_nsec = static_cast<long>((seconds - static_cast<double>(time.tv_sec)) * 1e9);
-    const int received = seconds > 0 ? sigtimedwait(&signals, &info, &time) : sigwaitinfo(&signals, &info);
-    if (received > 0) return true;
-    if (seconds > 0 && errno == EAGAIN) return false;
+/// Waits for SIGTERM or SIGINT, which are blocked.
+void wait_for_signal(const sigset_t& signals) {
+  while (sigwaitinfo(&signals, nullptr) <= 0) {
   }
 }
 
@@ -92,12 +90,28 @@ Status serve(const ServeOptions& options) {
     NACRE_ASSIGN_OR_RETURN(grpc, GrpcServer::start(grpc_given, core));
     core.log(fmt::format("gRPC at {}:{}", options.address, grpc->port()));
   }
-  if (const RpcStatus loaded = core.models.reload(models); !loaded.ok()) core.log(loaded.message());
+  // On a thread of its own: a signal ends the server whatever is being loaded.
+  std::atomic<bool> loading{true};
+  std::jthread configuring([&](const std::stop_token& stop) {
+    const RpcStatus loaded = core.models.reload(models);
+    // Of models that are not available the log has said why.
+    if (!loaded.ok() && loaded.code() != RpcCode::kUnknown) core.log(loaded.message());
+    loading = false;
+    if (options.model_config_file.empty() || options.model_config_file_poll_wait_seconds <= 0) return;
+    std::mutex mutex;
+    std::unique_lock lock(mutex);
+    std::condition_variable_any never;
+    const std::chrono::duration<double> pause(options.model_config_file_poll_wait_seconds);
+    while (!never.wait_for(lock, stop, pause, [] { return false; }) && !stop.stop_requested()) {
+      loading = true;
+      reload_config(core, options, models);
+      loading = false;
+    }
+  });
 
-  const double poll = options.model_config_file.empty() ? 0 : options.model_config_file_poll_wait_seconds;
-  while (!wait_for_signal(signals, poll)) reload_config(core, options, models);
-
+  wait_for_signal(signals);
   core.draining = true;
+  configuring.request_stop();
   core.log("stopping: finishing what is in hand");
   // A second signal ends it at once.
   pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
@@ -106,6 +120,8 @@ Status serve(const ServeOptions& options) {
   std::jthread other;
   if (rest != nullptr) other = std::jthread([&] { rest->drain(deadline); });
   if (grpc != nullptr) grpc->drain(deadline);
+  if (other.joinable()) other.join();
+  if (loading) std::_Exit(0);  // who knows for how long
   return {};
 }
 

@@ -142,6 +142,10 @@ RpcResult<HttpReply> RestService::answer(const Route& route, const HttpRequest& 
       return text(200, "");
     case RouteKind::kReady:
       return core_.ready() ? text(200, "") : text(503, "no version of some model is available\n");
+    case RouteKind::kModelReady: {
+      if (const auto found = core_.models.find(route.model); !found.ok()) return found.status();
+      return text(200, "");
+    }
     case RouteKind::kPreflight: {
       HttpReply reply = text(200, "");
       if (cors_) {

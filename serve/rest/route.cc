@@ -154,6 +154,15 @@ RpcResult<Route> route_of(std::string_view method, std::string_view target, std:
   }
   std::vector<std::string_view> parts =
       path.starts_with('/') ? parts_of(path) : std::vector<std::string_view>();
+  if (method == "GET" && parts.size() >= 4 && parts.front() == "v2" && parts.back() == "ready") {
+    parts.erase(parts.begin());
+    parts.pop_back();
+    NACRE_ASSIGN_OR_RETURN(Route route, PathReader(method, target, std::move(parts)).read());
+    if (route.kind != RouteKind::kStatus)
+      return RpcStatus(RpcCode::kNotFound, fmt::format("Not found: {} {}", method, path));
+    route.kind = RouteKind::kModelReady;
+    return route;
+  }
   if (parts.size() < 2 || !equals_ignoring_case(parts.front(), "v1")) {
     return RpcStatus(RpcCode::kNotFound, fmt::format("Not found: {} {}", method, path));
   }

@@ -21,6 +21,7 @@ enum class RouteKind {
   kMetrics,
   kLive,
   kReady,
+  kModelReady,
   kPreflight,  ///< OPTIONS
 };
 

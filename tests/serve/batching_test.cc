@@ -194,7 +194,15 @@ TEST_F(Batching, RefusesWhatTheQueueHasNoRoomFor) {
   Batcher batcher(model_, options, slots_, metrics_);
   const std::vector<float> input(3 * kRow);
   std::vector<float> out(9);
+  EXPECT_TRUE(batcher.run(input, out, {}).ok()) << "what is more than the queue waits in an empty one";
+  auto held = std::make_optional(slots_->acquire({}));  // nothing can compute
+  std::jthread first([&] {
+    std::vector<float> other(3);
+    EXPECT_TRUE(batcher.run(std::span(input).first(kRow), other, {}).ok());
+  });
+  while (batcher.waiting() == 0) std::this_thread::yield();
   EXPECT_EQ(batcher.run(input, out, {}).code(), RpcCode::kResourceExhausted);
+  held.reset();
 }
 
 TEST_F(Batching, WhoGoesLeavesTheQueue) {

@@ -16,6 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 class ModelManagerTest : public ServeTest {
  protected:
@@ -158,6 +159,33 @@ TEST_F(ModelManagerTest, ServesASavedModelWithItsLabels) {
   serve({config()});
   ASSERT_EQ(live(), 7) << reason(7);
   EXPECT_EQ(found("m")->labels(), bundle.contract.labels);
+}
+
+TEST_F(ModelManagerTest, ASavedModelWithoutAllOfItsFilesNeverGoesLive) {
+  fs::create_directories(path("base"));
+  const auto written = write_saved_model(path("base/1"), make_small_bundle(1), builtin_ops(), {});
+  ASSERT_TRUE(written.ok()) << written.status().message();
+  fs::rename(path("base/1/assets"), path("later"));
+  serve({config()});
+  EXPECT_EQ(live(), -1);
+  EXPECT_THAT(reason(1), HasSubstr("labels.txt"));
+  const RpcStatus reloaded = core_->models.reload({config()});
+  EXPECT_EQ(reloaded.code(), RpcCode::kUnknown);
+  EXPECT_THAT(reloaded.message(),
+              StartsWith("1 servable(s) did not become available: {{{name: m version: 1} due to error: "));
+  fs::rename(path("later"), path("base/1/assets"));
+  core_->models.poll_now();
+  EXPECT_EQ(live(), 1) << reason(1);
+}
+
+TEST_F(ModelManagerTest, SaysOnceThatAFolderCannotBeRead) {
+  write_version("base/1", make_small_bundle(1));
+  for (size_t i = 0; i <= kMaxVersionFiles; ++i) write_file("base/2/" + std::to_string(i), "");
+  serve({config()});
+  const size_t said = lines().size();
+  for (int i = 0; i < 3; ++i) core_->models.poll_now();
+  EXPECT_EQ(lines().size(), said);
+  EXPECT_EQ(live(), 1);
 }
 
 TEST_F(ModelManagerTest, DeletedFolders) {

@@ -345,6 +345,11 @@ const std::vector<RestCase>& rest_cases() {
        {"# TYPE :tensorflow:serving:request_count counter\n", "# TYPE :nacre:serving:queue_depth gauge\n"}},
       {"Live", "GET /v2/health/live", "", 200, {}},
       {"Ready", "GET /v2/health/ready", "", 200, {}},
+      {"ModelReady", "GET /v2/models/m/ready", "", 200, {}},
+      {"VersionReady", "GET /v2/models/m/versions/1/ready", "", 200, {}},
+      {"NoVersionReady", "GET /v2/models/m/versions/99/ready", "", 404, {"Servable not found"}},
+      {"NoModelReady", "GET /v2/models/none/ready", "", 404, {"Servable not found"}},
+      {"NoSuchReady", "GET /v2/models/m/metadata/ready", "", 404, {"Not found"}},
       {"Options", "OPTIONS /v1/models/m:predict", "", 200, {}},
   };
   return table;

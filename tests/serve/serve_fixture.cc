@@ -89,7 +89,8 @@ void ServeTest::serve(std::vector<ModelConfig> configs) {
     lines_.emplace_back(line);
   });
   const RpcStatus reloaded = core_->models.reload(std::move(configs));
-  ASSERT_TRUE(reloaded.ok()) << reloaded.message();
+  // A test may want a model that is not available.
+  ASSERT_TRUE(reloaded.ok() || reloaded.code() == RpcCode::kUnknown) << reloaded.message();
 }
 
 void ServeTest::serve_rest() {

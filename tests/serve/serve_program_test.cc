@@ -155,6 +155,18 @@ TEST_F(ServeProgram, FollowsItsConfigurationFile) {
   EXPECT_EQ(Wire(port).ask("GET", "/v1/models/second").status, 200) << "a bad file changes nothing";
 }
 
+TEST_F(ServeProgram, TheConfigurationFileWins) {
+  write_file("models.config",
+             "model_config_list { config { name: 'other' base_path: '" + path("m") + "' } }");
+  Server server(folder_.path(), "nacre-serve",
+                arguments({"--model_name=m", "--model_base_path=" + path("none"),
+                           "--model_config_file=" + path("models.config")}));
+  const uint16_t port = server.rest_port();
+  ASSERT_NE(port, 0) << server.err();
+  EXPECT_TRUE(eventually([&] { return Wire(port).ask("GET", "/v2/models/other/ready").status == 200; }));
+  EXPECT_EQ(Wire(port).ask("GET", "/v1/models/m").status, 404);
+}
+
 TEST_F(ServeProgram, NewVersionsGoLiveWithoutAskingFor) {
   Server server(folder_.path(), "nacre-serve",
                 arguments({"--model_name=m", "--model_base_path=" + path("m"),
@@ -171,7 +183,6 @@ TEST_F(ServeProgram, NewVersionsGoLiveWithoutAskingFor) {
 TEST_F(ServeProgram, RefusesWrongOptions) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
       {{}, "expected --model_base_path or --model_config_file"},
-      {{"--model_base_path=m", "--model_config_file=f"}, "expected one of them"},
       {{"--no_such_flag"}, "no_such_flag"},
       {{"--model_base_path=m", "--rest_api_port=70000"}, "rest_api_port"},
       {{"--model_base_path=m", "--batching_parameters_file=f"}, "without --enable_batching"},
