@@ -32,7 +32,7 @@ class RestServer {
 
  private:
   RestServer(ServeCore& core, const RestOptions& options)
-      : service_(core, options.cors, options.metrics_path) {}
+      : service_(core, options.cors, options.metrics_path, options.http.limits.max_body_bytes) {}
 
   RestService service_;
   std::unique_ptr<HttpServer> http_;

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <new>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include "serve/rest/json_reply.h"
 #include "serve/rest/json_request.h"
+#include "train/gzip.h"
 
 namespace nacre {
 namespace {
@@ -78,17 +80,42 @@ RpcResult<std::string> predicted(const Predictor& predictor, const simdjson::dom
   return predict_json(*call.servable, *call.signature, *scores, form);
 }
 
+/// The content of a gzip stream, whose last four bytes say how much it is.
+RpcResult<std::string> inflated(const std::string& body, size_t max_bytes) {
+  const auto bytes = std::as_bytes(std::span(body));
+  const auto refused = [](const std::string& reason) {
+    return RpcStatus(RpcCode::kInvalidArgument, "Malformed request: the body: " + reason);
+  };
+  constexpr size_t kLeast = 18;  // header and trailer
+  if (!is_gzip(bytes) || body.size() < kLeast) return refused("expected gzip data");
+  size_t size = 0;
+  for (size_t i = body.size(); i-- > body.size() - 4;) size = size << 8 | static_cast<uint8_t>(body[i]);
+  if (size > max_bytes) return refused(fmt::format("holds {} bytes, the limit is {}", size, max_bytes));
+  if (size > gzip_upper_bound(body.size())) return refused("damaged gzip data");
+  auto reader = GzipReader::open(bytes);
+  if (!reader.ok()) return RpcStatus(RpcCode::kResourceExhausted, reader.status().message());
+  std::string content(size, '\0');
+  if (const Status read = (*reader)->read(std::as_writable_bytes(std::span(content))); !read.ok())
+    return refused(read.message());
+  if (const Status ended = (*reader)->finish(); !ended.ok()) return refused(ended.message());
+  return content;
+}
+
 RpcResult<std::string> run(ServeCore& core, const Route& route, const HttpRequest& request,
-                           const CallContext& context, Call& call) {
-  if (!request.content_encoding.empty() && request.content_encoding != "identity") {
-    return RpcStatus(RpcCode::kUnimplemented,
-                     fmt::format("Content-Encoding {} is not supported", request.content_encoding));
-  }
+                           size_t max_body_bytes, const CallContext& context, Call& call) {
   // It may have waited for long.
   if (RpcStatus useful = context.check(); !useful.ok()) return useful;
   NACRE_ASSIGN_OR_RETURN(call.servable, core.models.find(route.model));
+  std::string content;
+  if (request.content_encoding == "gzip") {
+    NACRE_ASSIGN_OR_RETURN(content, inflated(request.body, max_body_bytes));
+  } else if (!request.content_encoding.empty() && request.content_encoding != "identity") {
+    return RpcStatus(RpcCode::kUnimplemented,
+                     fmt::format("Content-Encoding {} is not supported", request.content_encoding));
+  }
   JsonDocument document;
-  if (RpcStatus parsed = document.parse(request.body); !parsed.ok()) return parsed;
+  const std::string& text = request.content_encoding == "gzip" ? content : request.body;
+  if (RpcStatus parsed = document.parse(text); !parsed.ok()) return parsed;
   NACRE_ASSIGN_OR_RETURN(const std::string name, signature_name_of(document.root()));
   NACRE_ASSIGN_OR_RETURN(call.signature, call.servable->signature(name, method_of(route.kind)));
   const bool examples = route.kind == RouteKind::kClassify || route.kind == RouteKind::kRegress;
@@ -167,7 +194,7 @@ RpcResult<HttpReply> RestService::infer(const Route& route, const HttpRequest& r
                                         const CallContext& context) const {
   const ServeClock::time_point begun = ServeClock::now();
   Call call;
-  auto body = run(core_, route, request, context, call);
+  auto body = run(core_, route, request, max_body_bytes_, context, call);
   core_.metrics.count_call({"REST", api_of(route.kind)},
                            call.servable == nullptr ? "" : call.servable->name(),
                            call.signature == nullptr ? "" : call.signature->info.name,

@@ -15,9 +15,9 @@ namespace nacre {
 class RestService {
  public:
   /// `core` must outlive it. With `cors`, pages of any origin may read the replies. Prometheus's page is at
-  /// `metrics_path`, nowhere when that is empty.
-  RestService(ServeCore& core, bool cors, std::string metrics_path)
-      : core_(core), cors_(cors), metrics_path_(std::move(metrics_path)) {}
+  /// `metrics_path`, nowhere when that is empty. A body that comes compressed may hold `max_body_bytes`.
+  RestService(ServeCore& core, bool cors, std::string metrics_path, size_t max_body_bytes)
+      : core_(core), cors_(cors), metrics_path_(std::move(metrics_path)), max_body_bytes_(max_body_bytes) {}
 
   [[nodiscard]] HttpReply handle(const HttpRequest& request, const CallContext& context) const;
   /// True for what computes nothing and reads no long body.
@@ -34,6 +34,7 @@ class RestService {
   ServeCore& core_;
   bool cors_;
   std::string metrics_path_;
+  size_t max_body_bytes_;
 };
 
 }  // namespace nacre

@@ -7,6 +7,7 @@
 #include "engine/base64.h"
 #include "tests/serve/rest_cases.h"
 #include "tests/serve/serve_fixture.h"
+#include "tests/train/data_fixture.h"
 
 namespace nacre {
 namespace {
@@ -117,11 +118,34 @@ TEST_F(RestConformance, HeadHasNoBody) {
   EXPECT_EQ(wire.ask("GET", "/v2/health/ready").status, 200) << "the next reply follows at once";
 }
 
-TEST_F(RestConformance, CompressedBodiesAreRefused) {
+TEST_F(RestConformance, CompressedBodies) {
   Wire wire(rest_->port());
-  const WireReply reply = wire.ask("POST", "/v1/models/m:predict", "xx", "Content-Encoding: gzip\r\n");
-  EXPECT_EQ(reply.status, 501);
-  EXPECT_THAT(reply.body, HasSubstr("Content-Encoding gzip is not supported"));
+  const auto ask = [&](const std::string& body, const std::string& encoding = "gzip") {
+    return wire.ask("POST", "/v1/models/m:predict", body, "Content-Encoding: " + encoding + "\r\n");
+  };
+  const std::string plain = R"({"instances": [{"b64": "no"}]})";
+  const WireReply expected = wire.ask("POST", "/v1/models/m:predict", plain);
+  const std::string packed = gzip(plain);
+  const WireReply reply = ask(packed);
+  EXPECT_EQ(reply.status, expected.status);
+  EXPECT_EQ(reply.body, expected.body);
+  EXPECT_EQ(ask(plain, "identity").body, expected.body);
+
+  const std::vector<std::pair<std::string, std::string>> refused = {
+      {"xx", "expected gzip data"},
+      {packed.substr(0, 17), "expected gzip data"},
+      {packed + std::string("\0\0\4\0", 4), "damaged gzip data"},
+      {packed.substr(0, 20) + packed.substr(packed.size() - 8), "gzip"},
+      {gzip(std::string(size_t{100} << 20, ' ')), "holds 104857600 bytes, the limit is"},
+  };
+  for (const auto& [body, reason] : refused) {
+    const WireReply bad = ask(body);
+    EXPECT_EQ(bad.status, 400) << reason;
+    EXPECT_THAT(bad.body, HasSubstr(reason));
+  }
+  const WireReply unknown = ask("xx", "br");
+  EXPECT_EQ(unknown.status, 501);
+  EXPECT_THAT(unknown.body, HasSubstr("Content-Encoding br is not supported"));
 }
 
 TEST_F(RestConformance, CorsIsAnOption) {
