@@ -1,6 +1,7 @@
 """TensorFlow Serving's own client, unchanged, and plain HTTP get from nacre-serve what `nacre predict` says, to the bit."""
 
 import base64
+import pathlib
 import re
 import sys
 import time
@@ -207,3 +208,14 @@ def test_rest(served, exported, name):
     assert (status, reply["model_spec"]["version"]) == (200, "1")
     assert served.rest("/v1/models/none:predict", {"instances": encoded[:1]})[0] == 404
     assert served.rest(route, {"instances": [{"b64": "*"}]})[0] == 400
+
+
+def test_the_example_of_the_documentation(served, exported, tmp_path, monkeypatch, capsys):
+    page = (pathlib.Path(__file__).parents[2] / "docs/serving.md").read_text()
+    example = re.search(r"```python\n(.*?)```", page, re.DOTALL)[1]
+    assert "localhost:8500" in example and '"faces"' in example
+    model = exported("face96")
+    (tmp_path / "face.jpg").write_bytes(model.jpegs[0])
+    monkeypatch.chdir(tmp_path)
+    exec(example.replace("localhost:8500", f"localhost:{served.port}").replace('"faces"', '"face96"'), {})
+    assert capsys.readouterr().out.strip() == str(model.expected(model.jpegs[:1]).astype(np.float32))
