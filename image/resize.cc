@@ -116,6 +116,10 @@ Status check_image_size(const Image& image, const InputContract& contract) {
                                     std::to_string(contract.height) + " are expected"};
 }
 
+void scale_pixels(std::span<const uint8_t> pixels, float scale, float* out) {
+  for (const uint8_t level : pixels) *out++ = static_cast<float>(level) * scale;
+}
+
 Status image_to_input(const Image& image, const InputContract& contract, float* out) {
   if (image.height <= 0 || image.width <= 0 || image.channels != contract.channels || contract.height <= 0 ||
       contract.width <= 0 ||
@@ -123,12 +127,11 @@ Status image_to_input(const Image& image, const InputContract& contract, float* 
     return {StatusCode::kInternal, "an image that does not fit its input contract reached image_to_input"};
   }
   NACRE_RETURN_IF_ERROR(check_image_size(image, contract));
-  const std::array<float, 256> levels = scaled_levels(contract.scale);
   if (image.height == contract.height && image.width == contract.width) {
-    for (const uint8_t level : image.pixels) *out++ = levels[level];
+    scale_pixels(image.pixels, contract.scale, out);
     return {};
   }
-  resize(image, contract, levels, out);
+  resize(image, contract, scaled_levels(contract.scale), out);
   return {};
 }
 
