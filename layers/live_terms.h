@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "layers/fetch_ahead.h"
+
+namespace nacre {
+
+/// An element that is not zero, and where its row of a panel begins.
+struct LiveTerm {
+  int32_t place;
+  float value;
+};
+
+/// A row of a matrix and how many terms its list has.
+struct LiveRow {
+  int32_t row;
+  int32_t terms;
+};
+
+/// A matrix [rows, depth] of many zeros, such as the gradient behind a relu and a dropout, as lists of its
+/// other elements, and its product with a dense one. The sums take live elements only, in ascending order of
+/// depth; depth is cut into blocks by its length alone, and their sums are added in ascending order. So the
+/// bits of a row of the product depend on that row of the matrix alone.
+///
+/// The dense matrix comes as panels of one block's depth and kWidth columns, which stay in the first-level
+/// cache while the rows' lists go by.
+class LiveTerms {
+ public:
+  static constexpr int64_t kWidth = 64;  ///< columns of a panel
+
+  /// `group`: so many rows are sorted together, and multiplied by one call.
+  LiveTerms(int64_t rows, int64_t depth, int64_t group);
+
+  /// Of the lists; a multiple of 64. Fewer rows or less depth need no more.
+  [[nodiscard]] size_t bytes() const;
+  /// Floats of a panel for any depth.
+  static constexpr int64_t kPanelFloats = 112 * kWidth;
+
+  [[nodiscard]] int64_t groups() const { return (rows_ + group_ - 1) / group_; }
+  [[nodiscard]] int64_t first_row(int64_t group) const { return group * group_; }
+  [[nodiscard]] int64_t rows_of(int64_t group) const;
+  [[nodiscard]] int64_t blocks() const { return blocks_; }
+  [[nodiscard]] int64_t begin(int64_t block) const { return block * depth_ / blocks_; }
+  [[nodiscard]] int64_t depth_of(int64_t block) const { return begin(block + 1) - begin(block); }
+
+  /// Lists a group's elements: (r, k) lies at a[r * row_step + k * term_step].
+  void list(int64_t group, const float* a, int64_t row_step, int64_t term_step, std::byte* lists) const;
+
+  /// c[r][j] = (adds ? c[r][j] : 0) + sum over k of a block of a(r, k) panel[k][j], for the rows of a group
+  /// and j < kWidth, with c[r] at c + (r - first row of the group) * ldc. The panel is 64-byte aligned.
+  /// Between rows the next parts of `ahead` are asked for: fetches_of() in all.
+  void multiply(int64_t group, int64_t block, const std::byte* lists, const float* panel, float* c,
+                int64_t ldc, bool adds, std::span<FetchAhead> ahead) const;
+  [[nodiscard]] int64_t fetches_of(int64_t group) const { return (rows_of(group) + 1) / 2; }
+
+ private:
+  [[nodiscard]] size_t terms_offset() const;
+
+  int64_t rows_;
+  int64_t depth_;
+  int64_t group_;
+  int64_t blocks_;
+};
+
+/// to[j][i] = from[i][j] for i < rows, j < columns; lines are `from_step` and `to_step` floats apart.
+void transpose_block(int64_t rows, int64_t columns, const float* from, int64_t from_step, float* to,
+                     int64_t to_step);
+
+}  // namespace nacre
