@@ -42,6 +42,17 @@ void sigmoid_backward(int64_t n, const float* y, const float* dy, float* dx);
 void softmax_forward(int64_t n, const float* x, float* y);
 void softmax_backward(int64_t n, const float* y, const float* dy, float* dx);
 
+/// y = bits < threshold ? 0 : scale x, with bits [n] of the caller's; y may be x.
+void drop(int64_t n, const uint32_t* bits, uint32_t threshold, float scale, const float* x, float* y);
+/// The same of the reference in double.
+inline void drop(int64_t n, const uint32_t* bits, uint32_t threshold, double scale, const double* x,
+                 double* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = bits[i] < threshold ? 0.0 : x[i] * scale;
+}
+
+/// y = scale x of bytes, the bits of which do not depend on the instruction set.
+void scale_bytes(int64_t n, const uint8_t* x, float scale, float* y);
+
 /// y = a + b. y may be a or b.
 void add(int64_t n, const float* a, const float* b, float* y);
 

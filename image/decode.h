@@ -39,9 +39,6 @@ Result<Image> decode_image(std::span<const std::byte> encoded, const InputContra
 /// kBadData when the contract says exact and the image has another size.
 Status check_image_size(const Image& image, const InputContract& contract);
 
-/// The input of an image of the contract's size: out[i] = scale * pixels[i].
-void scale_pixels(std::span<const uint8_t> pixels, float scale, float* out);
-
 /// Turns a decoded image into network input [contract.height, contract.width, contract.channels]: multiplies
 /// by contract.scale, then resizes. `out` holds height*width*channels floats. Errors are those of
 /// check_image_size.

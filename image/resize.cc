@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/vector_math.h"
 #include "image/decode.h"
 
 namespace nacre {
@@ -116,10 +117,6 @@ Status check_image_size(const Image& image, const InputContract& contract) {
                                     std::to_string(contract.height) + " are expected"};
 }
 
-void scale_pixels(std::span<const uint8_t> pixels, float scale, float* out) {
-  for (const uint8_t level : pixels) *out++ = static_cast<float>(level) * scale;
-}
-
 Status image_to_input(const Image& image, const InputContract& contract, float* out) {
   if (image.height <= 0 || image.width <= 0 || image.channels != contract.channels || contract.height <= 0 ||
       contract.width <= 0 ||
@@ -128,7 +125,7 @@ Status image_to_input(const Image& image, const InputContract& contract, float* 
   }
   NACRE_RETURN_IF_ERROR(check_image_size(image, contract));
   if (image.height == contract.height && image.width == contract.width) {
-    scale_pixels(image.pixels, contract.scale, out);
+    scale_bytes(static_cast<int64_t>(image.pixels.size()), image.pixels.data(), contract.scale, out);
     return {};
   }
   resize(image, contract, scaled_levels(contract.scale), out);

@@ -5,6 +5,7 @@
 
 #include "engine/file.h"
 #include "engine/parallel.h"
+#include "engine/vector_math.h"
 #include "train/dataset_digest.h"
 
 namespace nacre {
@@ -79,7 +80,8 @@ Result<Image> Dataset::State::decode_file(const ListedFile& listed) const {
 Status Dataset::State::read(int64_t i, float* out) const {
   if (whole != nullptr) return whole->read(members[static_cast<size_t>(i)], out);
   if (in_memory() && pictures.channels == contract.channels) {
-    scale_pixels(pictures.pixels_of(i), contract.scale, out);
+    const std::span<const uint8_t> pixels = pictures.pixels_of(i);
+    scale_bytes(static_cast<int64_t>(pixels.size()), pixels.data(), contract.scale, out);
     return {};
   }
   const CacheEntry* cached = cache->find(i);

@@ -39,6 +39,31 @@ struct State {
   }
 };
 
+TEST(VectorMath, Drop) {
+  on_every_target([] {
+    const Array x = random_array(5, -1, 2);
+    std::vector<uint32_t> bits(x.size());
+    RandomStream(3, 1).fill_bits(0, bits.size(), bits.data());
+    bits[1] = 0;
+    bits[2] = 0xFFFFFFFF;
+    bits[3] = 0x80000000;  // the threshold itself is kept
+    Array y(x.size());
+    drop(kCount, bits.data(), 0x80000000, 2, x.data(), y.data());
+    for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(y[i], bits[i] < 0x80000000 ? 0.0F : 2 * x[i]) << i;
+  });
+}
+
+TEST(VectorMath, ScaleBytes) {
+  on_every_target([] {
+    std::vector<uint8_t> x(259);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<uint8_t>(i);
+    constexpr float kScale = 1.0F / 255.0F;
+    Array y(x.size());
+    scale_bytes(std::ssize(x), x.data(), kScale, y.data());
+    for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(y[i], static_cast<float>(x[i]) * kScale) << i;
+  });
+}
+
 TEST(VectorMath, Relu) {
   on_every_target([] {
     Array x = random_array(5, -1, 2);
