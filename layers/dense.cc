@@ -1,12 +1,14 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <optional>
 
 #include "engine/gemm.h"
 #include "engine/shape_text.h"
 #include "engine/vector_math.h"
 #include "layers/aligned_floats.h"
 #include "layers/dense_gradients.h"
+#include "layers/dense_sums.h"
 #include "layers/eigen_maps.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
@@ -16,10 +18,6 @@ namespace {
 
 constexpr int64_t kColumnsPerChunk = 64;
 constexpr int64_t kFewRows = 3;
-// Of forward in training: sums that are that deep are cut into parts.
-constexpr int64_t kLeastDepth = 1024;
-constexpr int64_t kDepthParts = 4;
-constexpr int64_t kColumnsOfPart = 256;
 
 struct DenseAttrs : WeightAttrs {
   int64_t units = 0;
@@ -54,10 +52,10 @@ class Dense final : public ReferenceOperator<Dense> {
     masked_offset_ = std::max(info_.shared_bytes, gradients_.shared_bytes(n));
     info_.shared_bytes = masked_offset_;
     if (relu_) info_.shared_bytes += align_up(static_cast<size_t>(n * units_) * sizeof(double));
-    if (in_ < kLeastDepth) return;
-    depth_parts_ = kDepthParts;
-    info_.per_thread_bytes = std::max(info_.per_thread_bytes, gemm_workspace_bytes(n, kColumnsOfPart, in_));
-    info_.shared_bytes = std::max(info_.shared_bytes, float_bytes((depth_parts_ - 1) * n * units_));
+    if (in_ < DenseSums::kLeastDepth) return;
+    sums_.emplace(in_, units_, gradients_.chunk_rows());
+    info_.per_thread_bytes = std::max(info_.per_thread_bytes, sums_->thread_bytes(n));
+    info_.shared_bytes = std::max(info_.shared_bytes, sums_->shared_bytes(n));
   }
 
   void forward(const ForwardArgs<float>& args) const override {
@@ -76,8 +74,8 @@ class Dense final : public ReferenceOperator<Dense> {
     if (args.packed != nullptr) {
       sgemm_packed_b_parallel(product, reinterpret_cast<const float*>(args.packed), args.context.threads,
                               args.workspace.shared);
-    } else if (depth_parts_ > 1) {
-      multiply_in_parts(product, args);
+    } else if (sums_.has_value()) {
+      sums_->multiply(product, args.context.threads, args.workspace);
     } else {
       sgemm_parallel(product, args.context.threads, args.workspace.shared);
     }
@@ -153,40 +151,6 @@ class Dense final : public ReferenceOperator<Dense> {
   }
 
  private:
-  /// A deep sum in parts, so that a thread reads those rows of the kernel that it updated in backward: no
-  /// other has them in its cache.
-  void multiply_in_parts(const GemmArgs& product, const ForwardArgs<float>& args) const {
-    const int64_t columns = chunks_of(units_, kColumnsOfPart);
-    // [n, depth_parts_ - 1, units]; the first part is the output.
-    auto* const sums = args.workspace.shared_as<float>();
-    const int64_t of_image = (depth_parts_ - 1) * units_;
-    const int64_t chunks = chunks_of(in_, gradients_.chunk_rows());
-    const auto begin_of = [&](int64_t part) {
-      return std::min(in_, part * chunks / depth_parts_ * gradients_.chunk_rows());
-    };
-    parallel_for(depth_parts_ * columns, args.context.threads, [&](int64_t piece, int worker) {
-      const int64_t part = piece / columns;
-      const int64_t column = piece % columns * kColumnsOfPart;
-      const int64_t begin = begin_of(part);
-      GemmArgs own = product;
-      own.n = std::min(kColumnsOfPart, units_ - column);
-      own.k = begin_of(part + 1) - begin;
-      own.a += begin;
-      own.b += begin * units_ + column;
-      own.bias = nullptr;
-      own.relu = false;
-      own.c = part == 0 ? product.c + column : sums + (part - 1) * units_ + column;
-      own.ldc = part == 0 ? units_ : of_image;
-      sgemm(own, args.workspace.of_thread<std::byte>(worker));
-    });
-    parallel_for(product.m, args.context.threads, [&](int64_t image, int /*worker*/) {
-      float* y = product.c + image * units_;
-      add_rows(depth_parts_ - 1, units_, sums + image * of_image, y);
-      if (product.bias != nullptr) add(units_, y, product.bias, y);
-      if (relu_) relu_forward(units_, y, y);
-    });
-  }
-
   /// The gradient before relu: grad_output itself, or a masked copy in the workspace.
   template <typename T>
   const T* gradient_of_sums(const BackwardArgs<T>& args) const {
@@ -217,7 +181,7 @@ class Dense final : public ReferenceOperator<Dense> {
   int64_t in_;
   int64_t units_;
   DenseGradients gradients_;
-  int64_t depth_parts_ = 1;           // of a sum in forward, by its depth alone
+  std::optional<DenseSums> sums_;     // of forward in training, where they are deep
   size_t masked_offset_ = 0;          // shared: after what the gradients' chunks read
   size_t kernel_gradient_bytes_ = 0;  // per thread, of a chunk; then its scratch
 };

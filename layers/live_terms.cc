@@ -24,21 +24,23 @@ constexpr int64_t kColumns = kVectors * kLanes;
 
 /// The sums of `kCount` rows, whose lists are equally long.
 template <int kCount>
-HWY_INLINE void multiply_rows(int64_t count, const LiveTerm* const* terms, const float* HWY_RESTRICT panel,
-                              float* const* c, bool adds) {
+HWY_INLINE void multiply_rows(int64_t count, const int32_t* const* places, const float* const* values,
+                              const float* HWY_RESTRICT panel, const float* const* before, float* const* c,
+                              bool adds) {
   const Tag d;
   Vector sum[kCount][kVectors];
 #pragma GCC unroll 2
   for (int r = 0; r < kCount; ++r) {
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
+    for (int v = 0; v < kVectors; ++v) {
+      sum[r][v] = before[r] == nullptr ? hn::Zero(d) : hn::LoadU(d, before[r] + v * kLanes);
+    }
   }
   for (int64_t i = 0; i < count; ++i) {
 #pragma GCC unroll 2
     for (int r = 0; r < kCount; ++r) {
-      const LiveTerm& term = terms[r][i];
-      const Vector factor = hn::Set(d, term.value);
-      const float* const line = panel + term.place;
+      const Vector factor = hn::Set(d, values[r][i]);
+      const float* const line = panel + places[r][i];
 #pragma GCC unroll 8
       for (int v = 0; v < kVectors; ++v) {
         sum[r][v] = hn::MulAdd(factor, hn::Load(d, line + v * kLanes), sum[r][v]);
@@ -55,27 +57,62 @@ HWY_INLINE void multiply_rows(int64_t count, const LiveTerm* const* terms, const
   }
 }
 
-void multiply_here(const LiveRow* rows, int64_t count, const LiveTerm* terms, int64_t terms_step,
-                   const float* panel, float* c, int64_t ldc, bool adds, std::span<FetchAhead> ahead) {
+void multiply_here(const LiveRow* rows, int64_t count, const int32_t* places, const float* values,
+                   int64_t row_step, const float* panel, const LiveSums& sums, std::span<FetchAhead> ahead) {
   for (int64_t i = 0; i < count; i += 2) {
     const int64_t pair = std::min<int64_t>(2, count - i);
     for (int64_t column = 0; column < LiveTerms::kWidth; column += kColumns) {
-      const LiveTerm* lists[2];
+      const int32_t* places_of[2];
+      const float* values_of[2];
+      const float* before[2];
       float* to[2];
       for (int64_t r = 0; r < pair; ++r) {
-        lists[r] = terms + rows[i + r].row * terms_step;
-        to[r] = c + rows[i + r].row * ldc + column;
+        const int64_t row = rows[i + r].row;
+        places_of[r] = places + row * row_step;
+        values_of[r] = values + row * row_step;
+        before[r] = sums.before == nullptr ? nullptr : sums.before + row * sums.before_step + column;
+        to[r] = sums.c + row * sums.c_step + column;
       }
       if (pair == kRows) {
-        multiply_rows<kRows>(rows[i].terms, lists, panel + column, to, adds);
+        multiply_rows<kRows>(rows[i].terms, places_of, values_of, panel + column, before, to, sums.adds);
       } else {
         for (int64_t r = 0; r < pair; ++r) {
-          multiply_rows<1>(rows[i].terms, lists + r, panel + column, to + r, adds);
+          multiply_rows<1>(rows[i].terms, places_of + r, values_of + r, panel + column, before + r, to + r,
+                           sums.adds);
         }
       }
     }
     for (FetchAhead& memory : ahead) memory.next();
   }
+}
+
+/// Lists what is not zero (a NaN is not) of `depth` elements, and returns how many these are.
+int64_t list_here(int64_t depth, const float* from, int64_t step, int32_t* places, float* values) {
+  int64_t count = 0;
+  int64_t k = 0;
+#if HWY_TARGET != HWY_SCALAR
+  if (step == 1) {
+    const Tag d;
+    const hn::RebindToSigned<Tag> di;
+    const Vector zero = hn::Zero(d);
+    auto place = hn::Mul(hn::Iota(di, 0), hn::Set(di, static_cast<int32_t>(LiveTerms::kWidth)));
+    const auto next = hn::Set(di, static_cast<int32_t>(kLanes * LiveTerms::kWidth));
+    for (; k + kLanes <= depth; k += kLanes) {
+      const Vector v = hn::LoadU(d, from + k);
+      const auto live = hn::Not(hn::Eq(v, zero));
+      hn::StoreU(hn::Compress(v, live), d, values + count);
+      hn::StoreU(hn::Compress(place, hn::RebindMask(di, live)), di, places + count);
+      count += static_cast<int64_t>(hn::CountTrue(d, live));
+      place = hn::Add(place, next);
+    }
+  }
+#endif
+  for (; k < depth; ++k) {
+    values[count] = from[k * step];
+    places[count] = static_cast<int32_t>(k * LiveTerms::kWidth);
+    count += values[count] != 0 ? 1 : 0;
+  }
+  return count;
 }
 
 void transpose_here(int64_t rows, int64_t columns, const float* from, int64_t from_step, float* to,
@@ -113,44 +150,47 @@ HWY_AFTER_NAMESPACE();
 namespace nacre {
 
 HWY_EXPORT(multiply_here);
+HWY_EXPORT(list_here);
 HWY_EXPORT(transpose_here);
 
 LiveTerms::LiveTerms(int64_t rows, int64_t depth, int64_t group)
     : rows_(rows),
       depth_(depth),
       group_(std::min(rows, group)),
-      blocks_(std::max<int64_t>(1, (depth + kPanelFloats / kWidth - 1) / (kPanelFloats / kWidth))) {}
-
-size_t LiveTerms::terms_offset() const {
-  return align_up(static_cast<size_t>(rows_ * blocks_) * sizeof(LiveRow));
-}
+      blocks_(std::max<int64_t>(1, (depth + kMaxDepth - 1) / kMaxDepth)) {}
 
 size_t LiveTerms::bytes() const {
-  return terms_offset() + align_up(static_cast<size_t>(rows_ * depth_) * sizeof(LiveTerm));
+  return align_up(static_cast<size_t>(rows_ * blocks_) * sizeof(LiveRow)) +
+         align_up(static_cast<size_t>(rows_ * row_step()) * (sizeof(int32_t) + sizeof(float)));
+}
+
+LiveTerms::Lists LiveTerms::lists_of(int64_t group, int64_t block, std::byte* lists) const {
+  const int64_t first = first_row(group);
+  auto* rows = reinterpret_cast<LiveRow*>(lists) + block * rows_ + first;
+  lists += align_up(static_cast<size_t>(rows_ * blocks_) * sizeof(LiveRow));
+  const int64_t at = first * row_step() + begin(block) + block * kRoom;
+  auto* places = reinterpret_cast<int32_t*>(lists);
+  auto* values = reinterpret_cast<float*>(places + rows_ * row_step());
+  return {rows, places + at, values + at};
 }
 
 int64_t LiveTerms::rows_of(int64_t group) const {
   return std::min(group_, rows_ - first_row(group));
 }
 
-void LiveTerms::list(int64_t group, const float* a, int64_t row_step, int64_t term_step,
-                     std::byte* lists) const {
-  const int64_t first = first_row(group);
+int64_t LiveTerms::list(int64_t group, const float* a, int64_t row_step_of_a, int64_t term_step,
+                        std::byte* lists) const {
   const int64_t count = rows_of(group);
-  auto* terms = reinterpret_cast<LiveTerm*>(lists + terms_offset()) + first * depth_;
+  a += first_row(group) * row_step_of_a;
+  int64_t live = 0;
   for (int64_t block = 0; block < blocks_; ++block) {
-    auto* rows = reinterpret_cast<LiveRow*>(lists) + block * rows_ + first;
-    const int64_t depth = depth_of(block);
-    LiveTerm* const of_block = terms + begin(block);
+    const auto [rows, places, values] = lists_of(group, block, lists);
     for (int64_t r = 0; r < count; ++r) {
-      const float* from = a + (first + r) * row_step + begin(block) * term_step;
-      LiveTerm* const list = of_block + r * depth_;
-      int32_t length = 0;
-      for (int64_t k = 0; k < depth; ++k, from += term_step) {
-        list[length] = {static_cast<int32_t>(k * kWidth), *from};
-        length += *from != 0 ? 1 : 0;
-      }
-      rows[r] = {static_cast<int32_t>(r), length};
+      const float* from = a + r * row_step_of_a + begin(block) * term_step;
+      const int64_t terms = HWY_DYNAMIC_DISPATCH(list_here)(depth_of(block), from, term_step,
+                                                            places + r * row_step(), values + r * row_step());
+      rows[r] = {static_cast<int32_t>(r), static_cast<int32_t>(terms)};
+      live += terms;
     }
     // Two rows are multiplied together: with lists of nearly the same length little is added to the shorter.
     std::sort(rows, rows + count, [](const LiveRow& one, const LiveRow& other) {
@@ -158,21 +198,22 @@ void LiveTerms::list(int64_t group, const float* a, int64_t row_step, int64_t te
     });
     for (int64_t r = 0; r + 1 < count; r += 2) {
       LiveRow& shorter = rows[r + 1];
-      LiveTerm* const list = of_block + shorter.row * depth_;
-      std::fill(list + shorter.terms, list + rows[r].terms, LiveTerm{0, 0});
+      const int64_t missing = rows[r].terms - shorter.terms;
+      const int64_t end = shorter.row * row_step() + shorter.terms;
+      std::fill_n(places + end, missing, 0);
+      std::fill_n(values + end, missing, 0.0F);
       shorter.terms = rows[r].terms;
     }
   }
+  return live;
 }
 
-void LiveTerms::multiply(int64_t group, int64_t block, const std::byte* lists, const float* panel, float* c,
-                         int64_t ldc, bool adds, std::span<FetchAhead> ahead) const {
-  const int64_t first = first_row(group);
-  const auto* rows = reinterpret_cast<const LiveRow*>(lists) + block * rows_ + first;
-  const auto* terms =
-      reinterpret_cast<const LiveTerm*>(lists + terms_offset()) + first * depth_ + begin(block);
+void LiveTerms::multiply(int64_t group, int64_t block, const std::byte* lists, const float* panel,
+                         const LiveSums& sums, std::span<FetchAhead> ahead) const {
+  // Only read here.
+  const auto [rows, places, values] = lists_of(group, block, const_cast<std::byte*>(lists));
   HWY_DYNAMIC_DISPATCH(multiply_here)
-  (rows, rows_of(group), terms, depth_, panel, c, ldc, adds, ahead);
+  (rows, rows_of(group), places, values, row_step(), panel, sums, ahead);
 }
 
 void transpose_block(int64_t rows, int64_t columns, const float* from, int64_t from_step, float* to,

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "engine/tensor.h"
@@ -14,15 +15,23 @@ constexpr int64_t kWidth = LiveTerms::kWidth;
 
 /// The product of a [rows, depth], whose columns lie `step` floats apart, and b [depth, kWidth].
 std::vector<float> multiply(int64_t rows, int64_t depth, int64_t group, const float* a, int64_t step,
-                            const Tensor& b) {
+                            const Tensor& b, bool chain) {
   const LiveTerms live(rows, depth, group);
   BasicTensor<std::byte> lists(Shape{static_cast<int64_t>(live.bytes())});
   std::vector<float> c(static_cast<size_t>(rows * kWidth), -1.0F);
   for (int64_t g = 0; g < live.groups(); ++g) {
-    live.list(g, a, step, 1, lists.data());
+    const int64_t listed = live.list(g, a, step, 1, lists.data());
+    int64_t alive = 0;
+    for (int64_t r = live.first_row(g); r < live.first_row(g) + live.rows_of(g); ++r) {
+      alive += depth - std::count(a + r * step, a + r * step + depth, 0.0F);
+    }
+    EXPECT_EQ(listed, alive);
     for (int64_t block = 0; block < live.blocks(); ++block) {
-      live.multiply(g, block, lists.data(), b.data() + live.begin(block) * kWidth,
-                    c.data() + live.first_row(g) * kWidth, kWidth, block > 0, {});
+      float* const to = c.data() + live.first_row(g) * kWidth;
+      // As sums of blocks, or one chain through all of them.
+      const LiveSums sums = chain ? LiveSums{to, kWidth, false, block > 0 ? to : nullptr, kWidth}
+                                  : LiveSums{to, kWidth, block > 0};
+      live.multiply(g, block, lists.data(), b.data() + live.begin(block) * kWidth, sums);
     }
   }
   return c;
@@ -34,6 +43,7 @@ void check(uint64_t shape) {
   const int64_t depth = draw.between(1, draw.once_in(3) ? 400 : 60);
   const int64_t group = draw.between(1, 50);
   const int64_t step = depth + draw.between(0, 3);
+  const bool chain = draw.once_in(2);
   const RandomStream random(5, shape);
   uint64_t next = 0;
   Tensor a(Shape{rows, step});
@@ -46,9 +56,9 @@ void check(uint64_t shape) {
   for (int64_t i = 0; i < a.size(); ++i) {
     if (static_cast<int64_t>(random.below(next++, 4)) < zeros) a.data()[i] = 0;
   }
-  const std::vector<float> c = multiply(rows, depth, group, a.data(), step, b);
+  const std::vector<float> c = multiply(rows, depth, group, a.data(), step, b, chain);
   for (int64_t i = 0; i < rows; ++i) {
-    const std::vector<float> alone = multiply(1, depth, group, a.data() + i * step, step, b);
+    const std::vector<float> alone = multiply(1, depth, group, a.data() + i * step, step, b, chain);
     for (int64_t j = 0; j < kWidth; ++j) {
       double sum = 0.0;
       for (int64_t k = 0; k < depth; ++k) {
