@@ -1,6 +1,8 @@
 #include "layers/live_terms.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "engine/tensor.h"
 
@@ -159,15 +161,18 @@ LiveTerms::LiveTerms(int64_t rows, int64_t depth, int64_t group)
       group_(std::min(rows, group)),
       blocks_(std::max<int64_t>(1, (depth + kMaxDepth - 1) / kMaxDepth)) {}
 
+size_t LiveTerms::rows_bytes() const {
+  return align_up(static_cast<size_t>(rows_ * (blocks_ + 1)) * sizeof(LiveRow));
+}
+
 size_t LiveTerms::bytes() const {
-  return align_up(static_cast<size_t>(rows_ * blocks_) * sizeof(LiveRow)) +
-         align_up(static_cast<size_t>(rows_ * row_step()) * (sizeof(int32_t) + sizeof(float)));
+  return rows_bytes() + align_up(static_cast<size_t>(rows_ * row_step()) * (sizeof(int32_t) + sizeof(float)));
 }
 
 LiveTerms::Lists LiveTerms::lists_of(int64_t group, int64_t block, std::byte* lists) const {
   const int64_t first = first_row(group);
   auto* rows = reinterpret_cast<LiveRow*>(lists) + block * rows_ + first;
-  lists += align_up(static_cast<size_t>(rows_ * blocks_) * sizeof(LiveRow));
+  lists += rows_bytes();
   const int64_t at = first * row_step() + begin(block) + block * kRoom;
   auto* places = reinterpret_cast<int32_t*>(lists);
   auto* values = reinterpret_cast<float*>(places + rows_ * row_step());
@@ -185,17 +190,22 @@ int64_t LiveTerms::list(int64_t group, const float* a, int64_t row_step_of_a, in
   int64_t live = 0;
   for (int64_t block = 0; block < blocks_; ++block) {
     const auto [rows, places, values] = lists_of(group, block, lists);
+    LiveRow* const unsorted = lists_of(group, blocks_, lists).rows;
+    std::array<int32_t, kMaxDepth + 1> place_of{};  // of the next row with so many terms
     for (int64_t r = 0; r < count; ++r) {
       const float* from = a + r * row_step_of_a + begin(block) * term_step;
       const int64_t terms = HWY_DYNAMIC_DISPATCH(list_here)(depth_of(block), from, term_step,
                                                             places + r * row_step(), values + r * row_step());
-      rows[r] = {static_cast<int32_t>(r), static_cast<int32_t>(terms)};
+      unsorted[r] = {static_cast<int32_t>(r), static_cast<int32_t>(terms)};
+      ++place_of[static_cast<size_t>(terms)];
       live += terms;
     }
     // Two rows are multiplied together: with lists of nearly the same length little is added to the shorter.
-    std::sort(rows, rows + count, [](const LiveRow& one, const LiveRow& other) {
-      return one.terms != other.terms ? one.terms > other.terms : one.row < other.row;
-    });
+    // The longest come first.
+    int32_t longer = 0;
+    for (size_t terms = place_of.size(); terms-- > 0;) longer += std::exchange(place_of[terms], longer);
+    for (int64_t r = 0; r < count; ++r)
+      rows[place_of[static_cast<size_t>(unsorted[r].terms)]++] = unsorted[r];
     for (int64_t r = 0; r + 1 < count; r += 2) {
       LiveRow& shorter = rows[r + 1];
       const int64_t missing = rows[r].terms - shorter.terms;

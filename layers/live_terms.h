@@ -26,8 +26,8 @@ struct LiveSums {
 
 /// A matrix [rows, depth] of many zeros, such as the gradient behind a relu and a dropout, as lists of its
 /// other elements, and its product with a dense one. The sums take live elements only, in ascending order of
-/// depth; depth is cut into blocks by its length alone, and their sums are added in ascending order. So the
-/// bits of a row of the product depend on that row of the matrix alone.
+/// depth, which is cut into blocks by its length alone. So the bits of a row of the product depend on that
+/// row of the matrix alone.
 ///
 /// The dense matrix comes as panels of one block's depth and kWidth columns, which stay in the first-level
 /// cache while the rows' lists go by.
@@ -35,7 +35,7 @@ class LiveTerms {
  public:
   static constexpr int64_t kWidth = 64;  ///< columns of a panel
 
-  /// `group`: so many rows are sorted together, and multiplied by one call.
+  /// `group`: so many rows are listed, sorted and multiplied by one call.
   LiveTerms(int64_t rows, int64_t depth, int64_t group);
 
   /// Of the lists; a multiple of 64. Fewer rows or less depth need no more.
@@ -69,6 +69,8 @@ class LiveTerms {
     int32_t* places;  ///< of a term: where its row of the panel begins
     float* values;
   };
+  /// Of each block and, behind them, of one that is being sorted.
+  [[nodiscard]] size_t rows_bytes() const;
   /// Of the first row of a group and a block.
   [[nodiscard]] Lists lists_of(int64_t group, int64_t block, std::byte* lists) const;
   /// From one row's lists to the next's.
