@@ -50,10 +50,11 @@ std::vector<int64_t> shuffled(int64_t size, const RandomStream& random);
 /// `shuffle` is false.
 std::vector<int64_t> epoch_order(int64_t size, bool shuffle, uint64_t seed, int64_t epoch);
 
-/// Makes batches in the background, ahead of the step that uses them. The sequence of batches is a function
-/// of the dataset and of the options other than `workers`, `depth` and `threads`: those and timing change
-/// nothing, and starting at (epoch, batch) continues the sequence exactly. One thread uses a loader; it may
-/// be destroyed at any time. For validation: no shuffle, no augmentation, end_epoch = 1.
+/// Makes batches in the background, ahead of the step that uses them, or without workers when asked. The
+/// sequence of batches is a function of the dataset and of the options other than `workers`, `depth` and
+/// `threads`: those and timing change nothing, and starting at (epoch, batch) continues the sequence exactly.
+/// One thread uses a loader; it may be destroyed at any time. For validation: no shuffle, no augmentation,
+/// end_epoch = 1.
 class BatchLoader {
  public:
   /// kUsage for options out of range (also augmentation that the channels do not allow), kLimit when the
