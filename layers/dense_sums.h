@@ -14,7 +14,7 @@ namespace nacre {
 /// changes no bit.
 class DenseSums {
  public:
-  static constexpr int64_t kLeastDepth = 1024;
+  static constexpr int64_t kLeastDepth = 256;
 
   /// `chunk_rows`: the kernel's rows that a thread updates together.
   DenseSums(int64_t in, int64_t units, int64_t chunk_rows)

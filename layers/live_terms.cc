@@ -183,11 +183,10 @@ int64_t LiveTerms::rows_of(int64_t group) const {
   return std::min(group_, rows_ - first_row(group));
 }
 
-int64_t LiveTerms::list(int64_t group, const float* a, int64_t row_step_of_a, int64_t term_step,
-                        std::byte* lists) const {
+void LiveTerms::list(int64_t group, const float* a, int64_t row_step_of_a, int64_t term_step,
+                     std::byte* lists) const {
   const int64_t count = rows_of(group);
   a += first_row(group) * row_step_of_a;
-  int64_t live = 0;
   for (int64_t block = 0; block < blocks_; ++block) {
     const auto [rows, places, values] = lists_of(group, block, lists);
     LiveRow* const unsorted = lists_of(group, blocks_, lists).rows;
@@ -198,7 +197,6 @@ int64_t LiveTerms::list(int64_t group, const float* a, int64_t row_step_of_a, in
                                                             places + r * row_step(), values + r * row_step());
       unsorted[r] = {static_cast<int32_t>(r), static_cast<int32_t>(terms)};
       ++place_of[static_cast<size_t>(terms)];
-      live += terms;
     }
     // Two rows are multiplied together: with lists of nearly the same length little is added to the shorter.
     // The longest come first.
@@ -215,7 +213,6 @@ int64_t LiveTerms::list(int64_t group, const float* a, int64_t row_step_of_a, in
       shorter.terms = rows[r].terms;
     }
   }
-  return live;
 }
 
 void LiveTerms::multiply(int64_t group, int64_t block, const std::byte* lists, const float* panel,

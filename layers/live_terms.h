@@ -50,8 +50,8 @@ class LiveTerms {
   [[nodiscard]] int64_t begin(int64_t block) const { return block * depth_ / blocks_; }
   [[nodiscard]] int64_t depth_of(int64_t block) const { return begin(block + 1) - begin(block); }
 
-  /// Lists a group's elements: (r, k) lies at a[r * row_step + k * term_step]. Returns how many are live.
-  int64_t list(int64_t group, const float* a, int64_t row_step, int64_t term_step, std::byte* lists) const;
+  /// Lists a group's elements: (r, k) lies at a[r * row_step + k * term_step].
+  void list(int64_t group, const float* a, int64_t row_step, int64_t term_step, std::byte* lists) const;
 
   /// The sums over k of a block of a(r, k) panel[k][j], for the rows of a group, which `sums` counts from 0,
   /// and j < kWidth. The panel is 64-byte aligned. Between rows the next parts of `ahead` are asked for:

@@ -13,7 +13,7 @@ constexpr uint64_t kSeed = 41;
 LayerCase draw_case(uint64_t shape) {
   Draws draw(kSeed, shape);
   const bool deep = draw.once_in(3);
-  const int64_t in = deep ? draw.between(1000, 1400) : draw.between(1, 200);
+  const int64_t in = deep ? draw.between(250, 1400) : draw.between(1, 200);
   const int64_t images = !deep && draw.once_in(3) ? draw.between(100, 240) : draw.between(1, 20);
   const int64_t units = draw.once_in(3) ? draw.between(100, 300) : draw.between(1, 70);
   const AttrMap dense{{"units", units},

@@ -27,7 +27,7 @@ void check(uint64_t shape) {
   Draws draw(23, shape);
   const int64_t m = draw.once_in(4) ? draw.between(120, 140) : draw.between(1, 20);
   const int64_t n = draw.between(1, 150);
-  const int64_t k = draw.between(DenseSums::kLeastDepth, 1500);
+  const int64_t k = draw.between(DenseSums::kLeastDepth, draw.once_in(2) ? 600 : 1500);
   const int64_t zeros = draw.between(0, 8);
   const RandomStream random(5, shape);
   uint64_t next = 0;
