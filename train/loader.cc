@@ -122,7 +122,7 @@ class BatchLoader::Pipeline {
     if (options_.workers == 0) {
       open_batch();
       lock.unlock();
-      if (!ended_) fill_batch();
+      fill_batch();
       lock.lock();
     }
     Slot& slot = slots_[static_cast<size_t>(consumed_) % slots_.size()];
@@ -176,8 +176,9 @@ class BatchLoader::Pipeline {
     }
   }
 
-  // The newest batch, on the caller's threads.
+  // What open_batch has opened, on the caller's threads.
   void fill_batch() {
+    if (ended_) return;
     Slot& slot = newest();
     const int64_t count = total_;
     parallel_for(chunks_of(count, kImagesPerTask), options_.threads, [&](int64_t chunk, int /*worker*/) {

@@ -197,6 +197,7 @@ Status Training::step(const Batch& batch, StepReport& report) {
 /// `in_turn`: a run that goes on after this step, or never stopped here, validates here as well.
 Status Training::validate(StepReport& report, bool in_turn, bool& best) {
   const Clock::time_point start = Clock::now();
+  // Training has changed the variables since the last one.
   const PackedVariables packed(*validation_plan_, checkpoint_.variables, options_.threads);
   NACRE_RETURN_IF_ERROR(validation_executor_->bind(checkpoint_.variables, &packed));
   NACRE_ASSIGN_OR_RETURN(report.validation, evaluate(*validation_executor_, *validation_plan_, validation_,
