@@ -9,6 +9,7 @@
 #include "cli/data_source.h"
 #include "cli/eval_report.h"
 #include "cli/open_model.h"
+#include "engine/packed_variables.h"
 #include "train/evaluate.h"
 
 namespace nacre {
@@ -63,8 +64,10 @@ Status run_eval(const Session& session, const EvalOptions& options) {
       const Plan plan,
       Plan::make(model.graph, session.registry, Shape{contract.height, contract.width, contract.channels},
                  session.plan_options(Mode::kInference, batch, options.threads)));
+  NACRE_RETURN_IF_ERROR(plan.check_variables(model.variables).at(opened.path));
+  const PackedVariables packed(plan, model.variables, options.threads);
   Executor executor(plan);
-  NACRE_RETURN_IF_ERROR(executor.bind(model.variables).at(opened.path));
+  NACRE_RETURN_IF_ERROR(executor.bind(model.variables, &packed));
   NACRE_ASSIGN_OR_RETURN(const Evaluation evaluation,
                          evaluate(executor, plan, data, options.threads, /*probabilities=*/true));
   if (options.json) return print(eval_json(evaluation, data->labels()));

@@ -30,7 +30,8 @@ struct Chunks {
     const int64_t enough = threads <= 1 ? 1 : kPerThread * threads;
     const auto count = [&] { return ceil_div(m, rows) * ceil_div(n, columns); };
     while (count() < enough && columns >= 2 * kMinColumns) columns = round_up(columns / 2, kMinColumns);
-    while (count() < enough && rows >= 2 * kMinRows) rows = round_up(rows / 2, gemm::kMaxTileRows);
+    // In equal parts: tiles need not have all rows.
+    while (count() < enough && rows >= 2 * kMinRows) rows = ceil_div(rows, 2);
   }
 
   [[nodiscard]] size_t bytes_per_worker(int64_t k) const { return gemm_workspace_bytes(rows, columns, k); }

@@ -1,6 +1,7 @@
 #include "engine/gemm_kernel.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 
@@ -90,36 +91,53 @@ void multiply_packed(const GemmArgs& args, const float* packed, float* workspace
   }
 }
 
-/// sum[columns] += a[0..depth) * B[depth, columns], in ascending order of k for each column.
+/// sum[columns] += a[0..depth) * B[depth, columns], in ascending order of k for each column. Rows of B that a
+/// zero would weigh, of which a relu leaves many, are not read: adding nothing changes no bit.
 void stream_rows(int64_t depth, const float* a, int64_t a_step, const float* b, int64_t ldb, int64_t columns,
                  float* HWY_RESTRICT sum) {
   const Tag d;
   constexpr int kUnroll = 8;
+  std::array<int32_t, kMaxDepth> live;
+  int64_t count = 0;
+  for (int64_t k = 0; k < depth; ++k) {
+    live[static_cast<size_t>(count)] = static_cast<int32_t>(k);
+    count += a[k * a_step] != 0 ? 1 : 0;
+  }
   int64_t k = 0;
   const auto add = [&]<int kDepth>() HWY_ATTR {
     Vector factor[kDepth];
+    const float* row[kDepth];
+    const float* next[kDepth];
 #pragma GCC unroll 8
-    for (int u = 0; u < kDepth; ++u) factor[u] = hn::Set(d, a[(k + u) * a_step]);
-    const float* row = b + k * ldb;
+    for (int u = 0; u < kDepth; ++u) {
+      const int64_t at = live[static_cast<size_t>(k + u)];
+      factor[u] = hn::Set(d, a[at * a_step]);
+      row[u] = b + at * ldb;
+      next[u] = b + live[static_cast<size_t>(std::min(k + kDepth + u, count - 1))] * ldb;
+    }
     int64_t j = 0;
     for (; j + kLanes <= columns; j += kLanes) {
       Vector total = hn::Load(d, sum + j);
 #pragma GCC unroll 8
-      for (int u = 0; u < kDepth; ++u) total = hn::MulAdd(factor[u], hn::LoadU(d, row + u * ldb + j), total);
+      for (int u = 0; u < kDepth; ++u) {
+        // Where rows are left out the hardware does not know which come next.
+        if (j % 16 == 0) __builtin_prefetch(next[u] + j);
+        total = hn::MulAdd(factor[u], hn::LoadU(d, row[u] + j), total);
+      }
       hn::Store(total, d, sum + j);
     }
     if (j < columns) {
       Vector total = hn::Load(d, sum + j);
 #pragma GCC unroll 8
       for (int u = 0; u < kDepth; ++u) {
-        total = hn::MulAdd(factor[u], load_some(d, row + u * ldb + j, columns - j), total);
+        total = hn::MulAdd(factor[u], load_some(d, row[u] + j, columns - j), total);
       }
       hn::Store(total, d, sum + j);
     }
     k += kDepth;
   };
-  while (k + kUnroll <= depth) add.template operator()<kUnroll>();
-  while (k < depth) add.template operator()<1>();
+  while (k + kUnroll <= count) add.template operator()<kUnroll>();
+  while (k < count) add.template operator()<1>();
 }
 
 /// The sums of a row over a block, put where they belong.

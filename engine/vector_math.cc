@@ -157,6 +157,30 @@ void softmax_backward_here(int64_t n, const float* y, const float* dy, float* dx
                          HWY_ATTR { lanes.store(hn::Mul(lanes.load(y), hn::Sub(lanes.load(dy), dot)), dx); });
 }
 
+void drop_here(int64_t n, const uint32_t* bits, uint32_t threshold, float scale, const float* x, float* y) {
+  const hn::RebindToUnsigned<Tag> du;
+  const auto least = hn::Set(du, threshold);
+  const Vector factor = set(scale);
+  const auto* random = reinterpret_cast<const float*>(bits);
+  for_each_vector(n, [&](const auto& lanes) HWY_ATTR {
+    const auto dropped = hn::RebindMask(Tag(), hn::Lt(hn::BitCast(du, lanes.load(random)), least));
+    lanes.store(hn::IfThenZeroElse(dropped, hn::Mul(lanes.load(x), factor)), y);
+  });
+}
+
+void scale_bytes_here(int64_t n, const uint8_t* x, float scale, float* y) {
+  const Tag d;
+  const hn::RebindToSigned<Tag> di;
+  const hn::Rebind<uint8_t, Tag> bytes;
+  const Vector factor = set(scale);
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const Vector v = hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(bytes, x + i)));
+    hn::StoreU(hn::Mul(v, factor), d, y + i);
+  }
+  for (; i < n; ++i) y[i] = static_cast<float>(x[i]) * scale;
+}
+
 void add_here(int64_t n, const float* a, const float* b, float* y) {
   for_each_vector(n,
                   [&](const auto& lanes) HWY_ATTR { lanes.store(hn::Add(lanes.load(a), lanes.load(b)), y); });
@@ -169,17 +193,6 @@ void add_rows_here(int64_t rows, int64_t n, const float* x, float* sum) {
     for (int64_t r = 0; r < rows; ++r, row += n) all = hn::Add(all, lanes.load(row));
     lanes.store(all, sum);
   });
-}
-
-void scale_bytes_here(int64_t n, const uint8_t* x, float scale, float* y) {
-  const Tag d;
-  const hn::RebindToSigned<Tag> integers;
-  const hn::Rebind<uint8_t, Tag> bytes;
-  const Vector factor = set(scale);
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    hn::StoreU(hn::Mul(hn::ConvertTo(d, hn::PromoteTo(integers, hn::LoadU(bytes, x + i))), factor), d, y + i);
-  for (; i < n; ++i) y[i] = static_cast<float>(x[i]) * scale;
 }
 
 void adam_update_here(int64_t n, const AdamStep& adam, const float* gradient, float* w, float* m, float* v) {
@@ -244,9 +257,10 @@ HWY_EXPORT(sigmoid_forward_here);
 HWY_EXPORT(sigmoid_backward_here);
 HWY_EXPORT(softmax_forward_here);
 HWY_EXPORT(softmax_backward_here);
+HWY_EXPORT(drop_here);
+HWY_EXPORT(scale_bytes_here);
 HWY_EXPORT(add_here);
 HWY_EXPORT(add_rows_here);
-HWY_EXPORT(scale_bytes_here);
 HWY_EXPORT(adam_update_here);
 HWY_EXPORT(sgd_update_here);
 
@@ -306,16 +320,20 @@ void softmax_backward(int64_t n, const float* y, const float* dy, float* dx) {
   HWY_DYNAMIC_DISPATCH(softmax_backward_here)(n, y, dy, dx);
 }
 
+void drop(int64_t n, const uint32_t* bits, uint32_t threshold, float scale, const float* x, float* y) {
+  HWY_DYNAMIC_DISPATCH(drop_here)(n, bits, threshold, scale, x, y);
+}
+
+void scale_bytes(int64_t n, const uint8_t* x, float scale, float* y) {
+  HWY_DYNAMIC_DISPATCH(scale_bytes_here)(n, x, scale, y);
+}
+
 void add(int64_t n, const float* a, const float* b, float* y) {
   HWY_DYNAMIC_DISPATCH(add_here)(n, a, b, y);
 }
 
 void add_rows(int64_t rows, int64_t n, const float* x, float* sum) {
   HWY_DYNAMIC_DISPATCH(add_rows_here)(rows, n, x, sum);
-}
-
-void scale_bytes(int64_t n, const uint8_t* x, float scale, float* y) {
-  HWY_DYNAMIC_DISPATCH(scale_bytes_here)(n, x, scale, y);
 }
 
 void adam_update(int64_t n, const AdamStep& adam, const float* gradient, float* w, float* m, float* v) {

@@ -42,14 +42,22 @@ void sigmoid_backward(int64_t n, const float* y, const float* dy, float* dx);
 void softmax_forward(int64_t n, const float* x, float* y);
 void softmax_backward(int64_t n, const float* y, const float* dy, float* dx);
 
+/// y = bits < threshold ? 0 : scale x, with bits [n] of the caller's; y may be x.
+void drop(int64_t n, const uint32_t* bits, uint32_t threshold, float scale, const float* x, float* y);
+/// The same of the reference in double.
+inline void drop(int64_t n, const uint32_t* bits, uint32_t threshold, double scale, const double* x,
+                 double* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = bits[i] < threshold ? 0.0 : x[i] * scale;
+}
+
+/// y = scale x of bytes, the bits of which do not depend on the instruction set.
+void scale_bytes(int64_t n, const uint8_t* x, float scale, float* y);
+
 /// y = a + b. y may be a or b.
 void add(int64_t n, const float* a, const float* b, float* y);
 
 /// sum[i] += x[i] + x[n + i] + ... of `rows` rows, in their order.
 void add_rows(int64_t rows, int64_t n, const float* x, float* sum);
-
-/// y = x scale, of bytes.
-void scale_bytes(int64_t n, const uint8_t* x, float scale, float* y);
 
 /// One step of Adam (Kingma, Ba: "Adam: a method for stochastic optimization", 2015) as TensorFlow computes
 /// it: m += (1 - beta1) (g - m), v += (1 - beta2) (g^2 - v), w -= step m / (sqrt(v) + epsilon), with g =

@@ -1,10 +1,14 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <optional>
 
 #include "engine/gemm.h"
 #include "engine/shape_text.h"
 #include "engine/vector_math.h"
+#include "layers/aligned_floats.h"
+#include "layers/dense_gradients.h"
+#include "layers/dense_sums.h"
 #include "layers/eigen_maps.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
@@ -14,10 +18,6 @@ namespace {
 
 constexpr int64_t kColumnsPerChunk = 64;
 constexpr int64_t kFewRows = 3;
-// Of backward: the kernel's rows that are worked on together fit into the second-level cache three times.
-constexpr int64_t kChunkFloats = 48 * 1024;
-constexpr int64_t kLeastChunks = 16;
-constexpr int64_t kRowStep = 12;  // a whole tile of the product
 
 struct DenseAttrs : WeightAttrs {
   int64_t units = 0;
@@ -32,7 +32,10 @@ struct DenseAttrs : WeightAttrs {
 class Dense final : public ReferenceOperator<Dense> {
  public:
   Dense(const DenseAttrs& attrs, const Shape& input, Mode mode, int threads)
-      : relu_(attrs.activation == Activation::kRelu), in_(input[1]), units_(attrs.units) {
+      : relu_(attrs.activation == Activation::kRelu),
+        in_(input[1]),
+        units_(attrs.units),
+        gradients_(in_, units_, relu_) {
     const int64_t n = input[0];
     info_.output = Shape{n, units_};
     info_.variables = weight_variables(attrs, Shape{in_, units_}, units_, in_, units_);
@@ -44,15 +47,15 @@ class Dense final : public ReferenceOperator<Dense> {
       if (n > kFewRows) info_.packed_bytes = packed_b_floats(in_, units_) * sizeof(float);
       return;
     }
-    // Of that many floats, by the shape alone, but some chunks for every thread.
-    kernel_rows_ = std::clamp<int64_t>(kChunkFloats / units_, 1, (in_ - 1) / kLeastChunks + 1);
-    kernel_rows_ = (kernel_rows_ + kRowStep - 1) / kRowStep * kRowStep;
-    gemm_offset_ = align_up(static_cast<size_t>(kernel_rows_ * units_) * sizeof(float));
-    info_.per_thread_bytes = gemm_offset_ + std::max(gemm_workspace_bytes(n, kernel_rows_, units_),
-                                                     gemm_workspace_bytes(kernel_rows_, units_, n));
-    masked_offset_ = std::max(info_.shared_bytes, align_up(packed_b_floats(n, units_) * sizeof(float)));
+    kernel_gradient_bytes_ = float_bytes(gradients_.chunk_rows() * units_);
+    info_.per_thread_bytes = kernel_gradient_bytes_ + gradients_.thread_bytes(n);
+    masked_offset_ = std::max(info_.shared_bytes, gradients_.shared_bytes(n));
     info_.shared_bytes = masked_offset_;
     if (relu_) info_.shared_bytes += align_up(static_cast<size_t>(n * units_) * sizeof(double));
+    if (in_ < DenseSums::kLeastDepth) return;
+    sums_.emplace(in_, units_, gradients_.chunk_rows());
+    info_.per_thread_bytes = std::max(info_.per_thread_bytes, sums_->thread_bytes(n));
+    info_.shared_bytes = std::max(info_.shared_bytes, sums_->shared_bytes(n));
   }
 
   void forward(const ForwardArgs<float>& args) const override {
@@ -68,11 +71,13 @@ class Dense final : public ReferenceOperator<Dense> {
     product.ldc = units_;
     product.bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
     product.relu = relu_;
-    if (args.packed == nullptr) {
-      sgemm_parallel(product, args.context.threads, args.workspace.shared);
-    } else {
+    if (args.packed != nullptr) {
       sgemm_packed_b_parallel(product, reinterpret_cast<const float*>(args.packed), args.context.threads,
                               args.workspace.shared);
+    } else if (sums_.has_value()) {
+      sums_->multiply(product, args.context.threads, args.workspace);
+    } else {
+      sgemm_parallel(product, args.context.threads, args.workspace.shared);
     }
   }
 
@@ -87,51 +92,33 @@ class Dense final : public ReferenceOperator<Dense> {
     const float* grad = gradient_of_sums(args);
     const int64_t n = args.output.shape[0];
     bias_gradient(args, grad);
-    auto* packed = args.workspace.shared_as<float>();
-    pack_b(n, units_, grad, units_, false, packed);
-    parallel_for(chunks_of(in_, kernel_rows_), args.context.threads, [&](int64_t chunk, int worker) {
-      const int64_t begin = chunk * kernel_rows_;
-      const int64_t rows = std::min(kernel_rows_, in_ - begin);
-      auto* scratch = args.workspace.of_thread<std::byte>(worker);
-      if (args.grad_inputs[0].data != nullptr) {
-        GemmArgs product;
-        product.m = n;
-        product.n = rows;
-        product.k = units_;
-        product.a = grad;
-        product.lda = units_;
-        product.b = args.variables[0].data + begin * units_;
-        product.ldb = units_;
-        product.transpose_b = true;
-        product.c = args.grad_inputs[0].data + begin;
-        product.ldc = in_;
-        if (args.sink != nullptr) {
-          product.soon = args.sink->slots(static_cast<size_t>(args.numbers[0]), begin * units_);
-          product.soon_floats = product.soon[0] == nullptr ? 0 : rows * units_;
-          // Momentum is one slot alone.
-          if (product.soon[1] == nullptr) product.soon[1] = product.soon[0];
-        }
-        sgemm(product, scratch + gemm_offset_);
+    gradients_.prepare(n, grad, args.context.threads, args.workspace.shared);
+    const int64_t rows = gradients_.chunk_rows();
+    float* const stored = args.grad_variables[0].data;
+    parallel_for(chunks_of(in_, rows), args.context.threads, [&](int64_t number, int worker) {
+      const int64_t begin = number * rows;
+      auto* own = args.workspace.of_thread<std::byte>(worker);
+      DenseGradients::Chunk chunk{n,
+                                  begin,
+                                  std::min(rows, in_ - begin),
+                                  args.inputs[0].data,
+                                  grad,
+                                  args.variables[0].data,
+                                  args.grad_inputs[0].data,
+                                  args.workspace.shared,
+                                  own + kernel_gradient_bytes_,
+                                  {}};
+      if (args.sink != nullptr) {
+        chunk.soon = args.sink->slots(static_cast<size_t>(args.numbers[0]), begin * units_);
+        // Momentum is one slot alone.
+        if (chunk.soon[1] == nullptr) chunk.soon[1] = chunk.soon[0];
       }
-      float* stored = args.grad_variables[0].data;
+      if (chunk.x_gradient != nullptr) gradients_.input(chunk);
       if (stored == nullptr && args.sink == nullptr) return;
-      float* kernel = args.sink == nullptr ? stored + begin * units_ : reinterpret_cast<float*>(scratch);
-      GemmArgs product;
-      product.m = rows;
-      product.n = units_;
-      product.k = n;
-      product.a = args.inputs[0].data + begin;
-      product.lda = in_;
-      product.transpose_a = true;
-      product.c = kernel;
-      product.ldc = units_;
-      // The next rows of the kernel, most likely those of this thread's next chunk.
-      product.soon_floats = std::min(kernel_rows_, in_ - begin - rows) * units_ / 2;
-      product.soon = {args.variables[0].data + (begin + rows) * units_,
-                      args.variables[0].data + (begin + rows) * units_ + product.soon_floats};
-      sgemm_packed_b(product, packed, scratch + gemm_offset_);
+      float* kernel = args.sink == nullptr ? stored + begin * units_ : reinterpret_cast<float*>(own);
+      gradients_.kernel(chunk, kernel);
       if (args.sink == nullptr) return;
-      args.sink->take(static_cast<size_t>(args.numbers[0]), begin * units_, rows * units_, kernel);
+      args.sink->take(static_cast<size_t>(args.numbers[0]), begin * units_, chunk.rows * units_, kernel);
     });
   }
 
@@ -193,9 +180,10 @@ class Dense final : public ReferenceOperator<Dense> {
   bool relu_;
   int64_t in_;
   int64_t units_;
-  size_t masked_offset_ = 0;  // shared: after the packed gradient
-  int64_t kernel_rows_ = 0;   // of one chunk of backward
-  size_t gemm_offset_ = 0;    // per thread: after the kernel's gradient
+  DenseGradients gradients_;
+  std::optional<DenseSums> sums_;     // of forward in training, where they are deep
+  size_t masked_offset_ = 0;          // shared: after what the gradients' chunks read
+  size_t kernel_gradient_bytes_ = 0;  // per thread, of a chunk; then its scratch
 };
 
 Result<std::unique_ptr<Operator>> create(const OperatorRequest& request) {

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/random.h"
+#include "engine/vector_math.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
@@ -58,9 +59,7 @@ class Dropout final : public ReferenceOperator<Dropout> {
       for (int64_t begin = 0; begin < row_size; begin += std::ssize(bits)) {
         const int64_t count = std::min<int64_t>(std::ssize(bits), row_size - begin);
         random.fill_bits(static_cast<uint64_t>(begin), static_cast<uint64_t>(count), bits.data());
-        for (int64_t i = 0; i < count; ++i) {
-          y[begin + i] = bits[static_cast<size_t>(i)] < threshold_ ? T{0} : x[begin + i] * scale;
-        }
+        drop(count, bits.data(), threshold_, scale, x + begin, y + begin);
       }
     });
   }

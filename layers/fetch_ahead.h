@@ -6,6 +6,16 @@
 
 namespace nacre {
 
+/// Asks for a line that will be written, so that no other core keeps a copy. GCC's builtin asks for reading
+/// only where it may not assume the instruction, which older CPUs take for none.
+inline void prefetch_to_write(const float* line) {
+#if defined(__x86_64__)
+  asm volatile("prefetchw %0" : : "m"(*line));
+#else
+  __builtin_prefetch(line, 1, 2);
+#endif
+}
+
 /// Asks for memory that will be read next, a part at a time between pieces of other work, so that it is in
 /// the second-level cache by then. It may lie beyond the end of an array: nothing is read here.
 class FetchAhead {

@@ -212,6 +212,9 @@ const std::string& Dataset::digest() const {
 int64_t Dataset::image_floats() const {
   return state_->contract.height * state_->contract.width * state_->contract.channels;
 }
+bool Dataset::in_memory() const {
+  return state_->in_memory();
+}
 Status Dataset::read(int64_t i, float* out) const {
   return state_->read(i, out);
 }

@@ -126,6 +126,9 @@ class Dataset {
   /// Floats of one image: height * width * channels of the contract.
   [[nodiscard]] int64_t image_floats() const;
 
+  /// Whether images come out of memory and need only be scaled: none is decoded or resized.
+  [[nodiscard]] bool in_memory() const;
+
   /// Writes image i as network input [H, W, C] into `out`: decoded, scaled and resized as the contract says,
   /// not augmented. The same bits every time, whether cached or not. Errors `name: reason`: kBadData for an
   /// image that does not decode or that was deleted or changed after the list was opened, kIo when it cannot

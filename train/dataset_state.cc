@@ -5,6 +5,7 @@
 
 #include "engine/file.h"
 #include "engine/parallel.h"
+#include "engine/vector_math.h"
 #include "train/dataset_digest.h"
 
 namespace nacre {
@@ -23,7 +24,7 @@ std::vector<uint8_t> grey_to_rgb(std::span<const uint8_t> grey) {
 }  // namespace
 
 Image Pictures::at(int64_t i, int64_t wanted_channels) const {
-  const std::span<const uint8_t> own = pixels.subspan(static_cast<size_t>(i) * bytes_each(), bytes_each());
+  const std::span<const uint8_t> own = pixels_of(i);
   if (channels == wanted_channels) return {height, width, channels, {own.begin(), own.end()}};
   return {height, width, wanted_channels, grey_to_rgb(own)};
 }
@@ -48,8 +49,13 @@ std::string Dataset::State::name(int64_t i) const {
   return files.empty() ? pictures.what + "[" + std::to_string(i) + "]" : files[static_cast<size_t>(i)].path;
 }
 
-bool Dataset::State::has_contract_size(const Image& image) const {
-  return image.height == contract.height && image.width == contract.width;
+bool Dataset::State::has_contract_size(int64_t height, int64_t width) const {
+  return height == contract.height && width == contract.width;
+}
+
+bool Dataset::State::in_memory() const {
+  if (whole != nullptr) return whole->in_memory();
+  return files.empty() && has_contract_size(pictures.height, pictures.width);
 }
 
 Status Dataset::State::with_hint(const Status& error) const {
@@ -73,6 +79,11 @@ Result<Image> Dataset::State::decode_file(const ListedFile& listed) const {
 
 Status Dataset::State::read(int64_t i, float* out) const {
   if (whole != nullptr) return whole->read(members[static_cast<size_t>(i)], out);
+  if (in_memory() && pictures.channels == contract.channels) {
+    const std::span<const uint8_t> pixels = pictures.pixels_of(i);
+    scale_bytes(static_cast<int64_t>(pixels.size()), pixels.data(), contract.scale, out);
+    return {};
+  }
   const CacheEntry* cached = cache->find(i);
   if (cached != nullptr && cached->input.empty()) return convert(cached->image, name(i), out);
   if (cached != nullptr) {
@@ -83,12 +94,12 @@ Status Dataset::State::read(int64_t i, float* out) const {
     const Image image = pictures.at(i, contract.channels);
     NACRE_RETURN_IF_ERROR(convert(image, name(i), out));
     // Pictures of the right size are in memory already.
-    if (!has_contract_size(image)) keep_input(i, out);
+    if (!in_memory()) keep_input(i, out);
     return {};
   }
   NACRE_ASSIGN_OR_RETURN(Image image, decode_file(files[static_cast<size_t>(i)]));
   NACRE_RETURN_IF_ERROR(with_hint(convert(image, name(i), out)));
-  if (!has_contract_size(image)) {
+  if (!has_contract_size(image.height, image.width)) {
     keep_input(i, out);
   } else if (cache->reserve(image.pixels.size())) {
     image.pixels.shrink_to_fit();

@@ -23,6 +23,9 @@ struct Pictures {
   std::string what;
 
   [[nodiscard]] size_t bytes_each() const { return static_cast<size_t>(height * width * channels); }
+  [[nodiscard]] std::span<const uint8_t> pixels_of(int64_t i) const {
+    return pixels.subspan(static_cast<size_t>(i) * bytes_each(), bytes_each());
+  }
   /// Picture i with 1 or 3 channels; grey becomes colour by repeating its channel.
   [[nodiscard]] Image at(int64_t i, int64_t wanted_channels) const;
   /// kBadData when they cannot serve `contract`.
@@ -44,6 +47,7 @@ struct Dataset::State {
   std::vector<int64_t> members;  ///< numbers in `whole`
 
   [[nodiscard]] std::string name(int64_t i) const;
+  [[nodiscard]] bool in_memory() const;
   Status read(int64_t i, float* out) const;
 
   /// Leaves out what does not decode, as far as `bad_rows` allows.
@@ -52,7 +56,7 @@ struct Dataset::State {
   void take(std::vector<ListedImage> images);
 
  private:
-  [[nodiscard]] bool has_contract_size(const Image& image) const;
+  [[nodiscard]] bool has_contract_size(int64_t height, int64_t width) const;
   /// An error about a file, with the option that leaves such files out when it was not given.
   [[nodiscard]] Status with_hint(const Status& error) const;
   [[nodiscard]] Result<Image> decode_file(const ListedFile& listed) const;

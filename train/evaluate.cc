@@ -22,6 +22,8 @@ Result<Evaluation> evaluate_batches(Executor& executor, const Plan& plan,
   options.batch_size = plan.options().batch;
   options.shuffle = false;
   options.end_epoch = 1;
+  options.workers = loader_workers(*data, threads);
+  options.threads = threads;
   NACRE_ASSIGN_OR_RETURN(const std::unique_ptr<BatchLoader> loader, BatchLoader::make(data, options));
 
   Evaluation result;

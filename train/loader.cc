@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "engine/parallel.h"
 #include "engine/random.h"
 #include "engine/shape.h"
 #include "engine/tensor.h"
@@ -27,9 +28,14 @@ Status usage(std::string reason) {
   return {StatusCode::kUsage, std::move(reason)};
 }
 
+/// Batches in memory: those ahead and the one in use.
+int64_t slots_of(const LoaderOptions& options) {
+  return options.workers == 0 ? 1 : options.depth + 1;
+}
+
 Status check_options(const Dataset& data, const LoaderOptions& options, int64_t batches) {
-  if (options.workers < 1 || options.workers > kMaxWorkers) {
-    return usage("loader threads: expected 1 to " + std::to_string(kMaxWorkers) + ", found " +
+  if (options.workers < 0 || options.workers > kMaxWorkers) {
+    return usage("loader threads: expected 0 to " + std::to_string(kMaxWorkers) + ", found " +
                  std::to_string(options.workers));
   }
   if (options.depth < 1 || options.depth > kMaxDepth) {
@@ -71,7 +77,7 @@ class BatchLoader::Pipeline {
         options_(options),
         batches_(batches),
         floats_(data_->image_floats()),
-        slots_(static_cast<size_t>(options.depth) + 1),
+        slots_(static_cast<size_t>(slots_of(options))),
         epoch_(options.start_epoch),
         index_(options.start_batch) {
     const int64_t capacity = std::min(options.batch_size, data_->size());
@@ -112,6 +118,12 @@ class BatchLoader::Pipeline {
       holding_ = false;
       ++consumed_;
       changed_.notify_all();
+    }
+    if (options_.workers == 0) {
+      open_batch();
+      lock.unlock();
+      fill_batch();
+      lock.lock();
     }
     Slot& slot = slots_[static_cast<size_t>(consumed_) % slots_.size()];
     changed_.wait(lock, [&] {
@@ -154,22 +166,44 @@ class BatchLoader::Pipeline {
         open_batch();
         continue;
       }
-      Slot& slot = slots_[static_cast<size_t>(opened_ - 1) % slots_.size()];
-      const Task task{&slot, taken_, std::min(taken_ + kImagesPerTask, total_)};
+      const Task task{&newest(), taken_, std::min(taken_ + kImagesPerTask, total_)};
       taken_ = task.end;
       lock.unlock();
       int64_t failed_at = 0;
       const Status status = fill(task, failed_at);
       lock.lock();
-      // The first image of the batch that fails is reported, whichever thread met it first.
-      if (!status.ok() && (slot.error.ok() || failed_at < slot.error_at)) {
-        slot.error = status;
-        slot.error_at = failed_at;
-      }
-      slot.remaining -= task.end - task.begin;
-      if (slot.remaining == 0) changed_.notify_all();
+      finish(task, status, failed_at);
     }
   }
+
+  // What open_batch has opened, on the caller's threads.
+  void fill_batch() {
+    if (ended_) return;
+    Slot& slot = newest();
+    const int64_t count = total_;
+    parallel_for(chunks_of(count, kImagesPerTask), options_.threads, [&](int64_t chunk, int /*worker*/) {
+      const Task task{&slot, chunk * kImagesPerTask, std::min((chunk + 1) * kImagesPerTask, count)};
+      int64_t failed_at = 0;
+      const Status status = fill(task, failed_at);
+      const std::lock_guard lock(mutex_);
+      finish(task, status, failed_at);
+    });
+    taken_ = count;
+  }
+
+  // A task is done; with the lock held.
+  void finish(const Task& task, const Status& status, int64_t failed_at) {
+    Slot& slot = *task.slot;
+    // The first image of the batch that fails is reported, whichever thread met it first.
+    if (!status.ok() && (slot.error.ok() || failed_at < slot.error_at)) {
+      slot.error = status;
+      slot.error_at = failed_at;
+    }
+    slot.remaining -= task.end - task.begin;
+    if (slot.remaining == 0) changed_.notify_all();
+  }
+
+  Slot& newest() { return slots_[static_cast<size_t>(opened_ - 1) % slots_.size()]; }
 
   // The next batch has a slot of its own once the batch that was in it has been given back.
   [[nodiscard]] bool can_open() const {
@@ -243,6 +277,10 @@ class BatchLoader::Pipeline {
   std::vector<std::thread> workers_;
 };
 
+int loader_workers(const Dataset& data, int threads) {
+  return data.in_memory() && threads >= available_threads() ? 0 : 1;
+}
+
 BatchLoader::BatchLoader(std::unique_ptr<Pipeline> pipeline) : pipeline_(std::move(pipeline)) {}
 BatchLoader::~BatchLoader() = default;
 
@@ -253,12 +291,12 @@ Result<std::unique_ptr<BatchLoader>> BatchLoader::make(std::shared_ptr<const Dat
   }
   const int64_t batches = (data->size() - 1) / options.batch_size + 1;
   NACRE_RETURN_IF_ERROR(check_options(*data, options, batches));
-  const std::array<int64_t, 3> dims = {options.depth + 1, std::min(options.batch_size, data->size()),
+  const std::array<int64_t, 3> dims = {slots_of(options), std::min(options.batch_size, data->size()),
                                        data->image_floats()};
   const Result<Shape> shape = Shape::make(dims);
   if (!shape.ok() || shape->num_elements() > kMaxBufferBytes / static_cast<int64_t>(sizeof(float))) {
     return Status(StatusCode::kLimit, "batch size " + std::to_string(options.batch_size) + ": " +
-                                          std::to_string(options.depth + 1) +
+                                          std::to_string(slots_of(options)) +
                                           " batches need more than 16 GiB");
   }
   auto pipeline = std::make_unique<Pipeline>(std::move(data), options, batches);

@@ -21,9 +21,15 @@ struct LoaderOptions {
       0;  ///< ... with this number, in [0, batches_per_epoch()]; the last means the next epoch's first
   int64_t end_epoch =
       -1;           ///< the first epoch not to be delivered; -1: never ends. 1 for one pass from epoch 0
-  int workers = 1;  ///< background threads, at least 1
+  int workers = 1;  ///< background threads; 0: next() makes the batch itself
   int depth = 2;    ///< batches made ahead of the one in use, at least 1
+  int threads = 1;  ///< of next() without workers
 };
+
+/// How many workers suit a caller that computes with `threads` threads: none where images come out of memory
+/// and the caller takes all CPUs. A thread in the background would then only stop one of the caller's while
+/// the others wait for it.
+int loader_workers(const Dataset& data, int threads);
 
 /// Images and labels of one step. Owned by the loader.
 struct Batch {
@@ -44,10 +50,11 @@ std::vector<int64_t> shuffled(int64_t size, const RandomStream& random);
 /// `shuffle` is false.
 std::vector<int64_t> epoch_order(int64_t size, bool shuffle, uint64_t seed, int64_t epoch);
 
-/// Makes batches in the background, ahead of the step that uses them. The sequence of batches is a function
-/// of the dataset and of the options other than `workers` and `depth`: threads and timing change nothing, and
-/// starting at (epoch, batch) continues the sequence exactly. One thread uses a loader; it may be destroyed
-/// at any time. For validation: no shuffle, no augmentation, end_epoch = 1.
+/// Makes batches in the background, ahead of the step that uses them, or without workers when asked. The
+/// sequence of batches is a function of the dataset and of the options other than `workers`, `depth` and
+/// `threads`: those and timing change nothing, and starting at (epoch, batch) continues the sequence exactly.
+/// One thread uses a loader; it may be destroyed at any time. For validation: no shuffle, no augmentation,
+/// end_epoch = 1.
 class BatchLoader {
  public:
   /// kUsage for options out of range (also augmentation that the channels do not allow), kLimit when the

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/packed_variables.h"
 #include "engine/parallel.h"
 #include "engine/shape_text.h"
 #include "train/loader.h"
@@ -157,8 +158,8 @@ Status Training::prepare() {
     plan_options.stream_gradients = false;
     plan_options.batch = std::min(options_.batch_size, validation_->size());
     NACRE_ASSIGN_OR_RETURN(validation_plan_, Plan::make(graph_, registry_, row, plan_options));
+    NACRE_RETURN_IF_ERROR(validation_plan_->check_variables(checkpoint_.variables));
     validation_executor_.emplace(*validation_plan_);
-    NACRE_RETURN_IF_ERROR(validation_executor_->bind(checkpoint_.variables));
   }
   return {};
 }
@@ -196,6 +197,9 @@ Status Training::step(const Batch& batch, StepReport& report) {
 /// `in_turn`: a run that goes on after this step, or never stopped here, validates here as well.
 Status Training::validate(StepReport& report, bool in_turn, bool& best) {
   const Clock::time_point start = Clock::now();
+  // Training has changed the variables since the last one.
+  const PackedVariables packed(*validation_plan_, checkpoint_.variables, options_.threads);
+  NACRE_RETURN_IF_ERROR(validation_executor_->bind(checkpoint_.variables, &packed));
   NACRE_ASSIGN_OR_RETURN(report.validation, evaluate(*validation_executor_, *validation_plan_, validation_,
                                                      options_.threads, /*probabilities=*/false));
   report.validation_seconds = seconds_since(start);
@@ -244,6 +248,8 @@ Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
   loading.shuffle = options_.shuffle;
   loading.seed = state.seed;
   loading.augmentation = options_.augmentation;
+  loading.workers = loader_workers(*data_, options_.threads);
+  loading.threads = options_.threads;
   loading.start_epoch = static_cast<int64_t>(state.epoch);
   loading.start_batch = static_cast<int64_t>(state.batch_in_epoch);
   NACRE_ASSIGN_OR_RETURN(const std::unique_ptr<BatchLoader> loader, BatchLoader::make(data_, loading));

@@ -39,6 +39,20 @@ struct State {
   }
 };
 
+TEST(VectorMath, Drop) {
+  on_every_target([] {
+    const Array x = random_array(5, -1, 2);
+    std::vector<uint32_t> bits(x.size());
+    RandomStream(3, 1).fill_bits(0, bits.size(), bits.data());
+    bits[1] = 0;
+    bits[2] = 0xFFFFFFFF;
+    bits[3] = 0x80000000;  // the threshold itself is kept
+    Array y(x.size());
+    drop(kCount, bits.data(), 0x80000000, 2, x.data(), y.data());
+    for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(y[i], bits[i] < 0x80000000 ? 0.0F : 2 * x[i]) << i;
+  });
+}
+
 TEST(VectorMath, ScalesBytes) {
   on_every_target([] {
     constexpr int kLevels = 256;

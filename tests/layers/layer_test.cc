@@ -7,6 +7,7 @@
 
 #include "layer_runner.h"
 #include "layers/conv_path.h"
+#include "layers/dense_sums.h"
 #include "layers/registry.h"
 #include "layers/window.h"
 
@@ -44,8 +45,10 @@ void expect_same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b
   for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same_bits(a[i], b[i])) << what << ' ' << i;
 }
 
-/// Whether inference may take larger tiles of Winograd's algorithm than training.
+/// Whether inference may take larger tiles of Winograd's algorithm than training, or training cuts a deep
+/// sum.
 bool rounds_otherwise(const LayerCase& layer) {
+  if (layer.op == "Dense") return layer.inputs[0][1] >= DenseSums::kLeastDepth;
   if (layer.op != "Conv2D" && layer.op != "Conv2D+MaxPool2D") return false;
   const auto attrs = parse_attributes<ConvAttrs>(layer.attributes[0]).value();
   const ConvGeometry geometry = make_conv_geometry(attrs, layer.inputs[0]).value();

@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 
+#include "engine/parallel.h"
 #include "tests/train/data_fixture.h"
 
 namespace nacre {
@@ -143,11 +144,12 @@ TEST(Loader, WorkersAndDepthChangeNothing) {
   const auto data = numbered_pictures(61);
   const auto reference = make(data, augmented(20));
   const std::vector<Copy> want = take(*reference, *data, 15);
-  for (const int workers : {1, 2, 3, 8}) {
+  for (const int workers : {0, 1, 2, 3, 8}) {
     for (const int depth : {1, 2, 5}) {
       LoaderOptions options = augmented(20);
       options.workers = workers;
       options.depth = depth;
+      options.threads = depth;
       const auto loader = make(data, options);
       EXPECT_EQ(take(*loader, *data, 15), want) << workers << " workers, depth " << depth;
     }
@@ -155,6 +157,19 @@ TEST(Loader, WorkersAndDepthChangeNothing) {
   LoaderOptions other_seed = augmented(20);
   other_seed.seed = 43;
   EXPECT_NE(take(*make(data, other_seed), *data, 15), want);
+}
+
+TEST(Loader, NobodyIsInTheBackgroundWhenAllThreadsComputeAndNothingIsDecoded) {
+  const auto pictures = numbered_pictures(4);
+  EXPECT_EQ(loader_workers(*pictures, available_threads()), 0);
+  EXPECT_EQ(loader_workers(*pictures, available_threads() - 1), 1);
+  const auto part = Dataset::split(pictures, 0.5, 1);
+  ASSERT_TRUE(part.ok());
+  EXPECT_TRUE(part->validation->in_memory());
+  const auto resized = Dataset::from_pixels({1, 2}, 1, 2, 1, {0}, {"a"}, contract_of(3, 3, 1));
+  ASSERT_TRUE(resized.ok());
+  EXPECT_FALSE((*resized)->in_memory());
+  EXPECT_EQ(loader_workers(**resized, available_threads()), 1);
 }
 
 TEST(Loader, ResumedSequenceContinues) {
@@ -208,7 +223,7 @@ TEST(Loader, OptionsOutOfRangeAreRefused) {
     return BatchLoader::make(data, options).status().code();
   };
   EXPECT_EQ(code([](LoaderOptions& o) { o.batch_size = 0; }), StatusCode::kUsage);
-  EXPECT_EQ(code([](LoaderOptions& o) { o.workers = 0; }), StatusCode::kUsage);
+  EXPECT_EQ(code([](LoaderOptions& o) { o.workers = -1; }), StatusCode::kUsage);
   EXPECT_EQ(code([](LoaderOptions& o) { o.depth = 0; }), StatusCode::kUsage);
   EXPECT_EQ(code([](LoaderOptions& o) { o.start_batch = 2; }), StatusCode::kUsage);
   EXPECT_EQ(code([](LoaderOptions& o) { o.start_epoch = -1; }), StatusCode::kUsage);
@@ -223,11 +238,11 @@ TEST(Loader, MayBeDestroyedAtAnyTime) {
   const auto data = numbered_pictures(40);
   for (int round = 0; round < 60; ++round) {
     LoaderOptions options = augmented(16);
-    options.workers = 1 + round % 4;
+    options.workers = round % 5;
     options.end_epoch = round % 3 == 0 ? 1 : -1;
     const auto loader = make(data, options);
     EXPECT_LE(take(*loader, *data, round % 7).size(), 7U);
-    if (round % 5 == 0) std::this_thread::yield();
+    if (round % 4 == 0) std::this_thread::yield();
   }
 }
 
@@ -245,11 +260,12 @@ TEST_F(LoaderErrors, TheFirstBadImageOfABatchIsNamedInItsTurn) {
   ASSERT_TRUE(data.ok()) << data.status().message();
   std::filesystem::remove(path("12.png"));
   write("25.png", "changed");
-  for (const int workers : {1, 3}) {
+  for (const int workers : {0, 1, 3}) {
     LoaderOptions options;
     options.batch_size = 10;
     options.shuffle = false;
     options.workers = workers;
+    options.threads = 2;
     const auto loader = make(*data, options);
     EXPECT_EQ(take(*loader, **data, 1).size(), 1U);
     for (int again = 0; again < 2; ++again) {

@@ -1,0 +1,131 @@
+#include "layers/dense_sums.h"
+
+#include <algorithm>
+
+#include "engine/gemm_blocking.h"
+#include "engine/parallel.h"
+#include "engine/vector_math.h"
+#include "layers/aligned_floats.h"
+#include "layers/live_terms.h"
+
+namespace nacre {
+namespace {
+
+constexpr int64_t kParts = 4;
+constexpr int64_t kImages = 128;  // that are worked on together
+constexpr int64_t kWidth = LiveTerms::kWidth;
+
+/// Whether few enough elements of A are alive, by those of three rows: a term of a list takes a third longer
+/// than in a product of matrices.
+bool is_sparse(const GemmArgs& product) {
+  int64_t zeros = 0;
+  for (const int64_t row : {int64_t{0}, product.m / 2, product.m - 1}) {
+    const float* a = product.a + row * product.lda;
+    zeros += std::count(a, a + product.k, 0.0F);
+  }
+  return 4 * zeros >= 3 * product.k;
+}
+
+size_t list_bytes() {
+  return LiveTerms(kImages, gemm::kMaxDepth, kImages).bytes();
+}
+
+}  // namespace
+
+size_t DenseSums::shared_bytes(int64_t n) const {
+  return float_bytes((kParts - 1) * n * units_);
+}
+
+size_t DenseSums::thread_bytes(int64_t n) const {
+  return std::max(list_bytes() + float_bytes(LiveTerms::kPanelFloats + kImages * kWidth),
+                  gemm_workspace_bytes(n, units_, in_));
+}
+
+void DenseSums::multiply(const GemmArgs& product, int threads, const Workspace& workspace) const {
+  // One piece of each part, or what shares out the parts evenly.
+  const int64_t cuts = kParts % threads == 0 ? 1 : chunks_of(2 * threads, kParts);
+  const int64_t columns = gemm::round_up(chunks_of(units_, cuts), kWidth);
+  const int64_t pieces = chunks_of(units_, columns);
+  // [m, kParts - 1, units]; the first part is the result.
+  auto* const sums = workspace.shared_as<float>();
+  const int64_t of_image = (kParts - 1) * units_;
+  const int64_t chunks = chunks_of(in_, chunk_rows_);
+  const auto begin_of = [&](int64_t part) { return std::min(in_, part * chunks / kParts * chunk_rows_); };
+  parallel_for(kParts * pieces, threads, [&](int64_t piece, int worker) {
+    const int64_t part = piece / pieces;
+    const int64_t column = piece % pieces * columns;
+    const int64_t begin = begin_of(part);
+    GemmArgs own = product;
+    own.n = std::min(columns, units_ - column);
+    own.k = begin_of(part + 1) - begin;
+    own.a += begin;
+    own.b += begin * product.ldb + column;
+    own.bias = nullptr;
+    own.relu = false;
+    own.c = part == 0 ? product.c + column : sums + (part - 1) * units_ + column;
+    own.ldc = part == 0 ? product.ldc : of_image;
+    multiply_part(own, workspace.of_thread<std::byte>(worker));
+  });
+  parallel_for(product.m, threads, [&](int64_t image, int /*worker*/) {
+    float* y = product.c + image * product.ldc;
+    add_rows(kParts - 1, units_, sums + image * of_image, y);
+    if (product.bias != nullptr) add(units_, y, product.bias, y);
+    if (product.relu) relu_forward(units_, y, y);
+  });
+}
+
+/// In the blocks of depth that sgemm would take.
+void DenseSums::multiply_part(const GemmArgs& product, std::byte* scratch) {
+  const int64_t depth = gemm::block_depth(product.k);
+  for (int64_t first = 0; first < product.m; first += kImages) {
+    for (int64_t k = 0; k < product.k; k += depth) {
+      GemmArgs block = product;
+      block.m = std::min(kImages, product.m - first);
+      block.k = std::min(depth, product.k - k);
+      block.a += first * product.lda + k;
+      block.b += k * product.ldb;
+      block.c += first * product.ldc;
+      block.accumulate = k > 0;
+      multiply_block(block, scratch);
+    }
+  }
+}
+
+void DenseSums::multiply_block(const GemmArgs& product, std::byte* scratch) {
+  if (!is_sparse(product)) return sgemm(product, scratch);
+  const LiveTerms live(product.m, product.k, product.m);
+  live.list(0, product.a, product.lda, 1, scratch);
+  auto* const panel = reinterpret_cast<float*>(scratch + list_bytes());
+  float* const tile = panel + LiveTerms::kPanelFloats;
+  for (int64_t j = 0; j < product.n; j += kWidth) {
+    const int64_t width = std::min(kWidth, product.n - j);
+    if (width < kWidth) std::fill_n(panel, LiveTerms::kPanelFloats, 0.0F);
+    float* const c = product.c + j;
+    for (int64_t part = 0; part < live.blocks(); ++part) {
+      const float* from = product.b + live.begin(part) * product.ldb + j;
+      for (int64_t k = 0; k < live.depth_of(part); ++k, from += product.ldb) {
+        std::copy_n(from, width, panel + k * kWidth);
+      }
+      // One chain of additions through the parts, since they are one block of sgemm's.
+      LiveSums sums{tile, kWidth, false, part > 0 ? tile : nullptr, kWidth};
+      if (part + 1 == live.blocks() && width == kWidth) {
+        sums.c = c;
+        sums.c_step = product.ldc;
+        sums.adds = product.accumulate;
+      }
+      live.multiply(0, part, scratch, panel, sums);
+    }
+    if (width == kWidth) continue;
+    for (int64_t i = 0; i < product.m; ++i) {
+      float* const to = c + i * product.ldc;
+      const float* const sum = tile + i * kWidth;
+      if (product.accumulate) {
+        add(width, to, sum, to);
+      } else {
+        std::copy_n(sum, width, to);
+      }
+    }
+  }
+}
+
+}  // namespace nacre

@@ -1,0 +1,89 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "layers/fetch_ahead.h"
+
+namespace nacre {
+
+/// A row of a matrix and how many terms its list has.
+struct LiveRow {
+  int32_t row;
+  int32_t terms;
+};
+
+/// Where sums go: c[r][j] = (adds ? c[r][j] : 0) + (before[r][j] + sum over the terms), for rows that are
+/// `c_step` and `before_step` floats apart. Without `before`, which may be c, the terms' sum begins at zero.
+struct LiveSums {
+  float* c = nullptr;
+  int64_t c_step = 0;
+  bool adds = false;
+  const float* before = nullptr;
+  int64_t before_step = 0;
+};
+
+/// A matrix [rows, depth] of many zeros, such as the gradient behind a relu and a dropout, as lists of its
+/// other elements, and its product with a dense one. The sums take live elements only, in ascending order of
+/// depth, which is cut into blocks by its length alone. So the bits of a row of the product depend on that
+/// row of the matrix alone.
+///
+/// The dense matrix comes as panels of one block's depth and kWidth columns, which stay in the first-level
+/// cache while the rows' lists go by.
+class LiveTerms {
+ public:
+  static constexpr int64_t kWidth = 64;  ///< columns of a panel
+
+  /// `group`: so many rows are listed, sorted and multiplied by one call.
+  LiveTerms(int64_t rows, int64_t depth, int64_t group);
+
+  /// Of the lists; a multiple of 64. Fewer rows or less depth need no more.
+  [[nodiscard]] size_t bytes() const;
+  static constexpr int64_t kMaxDepth = 112;  ///< of a block
+  static constexpr int64_t kPanelFloats = kMaxDepth * kWidth;
+
+  [[nodiscard]] int64_t groups() const { return (rows_ + group_ - 1) / group_; }
+  [[nodiscard]] int64_t first_row(int64_t group) const { return group * group_; }
+  [[nodiscard]] int64_t rows_of(int64_t group) const;
+  [[nodiscard]] int64_t blocks() const { return blocks_; }
+  [[nodiscard]] int64_t begin(int64_t block) const { return block * depth_ / blocks_; }
+  [[nodiscard]] int64_t depth_of(int64_t block) const { return begin(block + 1) - begin(block); }
+
+  /// Lists a group's elements: (r, k) lies at a[r * row_step + k * term_step].
+  void list(int64_t group, const float* a, int64_t row_step, int64_t term_step, std::byte* lists) const;
+
+  /// The sums over k of a block of a(r, k) panel[k][j], for the rows of a group, which `sums` counts from 0,
+  /// and j < kWidth. The panel is 64-byte aligned. Between rows the next parts of `ahead` are asked for:
+  /// fetches_of() in all.
+  void multiply(int64_t group, int64_t block, const std::byte* lists, const float* panel,
+                const LiveSums& sums, std::span<FetchAhead> ahead = {}) const;
+  [[nodiscard]] int64_t fetches_of(int64_t group) const { return (rows_of(group) + 1) / 2; }
+
+ private:
+  // A vector of a list may be written beyond its end.
+  static constexpr int64_t kRoom = 16;
+
+  struct Lists {
+    LiveRow* rows;
+    int32_t* places;  ///< of a term: where its row of the panel begins
+    float* values;
+  };
+  /// Of each block and, behind them, of one that is being sorted.
+  [[nodiscard]] size_t rows_bytes() const;
+  /// Of the first row of a group and a block.
+  [[nodiscard]] Lists lists_of(int64_t group, int64_t block, std::byte* lists) const;
+  /// From one row's lists to the next's.
+  [[nodiscard]] int64_t row_step() const { return depth_ + blocks_ * kRoom; }
+
+  int64_t rows_;
+  int64_t depth_;
+  int64_t group_;
+  int64_t blocks_;
+};
+
+/// to[j][i] = from[i][j] for i < rows, j < columns; lines are `from_step` and `to_step` floats apart.
+void transpose_block(int64_t rows, int64_t columns, const float* from, int64_t from_step, float* to,
+                     int64_t to_step);
+
+}  // namespace nacre
