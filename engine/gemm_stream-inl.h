@@ -1,0 +1,174 @@
+// Products of a few rows for gemm_kernel.cc, compiled once for every instruction set: foreach_target.h flips
+// HWY_TARGET_TOGGLE.
+#if defined(NACRE_ENGINE_GEMM_STREAM_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef NACRE_ENGINE_GEMM_STREAM_INL_H
+#undef NACRE_ENGINE_GEMM_STREAM_INL_H
+#else
+#define NACRE_ENGINE_GEMM_STREAM_INL_H
+#endif
+
+#include "engine/gemm_pack-inl.h"
+#include "engine/gemm_tiles-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace nacre::gemm {
+namespace HWY_NAMESPACE {
+namespace {
+
+/// The elements of a row of A over one block of depth that are not zero, in ascending order. A row of B whose
+/// factor is zero adds nothing, and need not be read: behind a relu that spares half of all there is to do.
+struct Terms {
+  HWY_ALIGN float factor[kMaxDepth + kLanes];
+  HWY_ALIGN int32_t row[kMaxDepth + kLanes];  ///< of the block of B
+  int64_t count = 0;
+
+  Terms(const float* a, int64_t step, int64_t depth) {
+    const Tag d;
+    const hn::RebindToSigned<Tag> di;
+    HWY_ALIGN float copy[kMaxDepth];
+    if (step != 1) {
+      for (int64_t k = 0; k < depth; ++k) copy[k] = a[k * step];
+      a = copy;
+    }
+    for (int64_t k = 0; k < depth; k += kLanes) {
+      const Vector v = depth - k >= kLanes ? hn::LoadU(d, a + k) : load_some(d, a + k, depth - k);
+      const auto live = hn::Not(hn::Eq(v, hn::Zero(d)));  // so is NaN
+      hn::StoreU(hn::Compress(v, live), d, factor + count);
+      const auto rows = hn::Iota(di, static_cast<int32_t>(k));
+      hn::StoreU(hn::Compress(rows, hn::RebindMask(di, live)), di, row + count);
+      count += static_cast<int64_t>(hn::CountTrue(d, live));
+    }
+  }
+};
+
+/// sum[kVectors] = the terms times kVectors vectors of their rows of B, in ascending order; the last vector
+/// has `count` elements.
+template <int kVectors>
+void sum_terms(const Terms& terms, const float* b, int64_t ldb, int64_t count, float* sum) {
+  const Tag d;
+  constexpr int64_t kAhead = 4;
+  Vector total[kVectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) total[v] = hn::Zero(d);
+  for (int64_t t = 0; t < terms.count; ++t) {
+    const Vector factor = hn::Set(d, terms.factor[t]);
+    const float* row = b + terms.row[t] * ldb;
+    // Rows between which some are left out are more than the hardware foresees.
+    const float* next = b + terms.row[std::min(t + kAhead, terms.count - 1)] * ldb;
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) {
+      __builtin_prefetch(next + v * kLanes);
+      const float* at = row + v * kLanes;
+      const Vector x = v + 1 < kVectors || count == kLanes ? hn::LoadU(d, at) : load_some(d, at, count);
+      total[v] = hn::MulAdd(factor, x, total[v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) hn::Store(total[v], d, sum + v * kLanes);
+}
+
+constexpr int kMostVectors = 8;
+using SumTerms = void (*)(const Terms&, const float*, int64_t, int64_t, float*);
+
+/// sum_terms for 1, 2, .. vectors.
+template <int... kLess>
+constexpr std::array<SumTerms, sizeof...(kLess)> sum_kernels(std::integer_sequence<int, kLess...> /*less*/) {
+  return {sum_terms<kLess + 1>...};
+}
+
+/// The sums of a row over a block, put where they belong.
+void finish_row(const float* sum, int64_t columns, const Finish& finish) {
+  const Tag d;
+  for_each_vector(columns, [&](const auto& lanes) HWY_ATTR {
+    Vector v = lanes.load(sum);
+    if (finish.add_c) v = hn::Add(lanes.load(finish.c), v);
+    if (!finish.plain) {
+      const Vector bias = finish.bias == nullptr ? hn::Zero(d) : lanes.load(finish.bias);
+      v = clipped(hn::Add(v, bias), set(finish.least), set(finish.most));
+    }
+    lanes.store(v, finish.c);
+  });
+}
+
+/// The product for a few rows: B, read once, costs nearly all the time.
+void multiply_streamed(const GemmArgs& args) {
+  static constexpr auto kKernels = sum_kernels(std::make_integer_sequence<int, kMostVectors>());
+  HWY_ALIGN float sum[kMostVectors * kLanes];
+  const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
+  int64_t k = 0;
+  do {
+    const int64_t depth = std::min(max_depth, args.k - k);
+    const bool last = k + depth == args.k;
+    for (int64_t i = 0; i < args.m; ++i) {
+      const float* a = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
+      const Terms terms(a, args.transpose_a ? args.lda : 1, depth);
+      for (int64_t j = 0; j < args.n; j += kMostVectors * kLanes) {
+        const int64_t columns = std::min(kMostVectors * kLanes, args.n - j);
+        const int64_t vectors = ceil_div(columns, kLanes);
+        kKernels[static_cast<size_t>(vectors - 1)](terms, args.b + k * args.ldb + j, args.ldb,
+                                                   columns - (vectors - 1) * kLanes, sum);
+        finish_row(sum, columns, finish_of(args, args.c + i * args.ldc + j, k == 0, last, j));
+      }
+    }
+    k += depth;
+  } while (k < args.k);
+}
+
+/// One row times packed panels, several panels at a time.
+template <int kPanels>
+void multiply_row_by_panels(const Terms& terms, const float* b, int64_t panel_stride, float* sum) {
+  const Tag d;
+  Vector total[kPanels][2];
+#pragma GCC unroll 4
+  for (int p = 0; p < kPanels; ++p) total[p][0] = total[p][1] = hn::Zero(d);
+  for (int64_t t = 0; t < terms.count; ++t) {
+    const Vector factor = hn::Set(d, terms.factor[t]);
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      const float* panel = b + p * panel_stride + terms.row[t] * kTileColumns;
+      total[p][0] = hn::MulAdd(factor, hn::Load(d, panel), total[p][0]);
+      total[p][1] = hn::MulAdd(factor, hn::Load(d, panel + kLanes), total[p][1]);
+    }
+  }
+#pragma GCC unroll 4
+  for (int p = 0; p < kPanels; ++p) {
+    hn::Store(total[p][0], d, sum + p * kTileColumns);
+    hn::Store(total[p][1], d, sum + p * kTileColumns + kLanes);
+  }
+}
+
+void multiply_rows_by_panels(const GemmArgs& args, const float* packed) {
+  constexpr int kPanels = 4;
+  HWY_ALIGN float sum[kPanels * kTileColumns];
+  const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
+  const int64_t panel_stride = args.k * kTileColumns;
+  for (int64_t j = 0; j < args.n; j += kPanels * kTileColumns) {
+    const int64_t columns = std::min<int64_t>(kPanels * kTileColumns, args.n - j);
+    for (int64_t i = 0; i < args.m; ++i) {
+      int64_t k = 0;
+      do {
+        const int64_t depth = std::min(max_depth, args.k - k);
+        const bool last = k + depth == args.k;
+        const float* a = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
+        const Terms terms(a, args.transpose_a ? args.lda : 1, depth);
+        const float* b = packed + j * args.k + k * kTileColumns;
+        if (columns > (kPanels - 1) * kTileColumns) {
+          multiply_row_by_panels<kPanels>(terms, b, panel_stride, sum);
+        } else {
+          for (int64_t p = 0; p * kTileColumns < columns; ++p) {
+            multiply_row_by_panels<1>(terms, b + p * panel_stride, panel_stride, sum + p * kTileColumns);
+          }
+        }
+        finish_row(sum, columns, finish_of(args, args.c + i * args.ldc + j, k == 0, last, j));
+        k += depth;
+      } while (k < args.k);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace nacre::gemm
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard
