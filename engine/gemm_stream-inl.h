@@ -67,13 +67,18 @@ void sum_terms(const Terms& terms, const float* b, int64_t ldb, int64_t count, f
   for (int v = 0; v < kVectors; ++v) hn::Store(total[v], d, sum + v * kLanes);
 }
 
-constexpr int kMostVectors = 8;
-using SumTerms = void (*)(const Terms&, const float*, int64_t, int64_t, float*);
-
-/// sum_terms for 1, 2, .. vectors.
-template <int... kLess>
-constexpr std::array<SumTerms, sizeof...(kLess)> sum_kernels(std::integer_sequence<int, kLess...> /*less*/) {
-  return {sum_terms<kLess + 1>...};
+/// The terms times the first of `columns` columns of their rows of B; says how many those are.
+constexpr int64_t kMostVectors = 8;
+int64_t sum_columns(const Terms& terms, const float* b, int64_t ldb, int64_t columns, float* sum) {
+  const auto of = [&]<int kVectors>() {
+    const int64_t count = std::min(columns, kVectors * kLanes);
+    sum_terms<kVectors>(terms, b, ldb, count - (kVectors - 1) * kLanes, sum);
+    return count;
+  };
+  const int64_t vectors = ceil_div(columns, kLanes);
+  if (vectors >= 8) return of.template operator()<8>();
+  if (vectors >= 4) return of.template operator()<4>();
+  return vectors >= 2 ? of.template operator()<2>() : of.template operator()<1>();
 }
 
 /// The sums of a row over a block, put where they belong.
@@ -92,7 +97,6 @@ void finish_row(const float* sum, int64_t columns, const Finish& finish) {
 
 /// The product for a few rows: B, read once, costs nearly all the time.
 void multiply_streamed(const GemmArgs& args) {
-  static constexpr auto kKernels = sum_kernels(std::make_integer_sequence<int, kMostVectors>());
   HWY_ALIGN float sum[kMostVectors * kLanes];
   const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
   int64_t k = 0;
@@ -102,11 +106,10 @@ void multiply_streamed(const GemmArgs& args) {
     for (int64_t i = 0; i < args.m; ++i) {
       const float* a = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
       const Terms terms(a, args.transpose_a ? args.lda : 1, depth);
-      for (int64_t j = 0; j < args.n; j += kMostVectors * kLanes) {
-        const int64_t columns = std::min(kMostVectors * kLanes, args.n - j);
-        const int64_t vectors = ceil_div(columns, kLanes);
-        kKernels[static_cast<size_t>(vectors - 1)](terms, args.b + k * args.ldb + j, args.ldb,
-                                                   columns - (vectors - 1) * kLanes, sum);
+      int64_t columns = 0;
+      for (int64_t j = 0; j < args.n; j += columns) {
+        const float* b = args.b + k * args.ldb + j;
+        columns = sum_columns(terms, b, args.ldb, args.n - j, sum);
         finish_row(sum, columns, finish_of(args, args.c + i * args.ldc + j, k == 0, last, j));
       }
     }

@@ -26,7 +26,6 @@ struct Kernels {
   static constexpr int kPoints = MX::kPoints;  // in a row
   static constexpr int kRows = MY::kTile;
   static constexpr int kColumns = MX::kTile;
-  static constexpr int kSize = MX::kKernel;
 
   // Whole tiles are written to where they belong, others by way of a copy.
   static void points_to_output(const Planes& planes, int64_t channels, int64_t tiles, const float* bias,
@@ -151,48 +150,6 @@ struct Kernels {
       }
     }
   }
-
-  static void kernel_to_points(const float* kernel, int64_t channels, int64_t filters, int64_t begin,
-                               int64_t end, const Planes& planes) {
-    constexpr int64_t kPanel = 2 * kLanes;
-    const bool panels = planes.row == 0;
-    const int64_t columns = panels ? (filters + kPanel - 1) / kPanel * kPanel : filters;
-    for (int64_t c = begin; c < end; ++c) {
-      for (int64_t f = 0; f < columns; f += kLanes) {
-        const float* from = kernel + c * filters + f;
-        const int64_t count = std::max<int64_t>(0, filters - f);
-        float* to =
-            planes.data + (panels ? (f / kPanel * channels + c) * kPanel + f % kPanel : c * planes.row + f);
-        plane_to_points<KernelMatrix<MY>, KernelMatrix<MX>>(
-            [&](int i, int j) HWY_ATTR {
-              return count == 0 ? hn::Zero(Tag())
-                                : load_some(from + (i * kSize + j) * channels * filters, count);
-            },
-            [&](int p, int q, Vector v)
-                HWY_ATTR { hn::StoreU(v, Tag(), to + (p * kPoints + q) * planes.plane); });
-      }
-    }
-  }
-
-  static constexpr int64_t kAhead = 32;  // floats
-  static void points_to_kernel_gradient(const Planes& planes, int64_t channels, int64_t filters,
-                                        int64_t begin, int64_t end, float* grad_kernel) {
-    for (int64_t c = begin; c < end; ++c) {
-      for (int64_t f = 0; f < filters; f += kLanes) {
-        const float* from = planes.data + c * planes.row + f;
-        float* to = grad_kernel + c * filters + f;
-        plane_from_points<KernelMatrix<MY>, KernelMatrix<MX>>(
-            [&](int p, int q) HWY_ATTR {
-              // So many planes are more than the hardware sees coming.
-              const float* at = from + (p * kPoints + q) * planes.plane;
-              hwy::Prefetch(at + kAhead);
-              return load(at);
-            },
-            [&](int i, int j, Vector v)
-                HWY_ATTR { store_some(v, to + (i * kSize + j) * channels * filters, filters - f); });
-      }
-    }
-  }
 };
 
 /// body(the kernels of an algorithm).
@@ -201,12 +158,10 @@ void with_kernels(const Algorithm& algorithm, const Body& body) {
   with_matrices(algorithm, [&](auto y, auto x) { body(Kernels<decltype(y), decltype(x)>()); });
 }
 
-/// The same for gradients, whose tiles are always of 4 x 4.
+/// The same for gradients.
 template <typename Body>
 void with_gradient_kernels(const Algorithm& algorithm, const Body& body) {
-  using Three = Matrices<4, 3>;
-  using Five = Matrices<4, 5>;
-  algorithm.size == 3 ? body(Kernels<Three, Three>()) : body(Kernels<Five, Five>());
+  with_gradient_matrices(algorithm, [&](auto y, auto x) { body(Kernels<decltype(y), decltype(x)>()); });
 }
 
 void points_to_output_here(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
@@ -228,20 +183,6 @@ void points_to_input_gradient_here(const Algorithm& algorithm, const Planes& pla
                                    int64_t tiles, const Pixels<float>& pixels) {
   with_gradient_kernels(
       algorithm, [&](auto kernels) { kernels.points_to_input_gradient(planes, channels, tiles, pixels); });
-}
-
-void kernel_to_points_here(const Algorithm& algorithm, const float* kernel, int64_t channels, int64_t filters,
-                           int64_t begin, int64_t end, const Planes& planes) {
-  with_kernels(algorithm, [&](auto kernels) {
-    kernels.kernel_to_points(kernel, channels, filters, begin, end, planes);
-  });
-}
-
-void points_to_kernel_gradient_here(const Algorithm& algorithm, const Planes& planes, int64_t channels,
-                                    int64_t filters, int64_t begin, int64_t end, float* grad_kernel) {
-  with_gradient_kernels(algorithm, [&](auto kernels) {
-    kernels.points_to_kernel_gradient(planes, channels, filters, begin, end, grad_kernel);
-  });
 }
 
 void points_to_pooled_here(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
@@ -271,8 +212,6 @@ namespace nacre::winograd {
 HWY_EXPORT(points_to_output_here);
 HWY_EXPORT(gradient_to_points_here);
 HWY_EXPORT(points_to_input_gradient_here);
-HWY_EXPORT(kernel_to_points_here);
-HWY_EXPORT(points_to_kernel_gradient_here);
 HWY_EXPORT(pooled_gradient_to_points_here);
 HWY_EXPORT(points_to_pooled_here);
 
@@ -291,17 +230,6 @@ void gradient_to_points(const Algorithm& algorithm, const Pixels<const float>& p
 void points_to_input_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,
                               int64_t tiles, const Pixels<float>& pixels) {
   HWY_DYNAMIC_DISPATCH(points_to_input_gradient_here)(algorithm, planes, channels, tiles, pixels);
-}
-
-void kernel_to_points(const Algorithm& algorithm, const float* kernel, int64_t channels, int64_t filters,
-                      int64_t begin, int64_t end, const Planes& planes) {
-  HWY_DYNAMIC_DISPATCH(kernel_to_points_here)(algorithm, kernel, channels, filters, begin, end, planes);
-}
-
-void points_to_kernel_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,
-                               int64_t filters, int64_t begin, int64_t end, float* grad_kernel) {
-  HWY_DYNAMIC_DISPATCH(points_to_kernel_gradient_here)
-  (algorithm, planes, channels, filters, begin, end, grad_kernel);
 }
 
 void points_to_pooled(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
