@@ -15,29 +15,59 @@ namespace nacre::gemm {
 namespace HWY_NAMESPACE {
 namespace {
 
+/// Calls body(k, vector, which of its elements are not zero) for the elements [begin, end) of a row.
+template <typename Body>
+HWY_INLINE void for_each_live(const float* a, int64_t begin, int64_t end, const Body& body) {
+  const Tag d;
+  for (int64_t k = begin; k < end; k += kLanes) {
+    const Vector v = end - k >= kLanes ? hn::LoadU(d, a + k) : load_some(d, a + k, end - k);
+    body(k, hn::Not(hn::Eq(v, hn::Zero(d))));  // NaN is not zero either
+  }
+}
+
+int64_t count_live(const float* a, int64_t depth) {
+  int64_t count = 0;
+  for_each_live(a, 0, depth, [&](int64_t /*k*/, auto live) HWY_ATTR {
+    count += static_cast<int64_t>(hn::CountTrue(Tag(), live));
+  });
+  return count;
+}
+
+/// Lists which elements [begin, end) of a row are not zero, in ascending order, and says how many those are.
+/// Of `to` no more than end - begin elements are written.
+int64_t list_live(const float* a, int64_t begin, int64_t end, int32_t* to) {
+  const hn::RebindToSigned<Tag> d;
+  int64_t count = 0;
+  for_each_live(a, begin, end, [&](int64_t k, auto live) HWY_ATTR {
+    const auto places = hn::Iota(d, static_cast<int32_t>(k));
+    const auto listed = hn::Compress(places, hn::RebindMask(d, live));
+    const auto more = static_cast<int64_t>(hn::CountTrue(Tag(), live));
+    if (end - k >= kLanes) {
+      hn::StoreU(listed, d, to + count);
+    } else {
+      HWY_ALIGN int32_t some[kLanes];
+      hn::Store(listed, d, some);
+      std::copy_n(some, more, to + count);
+    }
+    count += more;
+  });
+  return count;
+}
+
 /// The elements of a row of A over one block of depth that are not zero, in ascending order. A row of B whose
 /// factor is zero adds nothing, and need not be read: behind a relu that spares half of all there is to do.
 struct Terms {
-  HWY_ALIGN float factor[kMaxDepth + kLanes];
-  HWY_ALIGN int32_t row[kMaxDepth + kLanes];  ///< of the block of B
-  int64_t count = 0;
+  const float* a;
+  int32_t row[kMaxDepth];  ///< of the block of B
+  int64_t count;
 
-  Terms(const float* a, int64_t step, int64_t depth) {
-    const Tag d;
-    const hn::RebindToSigned<Tag> di;
-    HWY_ALIGN float copy[kMaxDepth];
+  /// `copy`: for a row whose elements lie `step` apart.
+  Terms(const float* from, int64_t step, int64_t depth, float* copy) : a(from) {
     if (step != 1) {
-      for (int64_t k = 0; k < depth; ++k) copy[k] = a[k * step];
+      for (int64_t k = 0; k < depth; ++k) copy[k] = from[k * step];
       a = copy;
     }
-    for (int64_t k = 0; k < depth; k += kLanes) {
-      const Vector v = depth - k >= kLanes ? hn::LoadU(d, a + k) : load_some(d, a + k, depth - k);
-      const auto live = hn::Not(hn::Eq(v, hn::Zero(d)));  // so is NaN
-      hn::StoreU(hn::Compress(v, live), d, factor + count);
-      const auto rows = hn::Iota(di, static_cast<int32_t>(k));
-      hn::StoreU(hn::Compress(rows, hn::RebindMask(di, live)), di, row + count);
-      count += static_cast<int64_t>(hn::CountTrue(d, live));
-    }
+    count = list_live(a, 0, depth, row);
   }
 };
 
@@ -51,7 +81,7 @@ void sum_terms(const Terms& terms, const float* b, int64_t ldb, int64_t count, f
 #pragma GCC unroll 8
   for (int v = 0; v < kVectors; ++v) total[v] = hn::Zero(d);
   for (int64_t t = 0; t < terms.count; ++t) {
-    const Vector factor = hn::Set(d, terms.factor[t]);
+    const Vector factor = hn::Set(d, terms.a[terms.row[t]]);
     const float* row = b + terms.row[t] * ldb;
     // Rows between which some are left out are more than the hardware foresees.
     const float* next = b + terms.row[std::min(t + kAhead, terms.count - 1)] * ldb;
@@ -81,23 +111,25 @@ int64_t sum_columns(const Terms& terms, const float* b, int64_t ldb, int64_t col
   return vectors >= 2 ? of.template operator()<2>() : of.template operator()<1>();
 }
 
+/// What becomes of sums that lie as `lanes` say.
+template <class Lanes>
+HWY_INLINE Vector finished(Vector sum, const Lanes& lanes, const Finish& finish) {
+  if (finish.add_c) sum = hn::Add(lanes.load(finish.c), sum);
+  if (finish.plain) return sum;
+  const Vector bias = finish.bias == nullptr ? hn::Zero(Tag()) : lanes.load(finish.bias);
+  return clipped(hn::Add(sum, bias), set(finish.least), set(finish.most));
+}
+
 /// The sums of a row over a block, put where they belong.
 void finish_row(const float* sum, int64_t columns, const Finish& finish) {
-  const Tag d;
-  for_each_vector(columns, [&](const auto& lanes) HWY_ATTR {
-    Vector v = lanes.load(sum);
-    if (finish.add_c) v = hn::Add(lanes.load(finish.c), v);
-    if (!finish.plain) {
-      const Vector bias = finish.bias == nullptr ? hn::Zero(d) : lanes.load(finish.bias);
-      v = clipped(hn::Add(v, bias), set(finish.least), set(finish.most));
-    }
-    lanes.store(v, finish.c);
-  });
+  for_each_vector(columns, [&](const auto& lanes)
+                               HWY_ATTR { lanes.store(finished(lanes.load(sum), lanes, finish), finish.c); });
 }
 
 /// The product for a few rows: B, read once, costs nearly all the time.
 void multiply_streamed(const GemmArgs& args) {
   HWY_ALIGN float sum[kMostVectors * kLanes];
+  float copy[kMaxDepth];
   const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
   int64_t k = 0;
   do {
@@ -105,7 +137,7 @@ void multiply_streamed(const GemmArgs& args) {
     const bool last = k + depth == args.k;
     for (int64_t i = 0; i < args.m; ++i) {
       const float* a = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
-      const Terms terms(a, args.transpose_a ? args.lda : 1, depth);
+      const Terms terms(a, args.transpose_a ? args.lda : 1, depth, copy);
       int64_t columns = 0;
       for (int64_t j = 0; j < args.n; j += columns) {
         const float* b = args.b + k * args.ldb + j;
@@ -125,7 +157,7 @@ void multiply_row_by_panels(const Terms& terms, const float* b, int64_t panel_st
 #pragma GCC unroll 4
   for (int p = 0; p < kPanels; ++p) total[p][0] = total[p][1] = hn::Zero(d);
   for (int64_t t = 0; t < terms.count; ++t) {
-    const Vector factor = hn::Set(d, terms.factor[t]);
+    const Vector factor = hn::Set(d, terms.a[terms.row[t]]);
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) {
       const float* panel = b + p * panel_stride + terms.row[t] * kTileColumns;
@@ -143,6 +175,7 @@ void multiply_row_by_panels(const Terms& terms, const float* b, int64_t panel_st
 void multiply_rows_by_panels(const GemmArgs& args, const float* packed) {
   constexpr int kPanels = 4;
   HWY_ALIGN float sum[kPanels * kTileColumns];
+  float copy[kMaxDepth];
   const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
   const int64_t panel_stride = args.k * kTileColumns;
   for (int64_t j = 0; j < args.n; j += kPanels * kTileColumns) {
@@ -153,7 +186,7 @@ void multiply_rows_by_panels(const GemmArgs& args, const float* packed) {
         const int64_t depth = std::min(max_depth, args.k - k);
         const bool last = k + depth == args.k;
         const float* a = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
-        const Terms terms(a, args.transpose_a ? args.lda : 1, depth);
+        const Terms terms(a, args.transpose_a ? args.lda : 1, depth, copy);
         const float* b = packed + j * args.k + k * kTileColumns;
         if (columns > (kPanels - 1) * kTileColumns) {
           multiply_row_by_panels<kPanels>(terms, b, panel_stride, sum);

@@ -34,6 +34,7 @@ using nacre::HWY_NAMESPACE::kTileRows;
 using nacre::HWY_NAMESPACE::set;
 using nacre::HWY_NAMESPACE::Tag;
 using nacre::HWY_NAMESPACE::Vector;
+using nacre::HWY_NAMESPACE::Whole;
 
 inline constexpr int kTileColumns = static_cast<int>(2 * kLanes);
 static_assert(kBlockRows % kTileRows == 0 && kTileRows <= kMaxTileRows);
