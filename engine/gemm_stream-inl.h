@@ -7,6 +7,8 @@
 #define NACRE_ENGINE_GEMM_STREAM_INL_H
 #endif
 
+#include <array>
+
 #include "engine/gemm_pack-inl.h"
 #include "engine/gemm_tiles-inl.h"
 
@@ -15,7 +17,8 @@ namespace nacre::gemm {
 namespace HWY_NAMESPACE {
 namespace {
 
-/// Calls body(k, vector, which of its elements are not zero) for the elements [begin, end) of a row.
+/// Calls body(k, which of the elements from k on are not zero) for the elements [begin, end) of a row, a
+/// vector at a time.
 template <typename Body>
 HWY_INLINE void for_each_live(const float* a, int64_t begin, int64_t end, const Body& body) {
   const Tag d;
@@ -33,14 +36,44 @@ int64_t count_live(const float* a, int64_t depth) {
   return count;
 }
 
+using Places = hn::Vec<hn::RebindToSigned<Tag>>;
+#if HWY_TARGET == HWY_AVX2
+/// For each set of eight elements the numbers of those that are in it, from the lowest four bits on.
+constexpr std::array<uint32_t, 256> kMembers = [] {
+  std::array<uint32_t, 256> all{};
+  for (uint32_t set = 0; set < 256; ++set) {
+    for (uint32_t bit = 0, at = 0; bit < 8; ++bit) {
+      if ((set >> bit & 1) == 0) continue;
+      all[set] |= bit << at;
+      at += 4;
+    }
+  }
+  return all;
+}();
+
+/// k + the numbers of the live elements, without gaps. (Highway's Compress copies its table for each vector.)
+HWY_INLINE Places places_of(int64_t k, hn::Mask<Tag> live) {
+  const hn::RebindToSigned<Tag> d;
+  const hn::RebindToUnsigned<Tag> du;
+  uint8_t set[8];
+  hn::StoreMaskBits(Tag(), live, set);
+  const auto members = hn::Shr(hn::Set(du, kMembers[set[0]]), hn::ShiftLeft<2>(hn::Iota(du, 0)));
+  return hn::Add(hn::BitCast(d, hn::And(members, hn::Set(du, 7))), hn::Set(d, static_cast<int32_t>(k)));
+}
+#else
+HWY_INLINE Places places_of(int64_t k, hn::Mask<Tag> live) {
+  const hn::RebindToSigned<Tag> d;
+  return hn::Compress(hn::Iota(d, static_cast<int32_t>(k)), hn::RebindMask(d, live));
+}
+#endif
+
 /// Lists which elements [begin, end) of a row are not zero, in ascending order, and says how many those are.
 /// Of `to` no more than end - begin elements are written.
 int64_t list_live(const float* a, int64_t begin, int64_t end, int32_t* to) {
   const hn::RebindToSigned<Tag> d;
   int64_t count = 0;
   for_each_live(a, begin, end, [&](int64_t k, auto live) HWY_ATTR {
-    const auto places = hn::Iota(d, static_cast<int32_t>(k));
-    const auto listed = hn::Compress(places, hn::RebindMask(d, live));
+    const Places listed = places_of(k, live);
     const auto more = static_cast<int64_t>(hn::CountTrue(Tag(), live));
     if (end - k >= kLanes) {
       hn::StoreU(listed, d, to + count);
