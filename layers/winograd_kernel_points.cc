@@ -6,10 +6,9 @@
 #define HWY_TARGET_INCLUDE "layers/winograd_kernel_points.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 // Highway's ops, for the target that foreach_target.h chose.
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
-// A kernel is taken to the points and back once for a whole batch: not worth so much code.
+// A kernel is taken to the points once for a whole batch: not worth so much code.
 #define NACRE_WINOGRAD_UNROLLED_LINES 1
 #include "layers/winograd_transforms-inl.h"
 
@@ -41,38 +40,10 @@ void to_planes(const float* kernel, int64_t channels, int64_t filters, int64_t b
   }
 }
 
-template <class MY, class MX>
-void gradient_from_planes(const Planes& planes, int64_t channels, int64_t filters, int64_t begin, int64_t end,
-                          float* grad_kernel) {
-  constexpr int64_t kAhead = 32;  // floats
-  for (int64_t c = begin; c < end; ++c) {
-    for (int64_t f = 0; f < filters; f += kLanes) {
-      const float* from = planes.data + c * planes.row + f;
-      float* to = grad_kernel + c * filters + f;
-      plane_from_points<KernelMatrix<MY>, KernelMatrix<MX>>(
-          [&](int p, int q) HWY_ATTR {
-            // So many planes are more than the hardware sees coming.
-            const float* at = from + (p * MX::kPoints + q) * planes.plane;
-            hwy::Prefetch(at + kAhead);
-            return load(at);
-          },
-          [&](int i, int j, Vector v)
-              HWY_ATTR { store_some(v, to + (i * MX::kKernel + j) * channels * filters, filters - f); });
-    }
-  }
-}
-
 void kernel_to_points_here(const Algorithm& algorithm, const float* kernel, int64_t channels, int64_t filters,
                            int64_t begin, int64_t end, const Planes& planes) {
   with_matrices(algorithm, [&](auto y, auto x) {
     to_planes<decltype(y), decltype(x)>(kernel, channels, filters, begin, end, planes);
-  });
-}
-
-void points_to_kernel_gradient_here(const Algorithm& algorithm, const Planes& planes, int64_t channels,
-                                    int64_t filters, int64_t begin, int64_t end, float* grad_kernel) {
-  with_gradient_matrices(algorithm, [&](auto y, auto x) {
-    gradient_from_planes<decltype(y), decltype(x)>(planes, channels, filters, begin, end, grad_kernel);
   });
 }
 
@@ -85,17 +56,10 @@ HWY_AFTER_NAMESPACE();
 namespace nacre::winograd {
 
 HWY_EXPORT(kernel_to_points_here);
-HWY_EXPORT(points_to_kernel_gradient_here);
 
 void kernel_to_points(const Algorithm& algorithm, const float* kernel, int64_t channels, int64_t filters,
                       int64_t begin, int64_t end, const Planes& planes) {
   HWY_DYNAMIC_DISPATCH(kernel_to_points_here)(algorithm, kernel, channels, filters, begin, end, planes);
-}
-
-void points_to_kernel_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,
-                               int64_t filters, int64_t begin, int64_t end, float* grad_kernel) {
-  HWY_DYNAMIC_DISPATCH(points_to_kernel_gradient_here)
-  (algorithm, planes, channels, filters, begin, end, grad_kernel);
 }
 
 }  // namespace nacre::winograd

@@ -26,6 +26,7 @@ struct Kernels {
   static constexpr int kPoints = MX::kPoints;  // in a row
   static constexpr int kRows = MY::kTile;
   static constexpr int kColumns = MX::kTile;
+  static constexpr int kSize = MX::kKernel;
 
   // Whole tiles are written to where they belong, others by way of a copy.
   static void points_to_output(const Planes& planes, int64_t channels, int64_t tiles, const float* bias,
@@ -150,6 +151,26 @@ struct Kernels {
       }
     }
   }
+
+  static constexpr int64_t kAhead = 32;  // floats
+  static void points_to_kernel_gradient(const Planes& planes, int64_t channels, int64_t filters,
+                                        int64_t begin, int64_t end, float* grad_kernel) {
+    for (int64_t c = begin; c < end; ++c) {
+      for (int64_t f = 0; f < filters; f += kLanes) {
+        const float* from = planes.data + c * planes.row + f;
+        float* to = grad_kernel + c * filters + f;
+        plane_from_points<KernelMatrix<MY>, KernelMatrix<MX>>(
+            [&](int p, int q) HWY_ATTR {
+              // So many planes are more than the hardware sees coming.
+              const float* at = from + (p * kPoints + q) * planes.plane;
+              hwy::Prefetch(at + kAhead);
+              return load(at);
+            },
+            [&](int i, int j, Vector v)
+                HWY_ATTR { store_some(v, to + (i * kSize + j) * channels * filters, filters - f); });
+      }
+    }
+  }
 };
 
 /// body(the kernels of an algorithm).
@@ -158,10 +179,12 @@ void with_kernels(const Algorithm& algorithm, const Body& body) {
   with_matrices(algorithm, [&](auto y, auto x) { body(Kernels<decltype(y), decltype(x)>()); });
 }
 
-/// The same for gradients.
+/// The same for gradients, whose tiles are always of 4 x 4.
 template <typename Body>
 void with_gradient_kernels(const Algorithm& algorithm, const Body& body) {
-  with_gradient_matrices(algorithm, [&](auto y, auto x) { body(Kernels<decltype(y), decltype(x)>()); });
+  using Three = Matrices<4, 3>;
+  using Five = Matrices<4, 5>;
+  algorithm.size == 3 ? body(Kernels<Three, Three>()) : body(Kernels<Five, Five>());
 }
 
 void points_to_output_here(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
@@ -183,6 +206,13 @@ void points_to_input_gradient_here(const Algorithm& algorithm, const Planes& pla
                                    int64_t tiles, const Pixels<float>& pixels) {
   with_gradient_kernels(
       algorithm, [&](auto kernels) { kernels.points_to_input_gradient(planes, channels, tiles, pixels); });
+}
+
+void points_to_kernel_gradient_here(const Algorithm& algorithm, const Planes& planes, int64_t channels,
+                                    int64_t filters, int64_t begin, int64_t end, float* grad_kernel) {
+  with_gradient_kernels(algorithm, [&](auto kernels) {
+    kernels.points_to_kernel_gradient(planes, channels, filters, begin, end, grad_kernel);
+  });
 }
 
 void points_to_pooled_here(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,
@@ -212,6 +242,7 @@ namespace nacre::winograd {
 HWY_EXPORT(points_to_output_here);
 HWY_EXPORT(gradient_to_points_here);
 HWY_EXPORT(points_to_input_gradient_here);
+HWY_EXPORT(points_to_kernel_gradient_here);
 HWY_EXPORT(pooled_gradient_to_points_here);
 HWY_EXPORT(points_to_pooled_here);
 
@@ -230,6 +261,12 @@ void gradient_to_points(const Algorithm& algorithm, const Pixels<const float>& p
 void points_to_input_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,
                               int64_t tiles, const Pixels<float>& pixels) {
   HWY_DYNAMIC_DISPATCH(points_to_input_gradient_here)(algorithm, planes, channels, tiles, pixels);
+}
+
+void points_to_kernel_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,
+                               int64_t filters, int64_t begin, int64_t end, float* grad_kernel) {
+  HWY_DYNAMIC_DISPATCH(points_to_kernel_gradient_here)
+  (algorithm, planes, channels, filters, begin, end, grad_kernel);
 }
 
 void points_to_pooled(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,

@@ -158,9 +158,11 @@ inline constexpr int kUnroll = 1;
 inline constexpr int kUnroll = 8;
 #endif
 // Of a tile, rows or columns that are code of their own: all of them, unless who includes this says
-// otherwise.
+// otherwise. Where 16 registers do not hold half a tile, more than four bring nothing.
 #ifdef NACRE_WINOGRAD_UNROLLED_LINES
 inline constexpr int kUnrollLines = NACRE_WINOGRAD_UNROLLED_LINES;
+#elif HWY_TARGET == HWY_AVX2
+inline constexpr int kUnrollLines = 4;
 #else
 inline constexpr int kUnrollLines = kUnroll;
 #endif
@@ -212,8 +214,7 @@ HWY_INLINE void plane_from_points(const Load& load, const Store& store) {
   }
 }
 
-/// body(matrices down, matrices across) of an algorithm; and of that for gradients, whose tiles are always of
-/// 4 x 4.
+/// body(matrices down, matrices across) of an algorithm.
 template <typename Body>
 void with_matrices(const Algorithm& algorithm, const Body& body) {
   using Four = Matrices<4, 5>;
@@ -221,12 +222,6 @@ void with_matrices(const Algorithm& algorithm, const Body& body) {
   if (algorithm.size == 3 && algorithm.rows == 6) return body(Matrices<6, 3>(), Matrices<6, 3>());
   if (algorithm.size == 3) return body(Matrices<4, 3>(), Matrices<4, 3>());
   algorithm.rows == 2 ? body(Matrices<2, 5>(), Four()) : body(Four(), Four());
-}
-template <typename Body>
-void with_gradient_matrices(const Algorithm& algorithm, const Body& body) {
-  using Three = Matrices<4, 3>;
-  using Five = Matrices<4, 5>;
-  algorithm.size == 3 ? body(Three(), Three()) : body(Five(), Five());
 }
 
 }  // namespace
