@@ -178,7 +178,7 @@ constexpr std::array<SumLive, sizeof...(kLess)> live_kernels(std::integer_sequen
   return {sum_live<kLess + 1>...};
 }
 
-/// C from a block of A and `columns` columns of one of B, as multiply_block; `lists` has room for as many
+/// C from a block of A and `columns` columns of one of B, as multiply_block; `terms` has room for as many
 /// elements as A has.
 void multiply_sparse(int64_t columns, const SparseA& a, const float* b, int64_t panel_stride,
                      const Finish& finish, bool fetches, int32_t* terms) {
