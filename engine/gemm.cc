@@ -67,8 +67,8 @@ size_t gemm_workspace_bytes(int64_t m, int64_t n, int64_t k) {
   // Not block_depth(k): a smaller k may have deeper blocks, and must find room too.
   const int64_t depth = std::clamp<int64_t>(k, 1, gemm::kMaxDepth);
   const int64_t columns = round_up(std::min(n, gemm::kBlockColumns), gemm::kMaxTileColumns);
-  // Block of A and block of B, or the sums of a streamed row.
-  const int64_t floats = std::max(gemm::block_a_floats(m, depth) + columns * depth, gemm::kStreamColumns);
+  // Block of A and block of B.
+  const int64_t floats = gemm::block_a_floats(m, depth) + columns * depth;
   return align_up(static_cast<size_t>(floats) * sizeof(float));
 }
 

@@ -19,8 +19,8 @@ namespace nacre {
 /// below runs, or the transposition. k is cut into blocks by its length alone; in a block the products are
 /// added in ascending order to a sum that begins at zero (one fused multiply-add each where the instruction
 /// set has it), and the blocks' sums are added in ascending order. So a row computed alone equals the same
-/// row in a batch. What an element of A that is zero would add may be left out: so B must be finite, or a NaN
-/// may be missed.
+/// row in a batch. An element of op(A) that is zero adds nothing, and what it would meet in B may not be
+/// read: of B that is infinite or NaN there, nothing is promised.
 struct GemmArgs {
   int64_t m = 0;
   int64_t n = 0;

@@ -13,8 +13,10 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <utility>
 
+#include "engine/gemm.h"
 #include "engine/gemm_blocking.h"
 #include "engine/vectors-inl.h"
 
@@ -26,11 +28,13 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using nacre::HWY_NAMESPACE::clipped;
+using nacre::HWY_NAMESPACE::for_each_vector;
 using nacre::HWY_NAMESPACE::kLanes;
 using nacre::HWY_NAMESPACE::kTileRows;
 using nacre::HWY_NAMESPACE::set;
 using nacre::HWY_NAMESPACE::Tag;
 using nacre::HWY_NAMESPACE::Vector;
+using nacre::HWY_NAMESPACE::Whole;
 
 inline constexpr int kTileColumns = static_cast<int>(2 * kLanes);
 static_assert(kBlockRows % kTileRows == 0 && kTileRows <= kMaxTileRows);
@@ -45,6 +49,18 @@ struct Finish {
   const float* bias;  ///< [tile columns] to add, or null
   float least, most;  ///< what results are clipped to
 };
+
+/// What happens to sums that belong to `c`; in the last block of depth all that the product asks for.
+inline Finish finish_of(const GemmArgs& args, float* c, bool first, bool last, int64_t column) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const bool plain = !last || (args.bias == nullptr && !args.relu && args.at_most == kInfinity);
+  Finish finish{c, args.ldc, args.accumulate || !first, plain, nullptr, -kInfinity, kInfinity};
+  if (plain) return finish;
+  if (args.bias != nullptr) finish.bias = args.bias + column;
+  if (args.relu) finish.least = 0;
+  finish.most = args.at_most;
+  return finish;
+}
 
 /// How the elements of A for one tile lie in memory.
 enum class LayoutA {

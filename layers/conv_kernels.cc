@@ -41,7 +41,7 @@ ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, i
       phases_(mode == Mode::kTraining && choose_phase_gradient(geometry, pool)
                   ? std::optional(PhaseGradient(geometry))
                   : std::nullopt),
-      winograd_(geometry, winograd_algorithm(geometry, mode)),
+      winograd_(geometry, winograd_algorithm(geometry, rows, mode)),
       gradient_(geometry, winograd_gradient_algorithm(geometry)) {
   const int64_t unit_positions = rows.stride * g_.window.x.out;
   units_per_stripe_ =

@@ -70,6 +70,8 @@ struct WinogradCost {
     products = tiles * points * g.channels * filter_vectors;
     transforms = tiles * points * (2 + 3 * filter_vectors);
   }
+
+  [[nodiscard]] int64_t all() const { return products + transforms + kernel; }
 };
 
 int64_t direct_cost(const ConvGeometry& g) {
@@ -77,8 +79,13 @@ int64_t direct_cost(const ConvGeometry& g) {
 }
 
 bool winograd_wins(const ConvGeometry& g, const winograd::Algorithm& algorithm, bool of_few) {
-  const WinogradCost cost(g, algorithm, of_few);
-  return cost.products + cost.transforms + cost.kernel < direct_cost(g);
+  return WinogradCost(g, algorithm, of_few).all() < direct_cost(g);
+}
+
+/// By a tenth: what a larger tile rounds more should buy something.
+bool costs_clearly_less(const ConvGeometry& g, const winograd::Algorithm& one,
+                        const winograd::Algorithm& other) {
+  return WinogradCost(g, one).all() * 10 < WinogradCost(g, other).all() * 9;
 }
 
 bool winograd_can(const ConvGeometry& g, const WindowAxis& rows, const winograd::Algorithm& algorithm) {
@@ -154,10 +161,16 @@ int64_t units_of_tiles(const WindowAxis& rows, const winograd::Algorithm& algori
   return std::lcm(rows.stride, algorithm.rows) / rows.stride;
 }
 
-winograd::Algorithm winograd_algorithm(const ConvGeometry& geometry, Mode mode) {
+winograd::Algorithm winograd_algorithm(const ConvGeometry& geometry, const WindowAxis& rows, Mode mode) {
   // Root mean square errors, beside the direct path's: docs/performance.md.
   const int64_t size = geometry.window.x.window;
-  if (size == 3) return is_deep(geometry) ? winograd::Algorithm{2, 2, 3} : winograd::Algorithm{4, 4, 3};
+  if (size == 3) {
+    if (is_deep(geometry)) return {2, 2, 3};
+    const winograd::Algorithm usual{4, 4, 3};
+    const winograd::Algorithm large{6, 6, 3};
+    if (mode == Mode::kTraining || winograd::takes_few(usual, geometry.channels)) return usual;
+    return winograd_can(geometry, rows, large) && costs_clearly_less(geometry, large, usual) ? large : usual;
+  }
   const bool exact = mode == Mode::kInference || geometry.channels >= kManyTerms;
   return {exact ? 4 : 2, 4, size};
 }
@@ -184,7 +197,7 @@ ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& 
   if (geometry.is_pointwise()) return ForwardPath::kGemm;
   // Of 5x5 no tiles round little enough for deep networks.
   const bool deep = is_deep(geometry);
-  const winograd::Algorithm algorithm = winograd_algorithm(geometry, mode);
+  const winograd::Algorithm algorithm = winograd_algorithm(geometry, rows, mode);
   if ((!deep || geometry.window.x.window == 3) &&
       winograd_suits(geometry, rows, algorithm, winograd::takes_few(algorithm, geometry.channels))) {
     return ForwardPath::kWinograd;

@@ -152,28 +152,6 @@ struct Kernels {
     }
   }
 
-  static void kernel_to_points(const float* kernel, int64_t channels, int64_t filters, int64_t begin,
-                               int64_t end, const Planes& planes) {
-    constexpr int64_t kPanel = 2 * kLanes;
-    const bool panels = planes.row == 0;
-    const int64_t columns = panels ? (filters + kPanel - 1) / kPanel * kPanel : filters;
-    for (int64_t c = begin; c < end; ++c) {
-      for (int64_t f = 0; f < columns; f += kLanes) {
-        const float* from = kernel + c * filters + f;
-        const int64_t count = std::max<int64_t>(0, filters - f);
-        float* to =
-            planes.data + (panels ? (f / kPanel * channels + c) * kPanel + f % kPanel : c * planes.row + f);
-        plane_to_points<KernelMatrix<MY>, KernelMatrix<MX>>(
-            [&](int i, int j) HWY_ATTR {
-              return count == 0 ? hn::Zero(Tag())
-                                : load_some(from + (i * kSize + j) * channels * filters, count);
-            },
-            [&](int p, int q, Vector v)
-                HWY_ATTR { hn::StoreU(v, Tag(), to + (p * kPoints + q) * planes.plane); });
-      }
-    }
-  }
-
   static constexpr int64_t kAhead = 32;  // floats
   static void points_to_kernel_gradient(const Planes& planes, int64_t channels, int64_t filters,
                                         int64_t begin, int64_t end, float* grad_kernel) {
@@ -230,13 +208,6 @@ void points_to_input_gradient_here(const Algorithm& algorithm, const Planes& pla
       algorithm, [&](auto kernels) { kernels.points_to_input_gradient(planes, channels, tiles, pixels); });
 }
 
-void kernel_to_points_here(const Algorithm& algorithm, const float* kernel, int64_t channels, int64_t filters,
-                           int64_t begin, int64_t end, const Planes& planes) {
-  with_kernels(algorithm, [&](auto kernels) {
-    kernels.kernel_to_points(kernel, channels, filters, begin, end, planes);
-  });
-}
-
 void points_to_kernel_gradient_here(const Algorithm& algorithm, const Planes& planes, int64_t channels,
                                     int64_t filters, int64_t begin, int64_t end, float* grad_kernel) {
   with_gradient_kernels(algorithm, [&](auto kernels) {
@@ -271,7 +242,6 @@ namespace nacre::winograd {
 HWY_EXPORT(points_to_output_here);
 HWY_EXPORT(gradient_to_points_here);
 HWY_EXPORT(points_to_input_gradient_here);
-HWY_EXPORT(kernel_to_points_here);
 HWY_EXPORT(points_to_kernel_gradient_here);
 HWY_EXPORT(pooled_gradient_to_points_here);
 HWY_EXPORT(points_to_pooled_here);
@@ -291,11 +261,6 @@ void gradient_to_points(const Algorithm& algorithm, const Pixels<const float>& p
 void points_to_input_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,
                               int64_t tiles, const Pixels<float>& pixels) {
   HWY_DYNAMIC_DISPATCH(points_to_input_gradient_here)(algorithm, planes, channels, tiles, pixels);
-}
-
-void kernel_to_points(const Algorithm& algorithm, const float* kernel, int64_t channels, int64_t filters,
-                      int64_t begin, int64_t end, const Planes& planes) {
-  HWY_DYNAMIC_DISPATCH(kernel_to_points_here)(algorithm, kernel, channels, filters, begin, end, planes);
 }
 
 void points_to_kernel_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,

@@ -157,13 +157,22 @@ inline constexpr int kUnroll = 1;
 #else
 inline constexpr int kUnroll = 8;
 #endif
+// Of a tile, rows or columns that are code of their own: all of them, unless who includes this says
+// otherwise. Where 16 registers do not hold half a tile, more than four bring nothing.
+#ifdef NACRE_WINOGRAD_UNROLLED_LINES
+inline constexpr int kUnrollLines = NACRE_WINOGRAD_UNROLLED_LINES;
+#elif HWY_TARGET == HWY_AVX2
+inline constexpr int kUnrollLines = 4;
+#else
+inline constexpr int kUnrollLines = kUnroll;
+#endif
 
 /// Both dimensions, columns by matrix Y and rows by X: load(i, j) gives element [i][j] of a rectangle of
 /// Y::kSize x X::kSize, store(p, q, v) takes that of a rectangle of points.
 template <class Y, class X, typename Load, typename Store>
 HWY_INLINE void plane_to_points(const Load& load, const Store& store) {
   Vector half[Y::kPoints][X::kSize];
-#pragma GCC unroll kUnroll
+#pragma GCC unroll kUnrollLines
   for (int j = 0; j < X::kSize; ++j) {
     Vector column[Y::kSize];
     Vector points[Y::kPoints];
@@ -173,7 +182,7 @@ HWY_INLINE void plane_to_points(const Load& load, const Store& store) {
 #pragma GCC unroll kUnroll
     for (int p = 0; p < Y::kPoints; ++p) half[p][j] = points[p];
   }
-#pragma GCC unroll kUnroll
+#pragma GCC unroll kUnrollLines
   for (int p = 0; p < Y::kPoints; ++p) {
     Vector points[X::kPoints];
     to_points<X>(half[p], points);
@@ -186,7 +195,7 @@ HWY_INLINE void plane_to_points(const Load& load, const Store& store) {
 template <class Y, class X, typename Load, typename Store>
 HWY_INLINE void plane_from_points(const Load& load, const Store& store) {
   Vector half[Y::kSize][X::kPoints];
-#pragma GCC unroll kUnroll
+#pragma GCC unroll kUnrollLines
   for (int q = 0; q < X::kPoints; ++q) {
     Vector points[Y::kPoints];
     Vector column[Y::kSize];
@@ -196,7 +205,7 @@ HWY_INLINE void plane_from_points(const Load& load, const Store& store) {
 #pragma GCC unroll kUnroll
     for (int i = 0; i < Y::kSize; ++i) half[i][q] = column[i];
   }
-#pragma GCC unroll kUnroll
+#pragma GCC unroll kUnrollLines
   for (int i = 0; i < Y::kSize; ++i) {
     Vector row[X::kSize];
     from_points<X>(half[i], row);
@@ -210,6 +219,7 @@ template <typename Body>
 void with_matrices(const Algorithm& algorithm, const Body& body) {
   using Four = Matrices<4, 5>;
   if (algorithm.size == 3 && algorithm.rows == 2) return body(Matrices<2, 3>(), Matrices<2, 3>());
+  if (algorithm.size == 3 && algorithm.rows == 6) return body(Matrices<6, 3>(), Matrices<6, 3>());
   if (algorithm.size == 3) return body(Matrices<4, 3>(), Matrices<4, 3>());
   algorithm.rows == 2 ? body(Matrices<2, 5>(), Four()) : body(Four(), Four());
 }

@@ -82,8 +82,9 @@ std::vector<LayerCase> cases(const std::string& op) {
           chain(op, conv(17, false), {}, {3, 5, 7, 3}, {3, 5, 7, 17}),
           chain(op, strided, {{"epsilon", 0.1}, {"center", false}}, {2, 5, 4, 3}, {2, 3, 2, 6}),
           chain(op, pointwise, plain, {2, 5, 4, 3}, {2, 5, 4, 5}),
-          // More than one stripe.
-          chain(op, conv(3, true), {{"scale", false}}, {2, 70, 33, 9}, {2, 70, 33, 3})};
+          // More than one stripe. Results are compared by the largest one, and ReLU6 hides that of the sums,
+          // by which they are rounded: those should not be far above.
+          chain(op, conv(3, true), {{"scale", false}, {"epsilon", 0.1}}, {2, 70, 33, 9}, {2, 70, 33, 3})};
 }
 
 std::vector<RefusalCase> refusals(const std::string& op) {

@@ -58,8 +58,8 @@ bool rounds_otherwise(const LayerCase& layer) {
     rows = make_pool_window(layer.attributes[1], sums).value().window.y;
   }
   return choose_forward_path(geometry, rows, Mode::kInference) == ForwardPath::kWinograd &&
-         winograd_algorithm(geometry, Mode::kInference).rows !=
-             winograd_algorithm(geometry, Mode::kTraining).rows;
+         winograd_algorithm(geometry, rows, Mode::kInference).rows !=
+             winograd_algorithm(geometry, rows, Mode::kTraining).rows;
 }
 
 std::unique_ptr<Operator> make(const LayerCase& layer, Mode mode = Mode::kTraining, int threads = 1) {

@@ -1,0 +1,227 @@
+// Products with a matrix of many zeros for gemm_kernel.cc, compiled once for every instruction set:
+// foreach_target.h flips HWY_TARGET_TOGGLE.
+#if defined(NACRE_ENGINE_GEMM_SPARSE_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef NACRE_ENGINE_GEMM_SPARSE_INL_H
+#undef NACRE_ENGINE_GEMM_SPARSE_INL_H
+#else
+#define NACRE_ENGINE_GEMM_SPARSE_INL_H
+#endif
+
+#include "engine/gemm_stream-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace nacre::gemm {
+namespace HWY_NAMESPACE {
+namespace {
+
+// Behind a relu half of all elements are zeros, often more. Here a row of C is summed over the others of its
+// row of A alone. Each multiply-add loads its vector of B, so B goes by in parts that stay in the first-level
+// cache while many rows use them; sums wait in memory for the next part.
+inline constexpr int kLivePanels = 4;
+inline constexpr int64_t kLiveColumns = kLivePanels * kTileColumns;
+inline constexpr int64_t kPartFloats = 8192;
+inline constexpr int64_t kPartDepth = kPartFloats / kLiveColumns;
+inline constexpr int64_t kMostParts = ceil_div(kMaxDepth, kPartDepth);
+inline constexpr int64_t kLiveRows = 32;           ///< that use a part of B before the next
+inline constexpr int64_t kFarFloats = 256 * 1024;  ///< B of more comes from beyond the second-level cache
+
+/// A block of A by rows, and how its depth is cut into parts.
+struct SparseA {
+  const float* data;
+  int64_t ld;
+  int64_t rows;
+  int64_t depth;
+
+  [[nodiscard]] int64_t parts() const { return ceil_div(depth, kPartDepth); }
+  [[nodiscard]] int64_t begin(int64_t part) const { return part * depth / parts(); }
+};
+
+/// Whether there are so many zeros that their absence pays for lists and for loads; by a sixth of the rows.
+inline bool is_sparse(const SparseA& a, int64_t columns) {
+  constexpr int64_t kSampled = 6;
+  constexpr int64_t kListed = 4;    // what listing a vector of A takes, in multiply-adds of a vector
+  constexpr int64_t kPerTerm = 2;   // a term beside its multiply-adds
+  constexpr int64_t kPerSum = 3;    // a sum that waits in memory
+  constexpr int64_t kPerList = 24;  // a loop whose end is not foreseen
+  int64_t live = 0;
+  const int64_t sampled = std::clamp<int64_t>(a.rows / kSampled, 1, kSampled);
+  for (int64_t i = 0; i < sampled; ++i) live += count_live(a.data + i * a.rows / sampled * a.ld, a.depth);
+  const int64_t slabs = ceil_div(columns, kLiveColumns);
+  const int64_t vectors = ceil_div(columns, kTileColumns) * 2;
+  const int64_t dense = sampled * a.depth * vectors;
+  const int64_t lists = sampled * a.parts() * (kPerList * slabs + kPerSum * vectors);
+  const int64_t sparse =
+      live * (vectors + kPerTerm * slabs) + lists + sampled * ceil_div(a.depth, kLanes) * kListed;
+  return sparse * 10 < dense * 9;
+}
+
+/// The part of B after the one that is read, fetched into the second-level cache in so many steps: rows that
+/// are left out are more than the hardware foresees.
+struct NextPart {
+  const float* data;
+  int64_t panels;
+  int64_t panel_stride;
+  int64_t floats;  ///< of a panel that are left
+  int64_t step;
+
+  void fetch() {
+    for (int64_t line = 0; line < step && floats > 0; line += kCacheLine) {
+      for (int64_t p = 0; p < panels; ++p) __builtin_prefetch(data + p * panel_stride, 0, 2);
+      data += kCacheLine;
+      floats -= kCacheLine;
+    }
+  }
+};
+
+/// Behind `part` of the first panels of b, of which `columns` are left.
+inline NextPart next_part(const SparseA& a, int64_t columns, int64_t part, const float* b,
+                          int64_t panel_stride, int64_t steps) {
+  if (part + 1 == a.parts()) {
+    columns -= kLiveColumns;
+    b += kLivePanels * panel_stride;
+    part = -1;
+  }
+  const int64_t begin = a.begin(part + 1);
+  const int64_t floats = columns <= 0 ? 0 : (a.begin(part + 2) - begin) * kTileColumns;
+  return {b + begin * kTileColumns, std::min<int64_t>(kLivePanels, ceil_div(columns, kTileColumns)),
+          panel_stride, floats, ceil_div(floats, steps)};
+}
+
+/// Lists of a block of A: of row r and part p those of its elements that are not zero.
+struct Lists {
+  const int32_t* terms;   ///< those of row r and part p from [r * depth + begin of p] on
+  const int32_t* counts;  ///< [row][part]
+  int64_t depth;
+  int64_t parts;
+};
+
+/// Sums of some rows over one part of the depth.
+struct PartialSums {
+  const float* a;
+  int64_t lda;
+  Lists lists;  ///< of the first row and the part
+  int64_t rows;
+  const float* b;
+  int64_t panel_stride;
+  float* sums;  ///< [rows][kLiveColumns]: of the parts before
+  bool first;
+  bool last;
+  Finish finish;  ///< what then happens to them
+  int64_t columns;
+  NextPart* next;  ///< or null
+};
+
+/// For columns that fill the last of kPanels panels, or less.
+template <int kPanels>
+void sum_live(const PartialSums& part) {
+  const Tag d;
+  const float* const b = part.b;
+  const int64_t panel_stride = part.panel_stride;
+  const float* a = part.a;
+  const int32_t* terms = part.lists.terms;
+  const int32_t* count = part.lists.counts;
+  float* sums = part.sums;
+  Finish finish = part.finish;
+  const bool finishes = part.last && part.columns == kPanels * kTileColumns;
+  for (int64_t i = 0; i < part.rows; ++i) {
+    if (part.next != nullptr) part.next->fetch();
+    Vector sum[kPanels][2];
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 2
+      for (int v = 0; v < 2; ++v) {
+        sum[p][v] = part.first ? hn::Zero(d) : hn::Load(d, sums + p * kTileColumns + v * kLanes);
+      }
+    }
+    for (const int32_t *term = terms, *const end = terms + *count; term < end; ++term) {
+      const int64_t k = *term;
+      const Vector factor = hn::Set(d, a[k]);
+      const float* row = b + k * kTileColumns;
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; ++v) {
+          sum[p][v] = hn::MulAdd(factor, hn::Load(d, row + p * panel_stride + v * kLanes), sum[p][v]);
+        }
+      }
+    }
+    if (finishes) {
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; ++v) {
+          const int64_t at = p * kTileColumns + v * kLanes;
+          hn::StoreU(finished(sum[p][v], Whole{at}, finish), d, finish.c + at);
+        }
+      }
+    } else {
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) {
+#pragma GCC unroll 2
+        for (int v = 0; v < 2; ++v) hn::Store(sum[p][v], d, sums + p * kTileColumns + v * kLanes);
+      }
+      if (part.last) finish_row(sums, part.columns, finish);
+    }
+    a += part.lda;
+    terms += part.lists.depth;
+    count += part.lists.parts;
+    sums += kLiveColumns;
+    finish.c += finish.ldc;
+  }
+}
+
+using SumLive = void (*)(const PartialSums&);
+
+/// sum_live for 1, 2, .. panels.
+template <int... kLess>
+constexpr std::array<SumLive, sizeof...(kLess)> live_kernels(std::integer_sequence<int, kLess...> /*less*/) {
+  return {sum_live<kLess + 1>...};
+}
+
+/// C from a block of A and `columns` columns of one of B, as multiply_block; `terms` has room for as many
+/// elements as A has.
+inline void multiply_sparse(int64_t columns, const SparseA& a, const float* b, int64_t panel_stride,
+                            const Finish& finish, bool fetches, int32_t* terms) {
+  static constexpr auto kKernels = live_kernels(std::make_integer_sequence<int, kLivePanels>());
+  HWY_ALIGN float sums[kLiveRows * kLiveColumns];
+  int32_t counts[kBlockRows * kMostParts];
+  int64_t begin[kMostParts + 1];
+  const int64_t parts = a.parts();
+  for (int64_t part = 0; part <= parts; ++part) begin[part] = a.begin(part);
+  for (int64_t i = 0; i < a.rows; ++i) {
+    for (int64_t part = 0; part < parts; ++part) {
+      counts[i * parts + part] = static_cast<int32_t>(
+          list_live(a.data + i * a.ld, begin[part], begin[part + 1], terms + i * a.depth + begin[part]));
+    }
+  }
+  for (int64_t j = 0; j < columns; j += kLiveColumns, b += kLivePanels * panel_stride) {
+    PartialSums sum{a.data, a.ld, {}, 0, b, panel_stride, sums, true, false, finish, 0, nullptr};
+    sum.columns = std::min(kLiveColumns, columns - j);
+    if (finish.bias != nullptr) sum.finish.bias += j;
+    const SumLive kernel = kKernels[static_cast<size_t>(ceil_div(sum.columns, kTileColumns) - 1)];
+    for (int64_t first = 0; first < a.rows; first += kLiveRows) {
+      sum.a = a.data + first * a.ld;
+      sum.rows = std::min(a.rows - first, kLiveRows);
+      sum.finish.c = finish.c + first * finish.ldc + j;
+      for (int64_t part = 0; part < parts; ++part) {
+        sum.lists = {terms + first * a.depth + begin[part], counts + first * parts + part, a.depth, parts};
+        sum.first = part == 0;
+        sum.last = part + 1 == parts;
+        NextPart next{};
+        if (fetches && first == 0) {
+          next = next_part(a, columns - j, part, b, panel_stride, sum.rows);
+          sum.next = &next;
+        }
+        kernel(sum);
+        sum.next = nullptr;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace HWY_NAMESPACE
+}  // namespace nacre::gemm
+HWY_AFTER_NAMESPACE();
+
+#endif  // per-target include guard

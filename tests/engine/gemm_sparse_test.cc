@@ -1,0 +1,39 @@
+#include <gtest/gtest.h>
+
+#include "gemm_problem.h"
+
+namespace nacre {
+namespace {
+
+constexpr double kTolerance = 1e-6;
+
+// Whether and how zeros are left out is a matter of speed.
+TEST(SparseGemm, ZerosChangeNoBit) {
+  const Tensor soon = random_tensor(16, 12);
+  for (const int64_t target : targets()) {
+    const ForcedTarget forced(target);
+    const RandomStream draws(3, hash_name(std::string("sparse")));
+    for (uint64_t shape = 0; shape < 40; ++shape) {
+      const auto draw = [&](uint64_t number, int64_t most) {
+        return 1 + static_cast<int64_t>(draws.uniform(3 * shape + number) * static_cast<float>(most));
+      };
+      Problem problem(draw(0, 210), draw(1, 300), draw(2, 700), false, shape % 4 == 3);
+      // 10 to 70 % are left.
+      problem.clip_a(0.8F - 0.3F * static_cast<float>(shape % 5));
+      problem.set_epilogue(shape % 3 == 1, shape % 2 == 1, shape % 5 == 1, shape % 7 == 1);
+      const Tensor c = problem.run(Path::kPlain);
+      EXPECT_LT(problem.error(c), kTolerance) << hwy::TargetName(target) << ' ' << shape;
+      for (const Path path : kPaths) {
+        EXPECT_TRUE(same_bits(c, problem.run(path, 3)))
+            << hwy::TargetName(target) << ' ' << shape << ' ' << static_cast<int>(path);
+      }
+      // What is to be fetched meanwhile is fetched by dense products.
+      problem.args.soon = {soon.data(), soon.data()};
+      problem.args.soon_floats = soon.size();
+      EXPECT_TRUE(same_bits(c, problem.run(Path::kPlain))) << hwy::TargetName(target) << ' ' << shape;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace nacre
