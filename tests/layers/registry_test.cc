@@ -60,7 +60,7 @@ TEST(BuiltinOps, EveryOpHasTheTestsOfALayer) {
                                      "ReferenceGradientsAreDifferences", "FastPathMatchesReference",
                                      "AnyNumberOfThreadsGivesTheSameBits", "PackedVariablesChangeNoBit",
                                      "RowAloneEqualsRowInBatch", "InferenceComputesWhatTrainingDoes",
-                                     "UnwantedInputGradientIsNotWritten", "AddsToGradients",
+                                     "UnwantedInputGradientsAreNotWritten", "AddsToGradients",
                                      "PutsGradientsInPlace"}))
         << op.name << " needs INSTANTIATE_TEST_SUITE_P(..., LayerTest, ...)";
     EXPECT_EQ(tests_of(op.name, "RefusalTest"), std::set<std::string>{"SaysWhy"})
