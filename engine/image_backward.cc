@@ -14,7 +14,7 @@ std::vector<ImageGroup> choose_image_groups(const std::vector<Unit>& units, int6
     if (unit.inputs.size() != 1) return 0;
     return unit.operation->image_chunks(batch, unit.wants_input_gradient[0]);
   };
-  /// Whether unit i hands each image's gradient to the one before it.
+  // Whether unit i hands each image's gradient to the one before it.
   const auto hands_on = [&](size_t i) {
     const Unit& unit = units[i];
     const Unit& before = units[i - 1];

@@ -20,7 +20,7 @@ struct ImageLoop {
 
 /// Units belong to the loop as long as the images of a round have at least as many bytes as the unit's packed
 /// variables, which every round reads again; and it ends where one value holds all that later units read.
-/// In training they must be able to (OperatorInfo::forwards_rows). None when that is fewer than two units, or
+/// In training they must allow it (OperatorInfo::forwards_rows). None when that is fewer than two units, or
 /// the whole batch is no more than a round for each thread.
 ///
 /// `units` are those of the whole batch. The choice changes no bit: operators promise that a row's do not
