@@ -145,6 +145,7 @@ Status bench_train(const Session& session, const BenchOptions& options) {
   const Shape row{contract.height, contract.width, contract.channels};
   PlanOptions planning = session.plan_options(Mode::kTraining, options.batch_size, options.threads);
   planning.stream_gradients = true;
+  planning.loop_over_images = !options.profile;
   auto made = Plan::make(network.training_graph, session.registry, row, planning);
   if (!made.ok()) return made.status().at(options.model);
   const Plan& plan = *made;

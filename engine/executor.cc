@@ -28,6 +28,7 @@ Executor::Executor(const Plan& plan)
                      static_cast<size_t>(plan.options().threads) * plan.thread_workspace_bytes())),
       loop_memory_(bytes(static_cast<size_t>(plan.options().threads) *
                          (plan.loop_arena_bytes() + plan.loop_shared_workspace_bytes()))),
+      packed_memory_(bytes(plan.options().mode == Mode::kTraining ? plan.packed_bytes() : 0)),
       inputs_(static_cast<size_t>(plan.options().threads)) {
   size_t most_inputs = 0;
   for (const Unit& unit : plan.units()) most_inputs = std::max(most_inputs, unit.inputs.size());
@@ -36,6 +37,16 @@ Executor::Executor(const Plan& plan)
   for (const PlannedVariable& variable : plan.variables()) {
     const bool stored = training && variable.has_gradient() && !variable.streamed;
     gradients_.push_back(stored ? Tensor(variable.shape) : Tensor());
+  }
+  size_t most_together = 1;
+  for (const ImageGroup& group : plan.image_groups()) {
+    most_together = std::max(most_together, group.end - group.begin);
+  }
+  stages_.reserve(most_together);
+  views_.resize(most_together);
+  for (UnitViews& views : views_) {
+    views.inputs.reserve(most_inputs);
+    views.input_gradients.reserve(most_inputs);
   }
   for (const Unit& unit : plan.units()) {
     std::vector<TensorView<float>> views;
@@ -74,7 +85,7 @@ Workspace Executor::workspace() {
 }
 
 Executor::Rows Executor::whole(int64_t n) {
-  return {0, n, nullptr, workspace(), inputs_.data()};
+  return {0, n, nullptr, workspace(), inputs_.data(), false};
 }
 
 TensorView<float> Executor::output_of(size_t unit, const Rows& rows) {
@@ -111,8 +122,8 @@ TensorView<const float> Executor::forward_units(TensorView<const float> input, c
   assert(variables_.size() == plan_->units().size());
   const int64_t n = input.shape[0];
   assert(n <= plan_->options().batch && input.shape == plan_->input_shape().with_batch(n));
-  const size_t looped = plan_->image_loop().units;
-  assert(observer_ == nullptr || looped == 0);
+  assert(observer_ == nullptr || plan_->options().mode == Mode::kTraining || plan_->image_loop().units == 0);
+  const size_t looped = observer_ == nullptr ? plan_->image_loop().units : 0;
   if (looped > 0) loop_over_images(input, context);
   const Rows rows = whole(n);
   for (size_t i = looped; i < plan_->units().size(); ++i) {
@@ -128,13 +139,15 @@ void Executor::forward_unit(size_t i, TensorView<const float> input, const Rows&
   const Unit& unit = plan_->units()[i];
   const bool training = plan_->options().mode == Mode::kTraining;
   collect_inputs(unit, input, rows);
-  const ForwardArgs<float> args{*rows.inputs,
-                                output_of(i, rows),
-                                variables_[i],
-                                training ? arena_.data() + unit.saved_offset : nullptr,
-                                packed_ == nullptr ? nullptr : packed_->of(unit),
-                                rows.workspace,
-                                context};
+  const std::byte* packed = packed_ == nullptr ? nullptr : packed_->of(unit);
+  if (rows.packed) packed = packed_memory_.data() + unit.packed_offset;
+  const size_t saved_before = unit.operation->info().saved_bytes * static_cast<size_t>(rows.first) /
+                              static_cast<size_t>(plan_->options().batch);
+  const ForwardArgs<float> args{
+      *rows.inputs,  output_of(i, rows),
+      variables_[i], training ? arena_.data() + unit.saved_offset + saved_before : nullptr,
+      packed,        rows.workspace,
+      context};
   if (plan_->options().reference) {
     unit.operation->forward_reference(args);
   } else {
@@ -149,12 +162,18 @@ void Executor::loop_over_images(TensorView<const float> input, const StepContext
   const int64_t wanted = chunks_of(chunks_of(n, loop.rows), context.threads) * context.threads;
   const int64_t images = chunks_of(n, wanted);
   const size_t stride = plan_->loop_arena_bytes() + plan_->loop_shared_workspace_bytes();
+  const bool training = plan_->options().mode == Mode::kTraining;
+  for (size_t i = 0; training && i < loop.units; ++i) {
+    const Unit& unit = plan_->units()[i];
+    unit.operation->pack(variables_[i], context.threads, packed_memory_.data() + unit.packed_offset);
+  }
   const auto round = [&](int64_t number, int worker, const StepContext& how) {
     const auto thread = static_cast<size_t>(worker);
     Rows rows = whole(0);
     rows.first = number * images;
     rows.count = std::min(images, n - rows.first);
     rows.loop_arena = loop_memory_.data() + thread * stride;
+    rows.packed = training;
     rows.workspace.shared = rows.loop_arena + plan_->loop_arena_bytes();
     rows.workspace.per_thread += thread * rows.workspace.per_thread_stride;
     rows.inputs = &inputs_[thread];
@@ -173,62 +192,103 @@ void Executor::loop_over_images(TensorView<const float> input, const StepContext
 void Executor::backward(TensorView<const float> input, TensorView<const float> grad_output,
                         const StepContext& requested, GradientSink* sink) {
   const StepContext context = within_plan(requested);
-  with_team(context.threads, [&] { backward_units(input, grad_output, context, sink); });
+  with_team(context.threads, [&] { backward_units({input, grad_output, context, sink}); });
 }
 
-void Executor::backward_units(TensorView<const float> input, TensorView<const float> grad_output,
-                              const StepContext& context, GradientSink* sink) {
+void Executor::backward_units(const BackwardPass& pass) {
   assert(plan_->options().mode == Mode::kTraining);
-  assert(sink != nullptr || !plan_->options().stream_gradients);
-  const int64_t n = input.shape[0];
-  const Rows rows = whole(n);
-  const std::vector<Unit>& units = plan_->units();
-  for (size_t i = units.size(); i-- > 0;) {
-    const Unit& unit = units[i];
-    collect_inputs(unit, input, rows);
-    input_gradients_.clear();
-    bool useful = false;
-    for (size_t k = 0; k < unit.inputs.size(); ++k) {
-      TensorView<float> gradient;
-      if (unit.wants_input_gradient[k]) {
-        const Unit& producer = units[static_cast<size_t>(unit.inputs[k]) - 1];
-        const bool partial = unit.partial_offsets[k] != Unit::kNone;
-        gradient = at_offset(producer, partial ? unit.partial_offsets[k] : producer.gradient_offset, n);
-      }
-      useful = useful || !gradient.empty();
-      input_gradients_.push_back(gradient);
-    }
-    for (const int variable : unit.variables) {
-      useful = useful || plan_->variables()[static_cast<size_t>(variable)].has_gradient();
-    }
-    if (!useful) continue;
-
-    const bool last = i + 1 == units.size();
-    const BackwardArgs<float> args{*rows.inputs,
-                                   at_offset(unit, unit.output_offset, n),
-                                   last ? grad_output : at_offset(unit, unit.gradient_offset, n),
-                                   variables_[i],
-                                   input_gradients_,
-                                   unit.adds_gradient,
-                                   variable_gradients_[i],
-                                   plan_->options().stream_gradients ? sink : nullptr,
-                                   unit.variables,
-                                   arena_.data() + unit.saved_offset,
-                                   workspace(),
-                                   context};
-    if (observer_ != nullptr) observer_->begin(i, UnitObserver::Pass::kBackward);
-    if (plan_->options().reference) {
-      unit.operation->backward_reference(args);
+  assert(pass.sink != nullptr || !plan_->options().stream_gradients);
+  assert(observer_ == nullptr || plan_->image_groups().empty());
+  auto group = plan_->image_groups().rbegin();
+  for (size_t i = plan_->units().size(); i-- > 0;) {
+    if (group != plan_->image_groups().rend() && group->end == i + 1) {
+      backward_group(*group, pass);
+      i = group->begin;
+      ++group;
     } else {
-      unit.operation->backward(args);
-    }
-    if (observer_ != nullptr) observer_->end(i, UnitObserver::Pass::kBackward);
-    for (size_t k = 0; k < unit.inputs.size(); ++k) {
-      if (unit.partial_offsets[k] == Unit::kNone) continue;
-      const Unit& producer = units[static_cast<size_t>(unit.inputs[k]) - 1];
-      accumulate(at_offset(producer, producer.gradient_offset, n), input_gradients_[k].data, context.threads);
+      backward_unit(i, pass);
     }
   }
+}
+
+BackwardArgs<float> Executor::backward_args(size_t i, const BackwardPass& pass, UnitViews& views) {
+  const std::vector<Unit>& units = plan_->units();
+  const Unit& unit = units[i];
+  const int64_t n = pass.input.shape[0];
+  Rows rows = whole(n);
+  rows.inputs = &views.inputs;
+  collect_inputs(unit, pass.input, rows);
+  views.input_gradients.clear();
+  for (size_t k = 0; k < unit.inputs.size(); ++k) {
+    TensorView<float> gradient;
+    if (unit.wants_input_gradient[k]) {
+      const Unit& producer = units[static_cast<size_t>(unit.inputs[k]) - 1];
+      const bool partial = unit.partial_offsets[k] != Unit::kNone;
+      gradient = at_offset(producer, partial ? unit.partial_offsets[k] : producer.gradient_offset, n);
+    }
+    views.input_gradients.push_back(gradient);
+  }
+  const bool last = i + 1 == units.size();
+  Workspace room = workspace();
+  room.shared += unit.shared_offset;
+  return {views.inputs,
+          at_offset(unit, unit.output_offset, n),
+          last ? pass.grad_output : at_offset(unit, unit.gradient_offset, n),
+          variables_[i],
+          views.input_gradients,
+          unit.adds_gradient,
+          variable_gradients_[i],
+          plan_->options().stream_gradients ? pass.sink : nullptr,
+          unit.variables,
+          arena_.data() + unit.saved_offset,
+          room,
+          pass.context};
+}
+
+void Executor::backward_unit(size_t i, const BackwardPass& pass) {
+  const std::vector<Unit>& units = plan_->units();
+  const Unit& unit = units[i];
+  const bool useful = std::ranges::find(unit.wants_input_gradient, true) != unit.wants_input_gradient.end() ||
+                      std::ranges::any_of(unit.variables, [&](int variable) {
+                        return plan_->variables()[static_cast<size_t>(variable)].has_gradient();
+                      });
+  if (!useful) return;
+  const BackwardArgs<float> args = backward_args(i, pass, views_[0]);
+  if (observer_ != nullptr) observer_->begin(i, UnitObserver::Pass::kBackward);
+  if (plan_->options().reference) {
+    unit.operation->backward_reference(args);
+  } else {
+    unit.operation->backward(args);
+  }
+  if (observer_ != nullptr) observer_->end(i, UnitObserver::Pass::kBackward);
+  for (size_t k = 0; k < unit.inputs.size(); ++k) {
+    if (unit.partial_offsets[k] == Unit::kNone) continue;
+    const Unit& producer = units[static_cast<size_t>(unit.inputs[k]) - 1];
+    accumulate(at_offset(producer, producer.gradient_offset, pass.input.shape[0]), args.grad_inputs[k].data,
+               pass.context.threads);
+  }
+}
+
+void Executor::backward_group(const ImageGroup& group, const BackwardPass& pass) {
+  // Of the output of a unit within the group: in memory of the thread.
+  const auto handed_on = [&](size_t unit) {
+    auto* data = reinterpret_cast<float*>(loop_memory_.data() + plan_->units()[unit].gradient_offset);
+    return ImagePlace<float>{data, 0, static_cast<int64_t>(plan_->loop_arena_bytes() / sizeof(float))};
+  };
+  stages_.clear();
+  for (size_t i = group.end; i-- > group.begin;) {
+    UnitViews& views = views_[i - group.begin];
+    const BackwardArgs<float> args = backward_args(i, pass, views);
+    // But for what is handed on, which no array of the whole batch has.
+    ImageStage stage = ImageStage::of_batch(*plan_->units()[i].operation, args);
+    if (i + 1 < group.end) stage.grad_output = {handed_on(i).data, 0, handed_on(i).thread_step};
+    if (i > group.begin) {
+      stage.grad_input = handed_on(i - 1);
+      views.input_gradients[0].data = stage.grad_input.data;
+    }
+    stages_.push_back(stage);
+  }
+  backward_by_images(stages_);
 }
 
 }  // namespace nacre

@@ -65,6 +65,7 @@ class Executor {
     std::byte* loop_arena = nullptr;  ///< of the thread, in the image loop
     Workspace workspace;
     std::vector<TensorView<const float>>* inputs = nullptr;  ///< of the unit at work
+    bool packed = false;  ///< training: the variables are in packed_memory_
   };
 
   [[nodiscard]] TensorView<float> at_offset(const Unit& unit, size_t offset, int64_t n);
@@ -76,8 +77,22 @@ class Executor {
   TensorView<const float> forward_units(TensorView<const float> input, const StepContext& context);
   void forward_unit(size_t i, TensorView<const float> input, const Rows& rows, const StepContext& context);
   void loop_over_images(TensorView<const float> input, const StepContext& context);
-  void backward_units(TensorView<const float> input, TensorView<const float> grad_output,
-                      const StepContext& context, GradientSink* sink);
+  /// What backward was called with.
+  struct BackwardPass {
+    TensorView<const float> input;
+    TensorView<const float> grad_output;
+    const StepContext& context;
+    GradientSink* sink;
+  };
+  /// What BackwardArgs of one unit look at.
+  struct UnitViews {
+    std::vector<TensorView<const float>> inputs;
+    std::vector<TensorView<float>> input_gradients;
+  };
+  void backward_units(const BackwardPass& pass);
+  void backward_unit(size_t i, const BackwardPass& pass);
+  void backward_group(const ImageGroup& group, const BackwardPass& pass);
+  [[nodiscard]] BackwardArgs<float> backward_args(size_t i, const BackwardPass& pass, UnitViews& views);
   /// With no more threads than there is scratch memory for.
   [[nodiscard]] StepContext within_plan(const StepContext& requested) const;
 
@@ -86,12 +101,14 @@ class Executor {
   const PackedVariables* packed_ = nullptr;
   BasicTensor<std::byte> arena_;
   BasicTensor<std::byte> scratch_;
-  BasicTensor<std::byte> loop_memory_;  // of each thread: the image loop's arena, and its shared workspace
+  BasicTensor<std::byte> loop_memory_;    // of each thread: the image loop's arena, and its shared workspace
+  BasicTensor<std::byte> packed_memory_;  // training: the variables of the image loop's units
   std::vector<Tensor> gradients_;
   std::vector<std::vector<TensorView<const float>>> variables_;     // of each unit
   std::vector<std::vector<TensorView<float>>> variable_gradients_;  // of each unit
   std::vector<std::vector<TensorView<const float>>> inputs_;        // of the unit at work, of each thread
-  std::vector<TensorView<float>> input_gradients_;
+  std::vector<UnitViews> views_;    // of the unit, or the group of units, at work in backward
+  std::vector<ImageStage> stages_;  // of the group
 };
 
 }  // namespace nacre

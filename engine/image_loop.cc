@@ -40,11 +40,12 @@ std::vector<bool> find_cuts(const std::vector<Unit>& units) {
 
 }  // namespace
 
-ImageLoop choose_image_loop(const std::vector<Unit>& units, int64_t batch, int threads) {
+ImageLoop choose_image_loop(const std::vector<Unit>& units, int64_t batch, int threads, Mode mode) {
   const std::vector<bool> cuts = find_cuts(units);
   ImageLoop loop;
   int64_t most = 1;  // bytes of an image, of the units so far
   for (size_t i = 0; i < units.size(); ++i) {
+    if (mode == Mode::kTraining && !units[i].operation->info().forwards_rows) break;
     most = std::max(most, bytes_of_image(units, i));
     const int64_t rows = std::clamp<int64_t>(kCacheBytes / most, 1, batch);
     const auto packed = static_cast<int64_t>(units[i].operation->info().packed_bytes);

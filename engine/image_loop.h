@@ -4,11 +4,13 @@
 #include <cstdint>
 #include <vector>
 
+#include "engine/op_def.h"
+
 namespace nacre {
 
 struct Unit;
 
-/// The first units of a plan for inference, which a few images go through from the first to the last before
+/// The first units of a plan, whose forward a few images go through from the first unit to the last before
 /// the next images begin: what a unit writes is in the second-level cache when the next one reads it. Threads
 /// take images in turn.
 struct ImageLoop {
@@ -18,10 +20,11 @@ struct ImageLoop {
 
 /// Units belong to the loop as long as the images of a round have at least as many bytes as the unit's packed
 /// variables, which every round reads again; and it ends where one value holds all that later units read.
-/// None when that is fewer than two units, or the whole batch is no more than a round for each thread.
+/// In training they must allow it (OperatorInfo::forwards_rows). None when that is fewer than two units, or
+/// the whole batch is no more than a round for each thread.
 ///
 /// `units` are those of the whole batch. The choice changes no bit: operators promise that a row's do not
 /// depend on the batch.
-ImageLoop choose_image_loop(const std::vector<Unit>& units, int64_t batch, int threads);
+ImageLoop choose_image_loop(const std::vector<Unit>& units, int64_t batch, int threads, Mode mode);
 
 }  // namespace nacre

@@ -120,15 +120,29 @@ struct BackwardArgs {
   [[nodiscard]] bool adds_to(size_t input) const { return !adds.empty() && adds[input] != 0; }
 };
 
+/// One image of a backward that goes image by image.
+struct ImageBackward {
+  int64_t n;      ///< which of the batch
+  int64_t chunk;  ///< that it belongs to
+  bool first;     ///< of its chunk
+  int worker;
+  const float* grad_output;  ///< of the image, in place of BackwardArgs'
+  float* grad_input;         ///< null where it is not wanted
+};
+
 /// All that Plan needs to know of an operator before it runs. Sizes are for the full batch.
 struct OperatorInfo {
   Shape output;  ///< [N, ...]
   std::vector<VariableSpec> variables;
-  size_t packed_bytes = 0;      ///< inference: what Operator::pack writes
+  size_t packed_bytes = 0;      ///< what Operator::pack writes
   size_t saved_bytes = 0;       ///< state that forward leaves for backward in training
   size_t shared_bytes = 0;      ///< Workspace::shared
   size_t per_thread_bytes = 0;  ///< Workspace::of_thread
   int64_t flops_per_row = 0;    ///< forward: a multiply-add counts 2
+  /// Training: forward may be called for some rows of the batch at a time, with what pack made of the
+  /// variables. It needs no Workspace::shared then, and what it saves of row n begins at byte
+  /// n * saved_bytes / N.
+  bool forwards_rows = false;
   bool adds_gradients = false;  ///< backward can add to inputs' gradients: BackwardArgs::adds
   /// The gradients of all inputs are one and the same, of the output's size and computed element by element:
   /// those that backward overwrites may lie in one place, and where grad_output does.
@@ -154,13 +168,21 @@ class Operator {
 
   [[nodiscard]] const OperatorInfo& info() const { return info_; }
 
-  /// Inference: puts the variables into the form that forward computes with, `packed` (64-byte aligned,
+  /// Puts the variables into the form that forward computes with, `packed` (64-byte aligned,
   /// OperatorInfo::packed_bytes). A forward that is given it spares making it; its bits are the same.
   virtual void pack(std::span<const TensorView<const float>> /*variables*/, int /*threads*/,
                     std::byte* /*packed*/) const {}
   /// The fast path. By default it is the reference.
   virtual void forward(const ForwardArgs<float>& args) const { forward_reference(args); }
   virtual void backward(const BackwardArgs<float>& args) const { backward_reference(args); }
+  /// Backward image by image, of an operator with one input, for engine/image_backward.h: begin_images, then
+  /// backward_image for all of the batch, then end_images. It writes the same as backward. Chunk c of images
+  /// [c * n / chunks, (c + 1) * n / chunks) is done in order by one thread; image_chunks tells how many there
+  /// are of a batch of n, 0 when the operator cannot go image by image.
+  [[nodiscard]] virtual int64_t image_chunks(int64_t /*n*/, bool /*wants_input_gradient*/) const { return 0; }
+  virtual void begin_images(const BackwardArgs<float>& /*args*/) const {}
+  virtual void backward_image(const BackwardArgs<float>& /*args*/, const ImageBackward& /*image*/) const {}
+  virtual void end_images(const BackwardArgs<float>& /*args*/) const {}
   /// The readable path, with the same contract.
   virtual void forward_reference(const ForwardArgs<float>& args) const = 0;
   virtual void backward_reference(const BackwardArgs<float>& args) const = 0;

@@ -76,10 +76,12 @@ Result<Plan> Plan::make(const Graph& graph, const Registry& registry, const Shap
   if (options.batch < 1) return Status(StatusCode::kUsage, fmt::format("a batch of {} rows", options.batch));
   NACRE_ASSIGN_OR_RETURN(plan.input_shape_, Shape::make(dims));
   NACRE_RETURN_IF_ERROR(plan.add_nodes(graph, registry));
-  if (options.mode == Mode::kInference && options.loop_over_images && !options.reference) {
-    plan.loop_ = choose_image_loop(plan.units_, options.batch, plan.options_.threads);
-    // Its operators are made again, for fewer rows.
-    if (plan.loop_.units > 0) NACRE_RETURN_IF_ERROR(plan.add_nodes(graph, registry));
+  if (options.loop_over_images && !options.reference) {
+    plan.loop_ = choose_image_loop(plan.units_, options.batch, plan.options_.threads, options.mode);
+    // Its operators are made again, for fewer rows: but for training, whose backward is of the whole batch.
+    if (plan.loop_.units > 0 && options.mode == Mode::kInference) {
+      NACRE_RETURN_IF_ERROR(plan.add_nodes(graph, registry));
+    }
   }
   NACRE_RETURN_IF_ERROR(plan.place_buffers());
   return plan;

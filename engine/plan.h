@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/graph.h"
+#include "engine/image_backward.h"
 #include "engine/image_loop.h"
 #include "engine/op_def.h"
 #include "engine/variable_store.h"
@@ -19,8 +20,9 @@ struct PlanOptions {
   int threads = 1;         ///< the most threads that an execution may use
   bool reference = false;  ///< run the readable implementations
   bool fuse = true;        ///< put fused operators in place of chains
-  /// Inference: let images go through the first operators few at a time where that pays (ImageLoop). An
-  /// executor of such a plan cannot be observed.
+  /// Let images go few at a time through the first operators (ImageLoop), and one at a time through those
+  /// whose backward allows it (ImageGroup), where that pays. Of such a plan, forward in inference and
+  /// backward cannot be observed.
   bool loop_over_images = true;
   /// Training: every backward has a GradientSink, so gradients that can be streamed are not stored.
   bool stream_gradients = false;
@@ -37,11 +39,15 @@ struct Unit {
   std::unique_ptr<Operator> operation;
   std::vector<int> inputs;     ///< values
   std::vector<int> variables;  ///< indices into Plan::variables(), in the order of OperatorInfo::variables
-  size_t packed_offset = 0;    ///< of its packed variables (inference), bytes
-  size_t output_offset =
-      0;  ///< of its output in the arena, bytes; in the memory of a thread's images within the image loop
-  size_t saved_offset = 0;     ///< of its saved state in the arena (training)
-  size_t gradient_offset = 0;  ///< of the gradient of its output in the arena (training)
+  size_t packed_offset = 0;    ///< of its packed variables (inference, image loop), bytes
+  /// Of its output in the arena, bytes; in inference within the image loop in the memory of a thread's
+  /// images.
+  size_t output_offset = 0;
+  size_t saved_offset = 0;  ///< of its saved state in the arena (training)
+  /// Of the gradient of its output in the arena (training), or, where an ImageGroup's units hand it on, in
+  /// the memory of a thread's image.
+  size_t gradient_offset = 0;
+  size_t shared_offset = 0;  ///< of its backward's shared workspace, which the units of an ImageGroup divide
   /// Training: where to put the gradient with respect to an input that an earlier-run backward has written
   /// already, so that it can be added by the executor; kNone where it goes straight to the producer's.
   std::vector<size_t> partial_offsets;
@@ -90,11 +96,12 @@ class Plan {
   [[nodiscard]] const Shape& input_shape() const { return input_shape_; }  ///< [batch, H, W, C]
   [[nodiscard]] Shape output_shape() const;                                ///< [batch, ...]
   [[nodiscard]] const ImageLoop& image_loop() const { return loop_; }
+  [[nodiscard]] const std::vector<ImageGroup>& image_groups() const { return groups_; }
   [[nodiscard]] size_t arena_bytes() const { return arena_bytes_; }
-  /// What each thread needs besides for its images in the image loop.
+  /// What each thread needs besides for its images in the image loop or an image group.
   [[nodiscard]] size_t loop_arena_bytes() const { return loop_arena_bytes_; }
   [[nodiscard]] size_t loop_shared_workspace_bytes() const { return loop_shared_bytes_; }
-  /// Whether a unit's output is read within the image loop alone.
+  /// Whether a unit's output is read within the image loop alone, and needed by nobody afterwards.
   [[nodiscard]] bool is_between_loop_units(size_t unit) const;
   [[nodiscard]] size_t packed_bytes() const { return packed_bytes_; }
   [[nodiscard]] size_t shared_workspace_bytes() const { return shared_bytes_; }
@@ -122,6 +129,7 @@ class Plan {
   std::vector<NodeSummary> nodes_;
   std::vector<size_t> unit_of_node_;
   ImageLoop loop_;
+  std::vector<ImageGroup> groups_;
   size_t arena_bytes_ = 0;
   size_t loop_arena_bytes_ = 0;
   size_t loop_shared_bytes_ = 0;

@@ -38,7 +38,7 @@ struct Buffers {
 }  // namespace
 
 bool Plan::is_between_loop_units(size_t unit) const {
-  return unit + 1 < loop_.units;
+  return options_.mode == Mode::kInference && unit + 1 < loop_.units;
 }
 
 /// Whether a unit's output lies where its input does; the graph's input is not the plan's.
@@ -72,6 +72,20 @@ Status Plan::place_buffers() {
     }
   }
 
+  if (training && options_.loop_over_images && !options_.reference) {
+    groups_ = choose_image_groups(units_, options_.batch);
+  }
+  std::vector<bool> handed_on(static_cast<size_t>(count) + 1, false);  // values whose gradient a group keeps
+  for (const ImageGroup& group : groups_) {
+    size_t offset = 0;
+    for (size_t i = group.begin; i < group.end; ++i) {
+      if (i > group.begin) handed_on[i] = true;
+      units_[i].shared_offset = offset;
+      offset += align_up(units_[i].operation->info().shared_bytes);
+    }
+    shared_bytes_ = std::max(shared_bytes_, offset);
+  }
+
   Buffers buffers;
   Buffers loop_buffers;  // of one round of images
   const auto place = [&](size_t bytes, int begin, int end, size_t* offset) {
@@ -98,8 +112,9 @@ Status Plan::place_buffers() {
       place(bytes_of(info.output.with_batch(options_.batch)), i, end, &unit.output_offset);
     }
     unit.packed_offset = packed_bytes_;
-    if (!training && !options_.reference) packed_bytes_ += align_up(info.packed_bytes);
-    size_t& shared = static_cast<size_t>(i) < loop_.units ? loop_shared_bytes_ : shared_bytes_;
+    const bool looped = static_cast<size_t>(i) < loop_.units;
+    if ((!training || looped) && !options_.reference) packed_bytes_ += align_up(info.packed_bytes);
+    size_t& shared = looped && !training ? loop_shared_bytes_ : shared_bytes_;
     shared = std::max(shared, align_up(info.shared_bytes));
     per_thread_bytes_ = std::max(per_thread_bytes_, align_up(info.per_thread_bytes));
     unit.partial_offsets.assign(unit.inputs.size(), Unit::kNone);
@@ -129,8 +144,14 @@ Status Plan::place_buffers() {
   }
   for (size_t value = 1; value < gradients.size(); ++value) {
     const Lifetime& gradient = gradients[value];
-    if (gradient.bytes > 0)
-      place(gradient.bytes, gradient.begin, gradient.end, &units_[value - 1].gradient_offset);
+    if (gradient.bytes == 0) continue;
+    size_t* const offset = &units_[value - 1].gradient_offset;
+    if (handed_on[value]) {
+      const Shape& shape = units_[value - 1].operation->info().output;
+      loop_buffers.add(bytes_of(shape.with_batch(1)), gradient.begin, gradient.end, offset);
+    } else {
+      place(gradient.bytes, gradient.begin, gradient.end, offset);
+    }
   }
   const Wide of_thread = loop_buffers.wanted_bytes + loop_shared_bytes_ + per_thread_bytes_;
   const Wide wanted_bytes = buffers.wanted_bytes + packed_bytes_ + shared_bytes_ +

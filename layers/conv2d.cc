@@ -28,6 +28,7 @@ class Conv2D final : public ReferenceOperator<Conv2D> {
     info_.packed_bytes = fast_.packed_bytes();
     info_.per_thread_bytes = fast_.per_thread_bytes();
     info_.adds_gradients = true;
+    info_.forwards_rows = true;
     if (mode == Mode::kTraining) {
       info_.per_thread_bytes =
           std::max(info_.per_thread_bytes, static_cast<size_t>(row_size()) * sizeof(double));

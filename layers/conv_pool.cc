@@ -2,6 +2,7 @@
 #include <array>
 #include <memory>
 
+#include "engine/image_backward.h"
 #include "engine/parallel.h"
 #include "engine/vector_math.h"
 #include "layers/aligned_floats.h"
@@ -43,6 +44,7 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
         std::max(fast_.per_thread_bytes(), static_cast<size_t>(g_.positions() * g_.filters) * sizeof(double));
     if (mode == Mode::kInference) return;
     info_.saved_bytes = static_cast<size_t>(info_.output.num_elements());
+    info_.forwards_rows = true;
     if (!use_sparse_) return;
     input_kernel_ = std::min(batch, kImageChunks) * partial_floats();
     const int64_t shared = input_kernel_ + (use_sparse_input_ ? sparse_input_.packed_floats() : 0);
@@ -72,7 +74,10 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
     BackwardArgs<float> rest = args;
     const std::array<TensorView<float>, 2> nothing{};
     if (use_sparse_) {
-      sparse_backward(args);
+      BackwardArgs<float> sums = args;
+      if (!use_sparse_input_) sums.grad_inputs = std::span(nothing).first(1);
+      const ImageStage stage = ImageStage::of_batch(*this, sums);
+      backward_by_images({&stage, 1});
       if (args.grad_inputs[0].data == nullptr || use_sparse_input_) return;
       rest.grad_variables = std::span(nothing).first(args.grad_variables.size());
     }
@@ -83,6 +88,67 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
                       winners(args.saved, n), scratch);
           return scratch;
         });
+  }
+
+  /// The gradients of kernel and bias, and of the input when that is sparse too: on the paths that sum over
+  /// what survived.
+  [[nodiscard]] int64_t image_chunks(int64_t n, bool wants_input_gradient) const override {
+    return use_sparse_ && (use_sparse_input_ || !wants_input_gradient) ? std::min(n, kImageChunks) : 0;
+  }
+
+  void begin_images(const BackwardArgs<float>& args) const override {
+    if (args.grad_inputs[0].data != nullptr) {
+      sparse_input_.pack(args.variables[0].data, args.context.threads,
+                         args.workspace.shared_as<float>() + input_kernel_);
+    }
+  }
+
+  void backward_image(const BackwardArgs<float>& args, const ImageBackward& of) const override {
+    auto* const partials = args.workspace.shared_as<float>();
+    float* const sums = partials + of.chunk * partial_floats();
+    if (of.first) std::fill(sums, sums + partial_floats(), 0.0F);
+    const float* image = args.inputs[0].data + of.n * g_.image_size();
+    const uint8_t* winner = winners(args.saved, of.n);
+    auto* scratch = args.workspace.of_thread<std::byte>(of.worker);
+    if (use_quads_) {
+      quads_.add(image, winner, of.grad_output, scratch, sums);
+    } else {
+      sparse_.add(image, winner, of.grad_output, scratch, sums, sums + sparse_.sums_floats());
+    }
+    // While its gradient is in the cache.
+    if (of.grad_input != nullptr) {
+      sparse_input_.compute(winner, of.grad_output, partials + input_kernel_, scratch, of.grad_input);
+    }
+  }
+
+  void end_images(const BackwardArgs<float>& args) const override {
+    auto* const partials = args.workspace.shared_as<float>();
+    const int64_t chunks = std::min(args.output.shape[0], kImageChunks);
+    const auto add_up = [&](int64_t begin, int64_t count) {
+      for (int64_t chunk = 1; chunk < chunks; ++chunk) {
+        add(count, partials + begin, partials + chunk * partial_floats() + begin, partials + begin);
+      }
+    };
+    float* const grad_bias = args.grad_variables.size() > 1 ? args.grad_variables[1].data : nullptr;
+    if (use_quads_) {
+      // A small kernel: not worth two threads.
+      add_up(0, partial_floats());
+      return quads_.write(partials, args.grad_variables[0].data, grad_bias);
+    }
+    if (float* kernel = args.grad_variables[0].data; kernel != nullptr) {
+      const int64_t size = sparse_.sums_floats() / g_.filters;
+      parallel_for(chunks_of(g_.filters, kCombineFilters), args.context.threads, [&](int64_t chunk, int) {
+        const int64_t begin = chunk * kCombineFilters;
+        const int64_t end = std::min(g_.filters, begin + kCombineFilters);
+        add_up(begin * size, (end - begin) * size);
+        sparse_.write(partials, begin, end, kernel);
+      });
+    }
+    if (grad_bias != nullptr) {
+      const float* bias = partials + sparse_.sums_floats();
+      add_up(sparse_.sums_floats(), g_.filters);
+      std::copy(bias, bias + g_.filters, grad_bias);
+    }
   }
 
   template <typename T>
@@ -110,60 +176,6 @@ class ConvPool final : public ReferenceOperator<ConvPool> {
   /// Of one chunk of images: a multiple of 16.
   [[nodiscard]] int64_t partial_floats() const {
     return use_quads_ ? quads_.sums_floats() : sparse_.sums_floats() + align_floats(g_.filters);
-  }
-
-  /// The gradients of kernel and bias, and of the input when that is sparse too.
-  void sparse_backward(const BackwardArgs<float>& args) const {
-    const int64_t batch = args.output.shape[0];
-    const int64_t chunks = std::min(batch, kImageChunks);
-    auto* partials = args.workspace.shared_as<float>();
-    float* const input_kernel = partials + input_kernel_;
-    const bool with_input = use_sparse_input_ && args.grad_inputs[0].data != nullptr;
-    if (with_input) sparse_input_.pack(args.variables[0].data, args.context.threads, input_kernel);
-    parallel_for(chunks, args.context.threads, [&](int64_t chunk, int worker) {
-      float* sums = partials + chunk * partial_floats();
-      std::fill(sums, sums + partial_floats(), 0.0F);
-      for (int64_t n = chunk * batch / chunks; n < (chunk + 1) * batch / chunks; ++n) {
-        const float* image = args.inputs[0].data + n * g_.image_size();
-        const uint8_t* winner = winners(args.saved, n);
-        const float* grad = args.grad_output.data + n * pooled_size();
-        auto* scratch = args.workspace.of_thread<std::byte>(worker);
-        if (use_quads_) {
-          quads_.add(image, winner, grad, scratch, sums);
-        } else {
-          sparse_.add(image, winner, grad, scratch, sums, sums + sparse_.sums_floats());
-        }
-        if (!with_input) continue;
-        // While its gradient is in the cache.
-        sparse_input_.compute(winner, grad, input_kernel, scratch,
-                              args.grad_inputs[0].data + n * g_.image_size());
-      }
-    });
-    const auto add_up = [&](int64_t begin, int64_t count) {
-      for (int64_t chunk = 1; chunk < chunks; ++chunk) {
-        add(count, partials + begin, partials + chunk * partial_floats() + begin, partials + begin);
-      }
-    };
-    float* const grad_bias = args.grad_variables.size() > 1 ? args.grad_variables[1].data : nullptr;
-    if (use_quads_) {
-      // A small kernel: not worth two threads.
-      add_up(0, partial_floats());
-      return quads_.write(partials, args.grad_variables[0].data, grad_bias);
-    }
-    if (float* kernel = args.grad_variables[0].data; kernel != nullptr) {
-      const int64_t size = sparse_.sums_floats() / g_.filters;
-      parallel_for(chunks_of(g_.filters, kCombineFilters), args.context.threads, [&](int64_t chunk, int) {
-        const int64_t begin = chunk * kCombineFilters;
-        const int64_t end = std::min(g_.filters, begin + kCombineFilters);
-        add_up(begin * size, (end - begin) * size);
-        sparse_.write(partials, begin, end, kernel);
-      });
-    }
-    if (grad_bias != nullptr) {
-      const float* bias = partials + sparse_.sums_floats();
-      add_up(sparse_.sums_floats(), g_.filters);
-      std::copy(bias, bias + g_.filters, grad_bias);
-    }
   }
 
   [[nodiscard]] int64_t pooled_size() const { return info_.output.elements_per_row(); }

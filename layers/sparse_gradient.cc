@@ -13,9 +13,11 @@
 namespace nacre {
 namespace {
 
-// Cells of a stripe: their lists and the rows of the image under them stay near the core, and a filter's sums
-// are loaded once for all of them.
-constexpr int64_t kStripeCells = 288;
+// Cells of a stripe: the rows of the image under them stay in the first-level cache, or little beyond, while
+// the filters go by, and a filter's sums are loaded once for all of them.
+constexpr int64_t kStripeCells = 96;
+// Filters whose lists are worked on at a time, between requests for what comes next.
+constexpr int64_t kFiltersTogether = 4;
 constexpr int64_t kSlack = 16;  // patches are read in whole vectors
 
 int64_t reach(const WindowAxis& axis, int64_t outputs) {
@@ -122,12 +124,18 @@ void SparseKernelGradient::add(const float* image, const uint8_t* winners, const
       cells.positions = pool_.window.cells();
       cells.offsets = &offsets;
       sparse::list_live_cells(cells, places, grads, counts.data());
-      for (int64_t i = 0; i < cells.block; ++i) {
-        next_image.next();
-        next_grad.next();
-        next_winners.next();
-        sparse::add_patches({places + i * capacity, grads + i * capacity, counts[static_cast<size_t>(i)]},
-                            padded, g_.window.y.dilation * padded_row, g_.window.y.window,
+      for (int64_t i = 0; i < cells.block; i += kFiltersTogether) {
+        std::array<sparse::LiveCells, kFiltersTogether> lists{};
+        const int64_t together = std::min(kFiltersTogether, cells.block - i);
+        for (int64_t k = 0; k < together; ++k) {
+          const int64_t list = (i + k) * capacity;
+          lists[static_cast<size_t>(k)] = {places + list, grads + list, counts[static_cast<size_t>(i + k)]};
+          next_image.next();
+          next_grad.next();
+          next_winners.next();
+        }
+        sparse::add_patches(std::span(lists).first(static_cast<size_t>(together)), padded,
+                            g_.window.y.dilation * padded_row, g_.window.y.window,
                             g_.window.x.window * g_.channels, sums + (f + i) * g_.window.y.window * line(),
                             line(), bias + f + i);
       }

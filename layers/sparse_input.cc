@@ -60,13 +60,15 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 using nacre::HWY_NAMESPACE::kLanes;
+using nacre::HWY_NAMESPACE::Part;
 using nacre::HWY_NAMESPACE::Tag;
 using nacre::HWY_NAMESPACE::Vector;
+using nacre::HWY_NAMESPACE::Whole;
 
 #if HWY_TARGET != HWY_SCALAR
-/// The same for kBytes filters of a cell from `f` on.
+/// Where kBytes filters from `f` on are live.
 template <size_t kBytes>
-HWY_INLINE void find_filters(const uint8_t* winners, int64_t f, LiveFilters* live) {
+HWY_INLINE void find_filters(const uint8_t* winners, int64_t f, LiveFilters& live) {
   const hn::FixedTag<uint8_t, kBytes> bytes;
   const auto winner = hn::LoadU(bytes, winners + f);
 #pragma GCC unroll 4
@@ -75,32 +77,41 @@ HWY_INLINE void find_filters(const uint8_t* winners, int64_t f, LiveFilters* liv
     hn::StoreMaskBits(bytes, hn::Eq(winner, hn::Set(bytes, static_cast<uint8_t>(position))), bits);
     uint64_t mask = 0;
     std::memcpy(&mask, bits, sizeof(mask));  // of a machine whose bytes begin with the lowest
-    live[f / kWordFilters].at[position] |= mask << (f % kWordFilters);
+    live.at[position] |= mask << f;
   }
 }
 #endif
 
+/// Of up to 64 filters.
+HWY_INLINE LiveFilters live_filters(const uint8_t* winners, int64_t filters) {
+  LiveFilters live{};
+  int64_t f = 0;
+#if HWY_TARGET <= HWY_AVX3
+  if (filters == 64) {
+    find_filters<64>(winners, 0, live);
+    return live;
+  }
+#endif
+#if HWY_TARGET <= HWY_AVX2
+  for (; f + 32 <= filters; f += 32) find_filters<32>(winners, f, live);
+#endif
+#if HWY_TARGET != HWY_SCALAR
+  for (; f + 16 <= filters; f += 16) find_filters<16>(winners, f, live);
+#endif
+  for (; f < filters; ++f) {
+    if (winners[f] != FusedPool::kDead) live.at[winners[f]] |= uint64_t{1} << f;
+  }
+  return live;
+}
+
 /// Where every cell's live filters are.
 void find_live(const Job& job) {
   const int64_t filters = job.g->filters;
-  const int64_t count = words(filters);
-  std::fill(job.live, job.live + job.cells() * count, LiveFilters{});
+  LiveFilters* live = job.live;
   for (int64_t cell = 0; cell < job.cells(); ++cell) {
     const uint8_t* winners = job.winners + cell * filters;
-    LiveFilters* live = job.live + cell * count;
-    int64_t f = 0;
-#if HWY_TARGET <= HWY_AVX3
-    for (; f + 64 <= filters; f += 64) find_filters<64>(winners, f, live);
-#endif
-#if HWY_TARGET <= HWY_AVX2
-    for (; f + 32 <= filters; f += 32) find_filters<32>(winners, f, live);
-#endif
-#if HWY_TARGET != HWY_SCALAR
-    for (; f + 16 <= filters; f += 16) find_filters<16>(winners, f, live);
-#endif
-    for (; f < filters; ++f) {
-      if (winners[f] == FusedPool::kDead) continue;
-      live[f / kWordFilters].at[winners[f]] |= uint64_t{1} << (f % kWordFilters);
+    for (int64_t f = 0; f < filters; f += kWordFilters) {
+      *live++ = live_filters(winners + f, std::min(kWordFilters, filters - f));
     }
   }
 }
@@ -130,19 +141,13 @@ struct Row {
   int64_t pixel;
   int64_t before;
   int64_t width;
-  int64_t lanes;
 
-  /// `column` counts from the padding's first.
-  HWY_INLINE void store(Vector sum, int64_t column) const {
+  /// `column` counts from the padding's first. No function is called here: the square would leave its
+  /// registers.
+  template <class Channels>
+  HWY_INLINE void store(const Channels& channels, Vector sum, int64_t column) const {
     const int64_t x = column - before;
-    if (data == nullptr || x < 0 || x >= width) return;
-    if (lanes == kLanes) {
-      hn::StoreU(sum, Tag(), data + x * pixel);
-    } else {
-      HWY_ALIGN float some[kLanes];
-      hn::Store(sum, Tag(), some);
-      std::memcpy(data + x * pixel, some, static_cast<size_t>(lanes) * sizeof(float));
-    }
+    if (data != nullptr && x >= 0 && x < width) channels.store(sum, data + x * pixel);
   }
 };
 
@@ -151,12 +156,13 @@ Row row_of(const Job& job, int64_t row, int64_t channel) {
   const int64_t channels = job.g->channels;
   const int64_t y = row - job.g->window.y.before;
   const bool inside = y >= 0 && y < job.g->window.y.in;
-  return {inside ? job.grad_image + y * x.in * channels + channel : nullptr, channels, x.before, x.in,
-          std::min(kLanes, channels - channel)};
+  return {inside ? job.grad_image + y * x.in * channels + channel : nullptr, channels, x.before, x.in};
 }
 
-/// One row of cells, one vector of channels.
-void add_row(const Job& job, int64_t oy, const float* kernels, const Row& first, const Row& second) {
+/// One row of cells, one vector of channels: Whole or a Part.
+template <class Channels>
+void add_row(const Job& job, int64_t oy, const float* kernels, const Channels& channels, const Row& first,
+             const Row& second) {
   const Tag d;
   const int64_t filters = job.g->filters;
   const int64_t count = words(filters);
@@ -169,8 +175,8 @@ void add_row(const Job& job, int64_t oy, const float* kernels, const Row& first,
     square[2][to] = square[3][to] = hn::Zero(d);
   };
   const auto leave = [&](int from, int64_t column) HWY_ATTR {
-    first.store(square[0][from], column);
-    second.store(square[1][from], column);
+    first.store(channels, square[0][from], column);
+    second.store(channels, square[1][from], column);
     hn::Store(square[2][from], d, carried[0] + column * kLanes);
     hn::Store(square[3][from], d, carried[1] + column * kLanes);
   };
@@ -216,22 +222,32 @@ void clear_rest(const Job& job) {
   }
 }
 
+/// All rows of cells, one vector of channels from `channel` on.
+template <class Channels>
+void add_rows(const Job& job, int64_t channel, const float* kernels, const Channels& channels) {
+  std::fill(job.carried, job.carried + 2 * job.columns() * kLanes, 0.0F);
+  const int64_t rows = job.pool->window.y.out;
+  for (int64_t oy = 0; oy < rows; ++oy) {
+    add_row(job, oy, kernels, channels, row_of(job, 2 * oy, channel), row_of(job, 2 * oy + 1, channel));
+  }
+  for (int64_t r = 0; r < 2; ++r) {
+    const Row last = row_of(job, 2 * rows + r, channel);
+    for (int64_t column = 0; column < job.columns(); ++column) {
+      last.store(channels, hn::Load(Tag(), job.carried + (r * job.columns() + column) * kLanes), column);
+    }
+  }
+}
+
 void compute_here(const Job& job) {
-  const Tag d;
   find_live(job);
   clear_rest(job);
-  const int64_t rows = job.pool->window.y.out;
   const float* kernels = job.packed;
   for (int64_t channel = 0; channel < job.g->channels; channel += kLanes) {
-    std::fill(job.carried, job.carried + 2 * job.columns() * kLanes, 0.0F);
-    for (int64_t oy = 0; oy < rows; ++oy) {
-      add_row(job, oy, kernels, row_of(job, 2 * oy, channel), row_of(job, 2 * oy + 1, channel));
-    }
-    for (int64_t r = 0; r < 2; ++r) {
-      const Row last = row_of(job, 2 * rows + r, channel);
-      for (int64_t column = 0; column < job.columns(); ++column) {
-        last.store(hn::Load(d, job.carried + (r * job.columns() + column) * kLanes), column);
-      }
+    const int64_t count = job.g->channels - channel;
+    if (count >= kLanes) {
+      add_rows(job, channel, kernels, Whole{0});
+    } else {
+      add_rows(job, channel, kernels, Part{0, static_cast<size_t>(count) * sizeof(float)});
     }
     kernels += job.g->filters * kTaps * kLanes;
   }

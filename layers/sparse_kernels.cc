@@ -30,35 +30,53 @@ constexpr int kMostSums = 20;
 constexpr int kMostSums = 12;
 #endif
 
+/// The patches of some filters, and where the sums of the first go: those of the next are `step` floats on.
+struct Patches {
+  std::span<const LiveCells> filters;
+  const float* image;
+  int64_t row;
+  float* sums;
+  int64_t sums_row;
+  int64_t step;
+};
+
 /// kRows x kVectors of the sums.
 template <int kRows, int kVectors>
-void add_block(const LiveCells& cells, const float* image, int64_t row, float* sums, int64_t sums_row) {
+void add_block(const Patches& patches) {
   const Tag d;
-  Vector sum[kRows][kVectors];
+  const float* rows[kRows];
 #pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 32
-    for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::LoadU(d, sums + r * sums_row + v * kLanes);
-  }
-  for (int64_t cell = 0; cell < cells.count; ++cell) {
-    const Vector grad = hn::Set(d, cells.grads[cell]);
-    const float* patch = image + cells.places[cell];
+  for (int r = 0; r < kRows; ++r) rows[r] = patches.image + r * patches.row;
+  float* sums = patches.sums;
+  for (const LiveCells& filter : patches.filters) {
+    const LiveCells cells = filter;
+    Vector sum[kRows][kVectors];
 #pragma GCC unroll 4
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 32
-      for (int v = 0; v < kVectors; ++v) {
-        sum[r][v] = hn::MulAdd(grad, hn::LoadU(d, patch + r * row + v * kLanes), sum[r][v]);
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::LoadU(d, sums + r * patches.sums_row + v * kLanes);
+    }
+    for (int64_t cell = 0; cell < cells.count; ++cell) {
+      const Vector grad = hn::Set(d, cells.grads[cell]);
+      const int64_t place = cells.places[cell];
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 32
+        for (int v = 0; v < kVectors; ++v) {
+          sum[r][v] = hn::MulAdd(grad, hn::LoadU(d, rows[r] + place + v * kLanes), sum[r][v]);
+        }
       }
     }
-  }
 #pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 32
-    for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[r][v], d, sums + r * sums_row + v * kLanes);
+      for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[r][v], d, sums + r * patches.sums_row + v * kLanes);
+    }
+    sums += patches.step;
   }
 }
 
-using BlockKernel = void (*)(const LiveCells&, const float*, int64_t, float*, int64_t);
+using BlockKernel = void (*)(const Patches&);
 template <int kRows, size_t... kIndex>
 constexpr std::array<BlockKernel, sizeof...(kIndex)> block_kernels(std::index_sequence<kIndex...>) {
   return {&add_block<kRows, static_cast<int>(kIndex) + 1>...};
@@ -76,9 +94,9 @@ float sum_of(const LiveCells& cells) {
   return hn::GetLane(hn::SumOfLanes(d, sum));
 }
 
-void add_patches_here(const LiveCells& cells, const float* image, int64_t row, int64_t kernel_rows,
-                      int64_t line, float* sums, int64_t sums_row, float* bias) {
-  *bias += sum_of(cells);
+void add_patches_here(std::span<const LiveCells> filters, const float* image, int64_t row,
+                      int64_t kernel_rows, int64_t line, float* sums, int64_t sums_row, float* bias) {
+  for (const LiveCells& cells : filters) *bias++ += sum_of(cells);
   const int64_t vectors = (line + kLanes - 1) / kLanes;
   const auto three = static_cast<int64_t>(kThreeRows.size());
   for (int64_t ky = 0; ky < kernel_rows;) {
@@ -90,7 +108,8 @@ void add_patches_here(const LiveCells& cells, const float* image, int64_t row, i
       const int64_t width = (block + 1) * vectors / blocks - begin;
       const BlockKernel kernel =
           rows == 3 ? kThreeRows[static_cast<size_t>(width - 1)] : kOneRow[static_cast<size_t>(width - 1)];
-      kernel(cells, image + ky * row + begin * kLanes, row, sums + ky * sums_row + begin * kLanes, sums_row);
+      kernel({filters, image + ky * row + begin * kLanes, row, sums + ky * sums_row + begin * kLanes,
+              sums_row, kernel_rows * sums_row});
     }
     ky += rows;
   }
@@ -206,9 +225,10 @@ void list_live_cells(const CellBlock& cells, int32_t* places, float* grads, int6
   HWY_DYNAMIC_DISPATCH(list_live_cells_here)(cells, places, grads, counts);
 }
 
-void add_patches(const LiveCells& cells, const float* image, int64_t row, int64_t kernel_rows, int64_t line,
-                 float* sums, int64_t sums_row, float* bias) {
-  HWY_DYNAMIC_DISPATCH(add_patches_here)(cells, image, row, kernel_rows, line, sums, sums_row, bias);
+void add_patches(std::span<const LiveCells> filters, const float* image, int64_t row, int64_t kernel_rows,
+                 int64_t line, float* sums, int64_t sums_row, float* bias) {
+  HWY_DYNAMIC_DISPATCH(add_patches_here)
+  (filters, image, row, kernel_rows, line, sums, sums_row, bias);
 }
 
 void add_live_gradients(const uint8_t* winners, const float* grad, int64_t cells, int64_t filters,

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 
 namespace nacre::sparse {
 
@@ -36,10 +37,10 @@ constexpr int64_t list_capacity(int64_t cells) {
 /// `grads`; counts[f] of them.
 void list_live_cells(const CellBlock& cells, int32_t* places, float* grads, int64_t* counts);
 
-/// sums[ky][i] += sum over the cells of grad * image[place + ky * row + i], i < line. Whole vectors are read
-/// and written: up to 15 floats beyond `line`. *bias += sum of grad.
-void add_patches(const LiveCells& cells, const float* image, int64_t row, int64_t kernel_rows, int64_t line,
-                 float* sums, int64_t sums_row, float* bias);
+/// For every filter: sums[filter][ky][i] += sum over its cells of grad * image[place + ky * row + i], i <
+/// line; bias[filter] += sum of grad. Whole vectors are read and written: up to 15 floats beyond `line`.
+void add_patches(std::span<const LiveCells> filters, const float* image, int64_t row, int64_t kernel_rows,
+                 int64_t line, float* sums, int64_t sums_row, float* bias);
 
 /// sums[f] += the gradients of filter f's live cells.
 void add_live_gradients(const uint8_t* winners, const float* grad, int64_t cells, int64_t filters,

@@ -13,7 +13,8 @@ constexpr int64_t kBatch = 24;
 /// Computes nothing; has such an output for one image, in floats, and packed variables.
 class Sized final : public ReferenceOperator<Sized> {
  public:
-  Sized(int64_t floats, size_t packed_bytes) {
+  Sized(int64_t floats, size_t packed_bytes, bool forwards_rows = false) {
+    info_.forwards_rows = forwards_rows;
     info_.output = Shape{kBatch, floats};
     info_.packed_bytes = packed_bytes;
   }
@@ -34,7 +35,7 @@ template <typename... Units>
 ImageLoop choose(int64_t batch, int threads, Units... units) {
   std::vector<Unit> all;
   (all.push_back(std::move(units)), ...);
-  return choose_image_loop(all, batch, threads);
+  return choose_image_loop(all, batch, threads, Mode::kInference);
 }
 
 constexpr int64_t kMany = 64 * 1024;  // floats; two such values of two images fill the cache
@@ -67,6 +68,17 @@ TEST(ImageLoop, EndsWhereOneValueIsAllThatIsReadLater) {
   const ImageLoop input =
       choose(kBatch, 2, unit({0}, kMany), unit({1}, kMany), unit({2, 0}, 64, size_t{64} << 20));
   EXPECT_EQ(input.units, 0U);
+}
+
+TEST(ImageLoop, InTrainingTakesThoseThatForwardRows) {
+  std::vector<Unit> units;
+  for (int i = 0; i < 3; ++i) {
+    units.emplace_back();
+    units.back().inputs = {i};
+    units.back().operation = std::make_unique<Sized>(kMany, 0, i < 2);
+  }
+  EXPECT_EQ(choose_image_loop(units, kBatch, 2, Mode::kTraining).units, 2U);
+  EXPECT_EQ(choose_image_loop(units, kBatch, 2, Mode::kInference).units, 3U);
 }
 
 TEST(ImageLoop, NoneForOneUnitOrOneRound) {
