@@ -17,9 +17,8 @@ namespace {
 template <typename T>
 double largest_magnitude(const BasicTensor<T>& tensor) {
   double largest = 0.0;
-  for (int64_t i = 0; i < tensor.size(); ++i) {
+  for (int64_t i = 0; i < tensor.size(); ++i)
     largest = std::max(largest, std::abs(static_cast<double>(tensor.data()[i])));
-  }
   return largest;
 }
 
@@ -28,10 +27,9 @@ void expect_near(const BasicTensor<T>& actual, const BasicTensor<U>& expected, d
                  const std::string& what) {
   ASSERT_EQ(actual.shape(), expected.shape()) << what;
   const double tolerance = relative * std::max(1e-3, largest_magnitude(expected));
-  for (int64_t i = 0; i < actual.size(); ++i) {
+  for (int64_t i = 0; i < actual.size(); ++i)
     ASSERT_NEAR(static_cast<double>(actual.data()[i]), static_cast<double>(expected.data()[i]), tolerance)
         << what << ", element " << i;
-  }
 }
 
 template <typename T>
@@ -45,8 +43,7 @@ void expect_same_bits(const std::vector<Tensor>& a, const std::vector<Tensor>& b
   for (size_t i = 0; i < a.size(); ++i) EXPECT_TRUE(same_bits(a[i], b[i])) << what << ' ' << i;
 }
 
-/// Whether inference may take larger tiles of Winograd's algorithm than training, or training cuts a deep
-/// sum.
+/// Whether inference may take larger tiles of Winograd's algorithm, or training cuts a deep sum.
 bool rounds_otherwise(const LayerCase& layer) {
   if (layer.op == "Dense") return layer.inputs[0][1] >= DenseSums::kLeastDepth;
   if (layer.op != "Conv2D" && layer.op != "Conv2D+MaxPool2D") return false;
