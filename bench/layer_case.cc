@@ -55,7 +55,9 @@ std::unique_ptr<Prepared> prepare(const std::string& name, const LayerCase& laye
   LayerRunner<float>& runner = *prepared->runner;
   runner.fill();
   runner.poisoning = false;
-  runner.skip_input_gradient = layer.first || pass == Pass::kVariables;
+  if (layer.first || pass == Pass::kVariables) {
+    for (size_t i = 0; i < inputs.size(); ++i) runner.unwanted.push_back(i);
+  }
   runner.context.mode = request.mode;
   runner.forward(false);
   return prepared;
@@ -74,7 +76,7 @@ void run(benchmark::State& state, const std::string& name, const LayerCase& laye
   for (auto _ : state) backward ? runner.backward(false) : runner.forward(false);
   if (layer.arithmetic) {
     // A gradient each with respect to the input and to the variables.
-    const int64_t passes = backward && !runner.skip_input_gradient ? 2 : 1;
+    const int64_t passes = backward && runner.unwanted.empty() ? 2 : 1;
     report_flops(state, passes * last->op->info().flops_per_row * batch, threads);
   } else {
     report_bytes(state, bytes_of(runner.inputs) + runner.output.size() * int64_t{sizeof(float)}, threads);
