@@ -133,7 +133,7 @@ TEST_F(HostileBundleFileTest, SharedTextsAreNotUnfolded) {
 TEST_F(HostileBundleFileTest, WeightsThatAreNotFiniteAreRefusedUnlessAllowed) {
   Bundle bundle = read_good("good.nacre");
   bundle.variables = bundle.variables.clone();
-  // Of a kernel it might be weighed by zero, and left out.
+  // Of a kernel it might meet nothing but zeros, and would not be read.
   bundle.variables.find("out/bias")->data()[0] = std::numeric_limits<float>::quiet_NaN();
   BundleWriteOptions writing;
   writing.allow_nonfinite = true;
