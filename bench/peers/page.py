@@ -129,7 +129,7 @@ PARTS = {
         "Training steps", "Forward, loss, backward and update on images of noise in memory, each preset by its own recipe.",
         _training),
     "pipeline": ("Training with its input pipeline", "", _pipeline),
-    "inference": ("Inference", "From the network's input in memory to its probabilities.", _inference),
+    "inference": ("Inference", "From the network's input in memory to its probabilities, with first weights. nacre leaves out what zeros would add: in face96 46 % of what fc1 reads is zero, in mobilenet96 55 to 65 % of what its 1x1 convolutions read, as a relu leaves them.", _inference),
     "convolutions": ("Single convolutions", "", _convolutions),
     "start": ("Start and memory", "", _start),
     "accuracy": ("Time to an accuracy of 0.92 on Fashion-MNIST", "", _accuracy),

@@ -1,6 +1,7 @@
 // What operators say of inputs' gradients that share memory, with each other or with what is there, holds.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "random_shapes.h"
@@ -75,6 +76,36 @@ TEST_P(LayerTest, PutsGradientsInPlace) {
   }
   for (size_t i = 0; i < op->info().variables.size(); ++i) {
     EXPECT_EQ(results(in_place)[1 + apart.inputs.size() + i], results(apart)[1 + apart.inputs.size() + i]);
+  }
+}
+
+TEST_P(LayerTest, UnwantedInputGradientsAreNotWritten) {
+  const auto op = make_for_training(GetParam(), 1);
+  if (op == nullptr) return;
+  const size_t inputs = GetParam().inputs.size();
+  // All of them, and each one alone.
+  std::vector<std::vector<size_t>> cases(1);
+  for (size_t i = 0; i < inputs; ++i) {
+    cases[0].push_back(i);
+    cases.push_back({i});
+  }
+  for (const bool reference : {false, true}) {
+    const auto results_without = [&](const std::vector<size_t>& unwanted) {
+      LayerRunner<float> run(*op, GetParam().inputs, GetParam().inputs[0][0], 1);
+      run.fill();
+      run.unwanted = unwanted;
+      run.forward(reference);
+      run.backward(reference);
+      return results(run);
+    };
+    const auto all = results_without({});
+    for (const std::vector<size_t>& unwanted : cases) {
+      const auto some = results_without(unwanted);
+      for (size_t i = 0; i < all.size(); ++i) {
+        if (i > 0 && std::ranges::find(unwanted, i - 1) != unwanted.end()) continue;
+        EXPECT_EQ(some[i], all[i]) << "result " << i;
+      }
+    }
   }
 }
 

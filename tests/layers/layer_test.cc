@@ -365,35 +365,6 @@ TEST_P(LayerTest, PackedVariablesChangeNoBit) {
   EXPECT_TRUE(same_bits(plain, run.output));
 }
 
-TEST_P(LayerTest, UnwantedInputGradientsAreNotWritten) {
-  if (is_for_inference_only(GetParam())) return;
-  const auto op = make(GetParam());
-  // All of them, and each one alone.
-  std::vector<std::vector<size_t>> cases(1);
-  for (size_t i = 0; i < GetParam().inputs.size(); ++i) {
-    cases[0].push_back(i);
-    cases.push_back({i});
-  }
-  for (const bool reference : {false, true}) {
-    LayerRunner<float> with(*op, GetParam().inputs, GetParam().inputs[0][0], 1);
-    with.fill();
-    with.forward(reference);
-    with.backward(reference);
-    for (const std::vector<size_t>& unwanted : cases) {
-      LayerRunner<float> without(*op, GetParam().inputs, GetParam().inputs[0][0], 1);
-      without.fill();
-      without.unwanted = unwanted;
-      without.forward(reference);
-      without.backward(reference);
-      expect_same_bits(with.grad_variables, without.grad_variables, "gradient of variable");
-      for (size_t i = 0; i < with.grad_inputs.size(); ++i) {
-        if (std::ranges::find(unwanted, i) != unwanted.end()) continue;
-        EXPECT_TRUE(same_bits(with.grad_inputs[i], without.grad_inputs[i])) << "gradient of input " << i;
-      }
-    }
-  }
-}
-
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(RefusalTest);
 
 TEST_P(RefusalTest, SaysWhy) {

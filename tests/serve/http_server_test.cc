@@ -1,16 +1,13 @@
 #include "serve/rest/http_server.h"
 
-#include <fcntl.h>
 #include <gmock/gmock.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
 
-#include "tests/serve/serve_fixture.h"
+#include "tests/serve/http_server_fixture.h"
 
 namespace nacre {
 namespace {
@@ -18,87 +15,6 @@ namespace {
 using std::chrono::milliseconds;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-/// More than a connection takes at once.
-constexpr size_t kLargeReply = size_t{24} << 20;
-
-/// A server that echoes bodies, but holds what is sent to /hold until it is told to go on or its client has
-/// gone; /within waits until its thread has answered another request, and /large says much.
-class HttpServerTest : public testing::Test {
- protected:
-  HttpServerTest() {
-    options_.address = "127.0.0.1";
-    options_.threads = 2;
-    options_.limits.max_header_bytes = 4096;
-    options_.limits.max_body_bytes = 100'000;
-  }
-
-  void start() {
-    HttpServer::Handlers handlers;
-    handlers.is_quick = [](const HttpRequest& request) { return request.method == "GET"; };
-    handlers.handle = [this](const HttpRequest& request, const CallContext& context) {
-      if (request.target == "/hold") hold(context);
-      while (request.target == "/within" && !short_answered_)
-        if (!context.answer_another()) std::this_thread::sleep_for(milliseconds(1));
-      if (request.target == "/short") short_answered_ = true;
-      HttpReply reply;
-      reply.body = request.method + " " + request.body;
-      if (request.target == "/large") reply.body.resize(kLargeReply, 'x');
-      return reply;
-    };
-    handlers.fail = [](int status, const std::string& message) {
-      HttpReply reply;
-      reply.status = status;
-      reply.body = message;
-      return reply;
-    };
-    handlers.access = [this](const AccessRecord& record) {
-      const std::lock_guard lock(mutex_);
-      statuses_.push_back(record.status);
-    };
-    auto started = HttpServer::start(options_, std::move(handlers));
-    ASSERT_TRUE(started.ok()) << started.status().message();
-    server_ = std::move(started).value();
-  }
-
-  void hold(const CallContext& context) {
-    std::unique_lock lock(mutex_);
-    ++held_;
-    go_on_.wait(lock, context.cancelled, [this] { return released_; });
-    if (!released_) ++cancelled_;
-  }
-  void release() {
-    const std::lock_guard lock(mutex_);
-    released_ = true;
-    go_on_.notify_all();
-  }
-  int held() {
-    const std::lock_guard lock(mutex_);
-    return held_;
-  }
-  int cancelled() {
-    const std::lock_guard lock(mutex_);
-    return cancelled_;
-  }
-  std::vector<int> statuses() {
-    const std::lock_guard lock(mutex_);
-    return statuses_;
-  }
-  void TearDown() override {
-    release();
-    server_.reset();
-  }
-
-  HttpServer::Options options_;
-  std::unique_ptr<HttpServer> server_;
-  std::mutex mutex_;
-  std::condition_variable_any go_on_;
-  bool released_ = false;
-  std::atomic<bool> short_answered_{false};
-  int held_ = 0;
-  int cancelled_ = 0;
-  std::vector<int> statuses_;
-};
 
 TEST_F(HttpServerTest, AnswersOneAfterTheOtherOnOneConnection) {
   start();
@@ -202,55 +118,6 @@ TEST_F(HttpServerTest, RefusesWhatIsNoRequest) {
   EXPECT_EQ(Wire(server_->port()).ask("GET", "/").status, 200) << "others go on";
 }
 
-TEST_F(HttpServerTest, SlowClientsAreCutOffAndHinderNobody) {
-  // Time enough to open all of them on a busy machine.
-  options_.limits.receive = milliseconds(3000);
-  options_.limits.idle = milliseconds(3000);
-  rlimit files{};
-  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &files), 0);
-  const rlimit enough{std::max<rlim_t>(files.rlim_cur, 2200), files.rlim_max};
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &enough), 0) << "2,200 files must be allowed";
-  start();
-  std::vector<std::unique_ptr<Wire>> slow;
-  for (int i = 0; i < 1000; ++i) {
-    slow.push_back(std::make_unique<Wire>(server_->port()));
-    ASSERT_TRUE(slow.back()->connected());
-    if (i % 2 == 0) slow.back()->send("POST / HTTP/1.1\r\nContent-Le");
-  }
-  EXPECT_TRUE(eventually([&] { return server_->connections() == 1000; }));
-  EXPECT_EQ(Wire(server_->port()).ask("POST", "/", "x").body, "POST x");
-  EXPECT_EQ(slow[0]->receive().status, 408);
-  EXPECT_TRUE(slow[1]->closes_within(milliseconds(10000))) << "an idle one is closed without a word";
-  slow.clear();
-  EXPECT_TRUE(eventually([&] { return server_->connections() == 0; }));
-}
-
-TEST_F(HttpServerTest, TooManyConnectionsPushOutTheLongestSilentOne) {
-  options_.limits.max_connections = 4;
-  start();
-  std::vector<std::unique_ptr<Wire>> wires;
-  for (int i = 0; i < 7; ++i) {
-    wires.push_back(std::make_unique<Wire>(server_->port()));
-    EXPECT_EQ(wires.back()->ask("GET", "/").status, 200) << i;
-  }
-  EXPECT_EQ(server_->connections(), 4U);
-  EXPECT_TRUE(wires[0]->closes_within(milliseconds(5000)));
-  EXPECT_EQ(wires[6]->ask("GET", "/").status, 200);
-}
-
-TEST_F(HttpServerTest, BoundsTheBytesOfAllBodies) {
-  options_.limits.max_buffered_bytes = 50'000;
-  start();
-  Wire first(server_->port());
-  first.send("POST / HTTP/1.1\r\nContent-Length: 40001\r\n\r\n" + std::string(40'000, 'a'));
-  EXPECT_EQ(Wire(server_->port()).ask("POST", "/", std::string(9000, 'b')).status, 200);
-  EXPECT_EQ(Wire(server_->port()).ask("POST", "/", std::string(60'000, 'b')).status, 503);
-  ASSERT_TRUE(first.send("a"));
-  EXPECT_EQ(first.receive().status, 200);
-  EXPECT_EQ(Wire(server_->port()).ask("POST", "/", std::string(49'000, 'b')).status, 200)
-      << "there is room again";
-}
-
 TEST_F(HttpServerTest, WorkIsDroppedWhenTheClientVanishes) {
   start();
   {
@@ -275,23 +142,6 @@ TEST_F(HttpServerTest, APipelinedRequestIsNoVanishedClient) {
   release();
   EXPECT_EQ(wire.receive().body, "POST ");
   EXPECT_EQ(wire.receive().body, "GET ");
-}
-
-TEST_F(HttpServerTest, RefusesWhatNoThreadHasTimeFor) {
-  options_.threads = 1;
-  options_.max_waiting = 1;
-  start();
-  Wire working(server_->port());
-  working.send("POST /hold HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
-  ASSERT_TRUE(eventually([&] { return held() == 1; }));
-  Wire waiting(server_->port());
-  waiting.send("POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
-  // Which of two comes first is not known before it has been received.
-  ASSERT_TRUE(eventually([&] { return Wire(server_->port()).ask("POST", "/").status == 429; }));
-  EXPECT_EQ(Wire(server_->port()).ask("GET", "/").status, 200) << "what is quick need not wait";
-  release();
-  EXPECT_EQ(working.receive().status, 200);
-  EXPECT_EQ(waiting.receive().status, 200);
 }
 
 TEST_F(HttpServerTest, AThreadThatWaitsMayAnswerAnotherShortRequest) {
@@ -319,15 +169,6 @@ TEST_F(HttpServerTest, ALongReplyGoesAsItIsTaken) {
   EXPECT_EQ(slow.ask("POST", "/", "y").body, "POST y");
 }
 
-TEST_F(HttpServerTest, WhoDoesNotTakeTheReplyIsCutOff) {
-  options_.limits.send = milliseconds(100);
-  start();
-  Wire wire(server_->port());
-  wire.send("POST /large HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
-  ASSERT_TRUE(eventually([&] { return server_->connections() == 1; }));
-  EXPECT_TRUE(eventually([&] { return server_->connections() == 0; }));
-}
-
 TEST_F(HttpServerTest, ManyConnectionsAtOnceGetTheirOwnReplies) {
   options_.threads = 3;
   start();
@@ -344,35 +185,6 @@ TEST_F(HttpServerTest, ManyConnectionsAtOnceGetTheirOwnReplies) {
   }
   clients.clear();
   EXPECT_EQ(wrong, 0);
-}
-
-TEST_F(HttpServerTest, OutlivesTheEndOfDescriptors) {
-  start();
-  Wire old(server_->port());
-  ASSERT_EQ(old.ask("GET", "/").status, 200);
-  rlimit before{};
-  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
-  const int next = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  ASSERT_GE(next, 0);
-  rlimit few = before;
-  few.rlim_cur = static_cast<rlim_t>(next) + 10;
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
-  std::vector<int> taken = {next};
-  for (int fd = open("/dev/null", O_RDONLY | O_CLOEXEC); fd >= 0;
-       fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) {
-    taken.push_back(fd);
-  }
-  close(taken.back());
-  taken.pop_back();
-  Wire refused(server_->port());  // takes the last one, so that the server has none for its end
-  ASSERT_TRUE(refused.connected());
-  ASSERT_TRUE(refused.send("GET / HTTP/1.1\r\n\r\n"));
-  // The server gives up the connection that has been silent for longest.
-  EXPECT_EQ(refused.receive().status, 200);
-  EXPECT_TRUE(old.closes_within(milliseconds(5000)));
-  for (const int fd : taken) close(fd);
-  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
-  EXPECT_EQ(Wire(server_->port()).ask("GET", "/").status, 200);
 }
 
 TEST_F(HttpServerTest, DrainsWhatIsInHand) {
