@@ -46,10 +46,11 @@ nghttp2_nv header(std::string_view name, std::string_view value) {
 }
 
 /// One connection with one call at a time.
-class GrpcConnection {
+class GrpcConnection final : public Connection {
  public:
-  GrpcConnection(int socket, std::string host, std::string path)
-      : socket_(socket), host_(std::move(host)), path_(std::move(path)) {
+  using Messages = std::shared_ptr<const std::vector<std::string>>;
+  GrpcConnection(int socket, std::string host, std::string path, Messages framed)
+      : socket_(socket), host_(std::move(host)), path_(std::move(path)), framed_(std::move(framed)) {
     nghttp2_session_callbacks* callbacks = nullptr;
     nghttp2_session_callbacks_new(&callbacks);
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
@@ -59,18 +60,20 @@ class GrpcConnection {
     nghttp2_session_callbacks_del(callbacks);
     nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, nullptr, 0);
   }
-  ~GrpcConnection() {
+  ~GrpcConnection() override {
     nghttp2_session_del(session_);
     ::close(socket_);
   }
   GrpcConnection(const GrpcConnection&) = delete;
   GrpcConnection& operator=(const GrpcConnection&) = delete;
 
-  Status exchange(std::string_view framed) {
+  [[nodiscard]] int socket() const override { return socket_; }
+
+  Status start(size_t i) override {
     const std::array headers = {header(":method", "POST"), header(":scheme", "http"),
                                 header(":path", path_),    header(":authority", host_),
                                 header("te", "trailers"),  header("content-type", "application/grpc")};
-    left_ = framed;
+    left_ = (*framed_)[i % framed_->size()];
     reply_.clear();
     status_.clear();
     message_.clear();
@@ -79,16 +82,19 @@ class GrpcConnection {
     body.read_callback = read_body;
     if (nghttp2_submit_request(session_, nullptr, headers.data(), headers.size(), &body, nullptr) < 0)
       return failed("cannot send");
-    while (!closed_) {
-      NACRE_RETURN_IF_ERROR(flush());
-      const ssize_t count = ::recv(socket_, received_.data(), received_.size(), 0);
-      if (count <= 0) return failed("the server closed the connection");
-      if (nghttp2_session_mem_recv(session_, received_.data(), static_cast<size_t>(count)) < 0)
-        return failed("the server's bytes are no HTTP/2");
-    }
-    NACRE_RETURN_IF_ERROR(flush());  // what the server is owed beside
+    return flush();
+  }
+
+  Result<bool> receive() override {
+    const ssize_t count = ::recv(socket_, received_.data(), received_.size(), 0);
+    if (count <= 0) return failed("the server closed the connection");
+    if (nghttp2_session_mem_recv(session_, received_.data(), static_cast<size_t>(count)) < 0)
+      return failed("the server's bytes are no HTTP/2");
+    NACRE_RETURN_IF_ERROR(flush());  // what the server is owed
+    if (!closed_) return false;
     if (status_ != "0") return failed("grpc-status " + status_ + " " + message_);
-    return is_one_message(reply_) ? Status() : failed("the reply is not one message");
+    if (!is_one_message(reply_)) return failed("the reply is not one message");
+    return true;
   }
 
  private:
@@ -133,6 +139,7 @@ class GrpcConnection {
   const int socket_;
   const std::string host_;
   const std::string path_;
+  const Messages framed_;
   nghttp2_session* session_ = nullptr;
   std::array<uint8_t, 16384> received_{};
   std::string_view left_;  ///< of the request's body
@@ -148,11 +155,9 @@ Target grpc_target(const std::string& host, int port, const std::string& path,
                    const std::vector<std::string>& messages) {
   auto framed = std::make_shared<std::vector<std::string>>();
   for (const std::string& message : messages) framed->push_back(with_prefix(message));
-  return [=]() -> Result<Connection> {
+  return [=]() -> Result<std::unique_ptr<Connection>> {
     NACRE_ASSIGN_OR_RETURN(const int socket, connect_to(host, port));
-    auto connection = std::make_shared<GrpcConnection>(socket, host, path);
-    return Connection(
-        [connection, framed](size_t i) { return connection->exchange((*framed)[i % framed->size()]); });
+    return std::unique_ptr<Connection>(std::make_unique<GrpcConnection>(socket, host, path, framed));
   };
 }
 

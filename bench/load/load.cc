@@ -1,12 +1,15 @@
 #include "bench/load/load.h"
 
+#include <poll.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <mutex>
+#include <optional>
 #include <thread>
+#include <utility>
 
 namespace nacre::load {
 namespace {
@@ -22,6 +25,123 @@ double cpu_seconds() {
          1e-6 * static_cast<double>(used.ru_utime.tv_usec + used.ru_stime.tv_usec);
 }
 
+/// When a run begins, begins to count, and ends.
+struct Times {
+  Clock::time_point begin = Clock::now();
+  Clock::time_point counted;
+  Clock::time_point end;
+
+  explicit Times(const Plan& plan)
+      : counted(begin + seconds(plan.warm_up_seconds)), end(counted + seconds(plan.seconds)) {}
+};
+
+/// What is asked for, one after the other.
+class Requests {
+ public:
+  Requests(const Plan& plan, const Times& times) : plan_(plan), times_(times) {}
+
+  /// When request i is to be sent: at its time, or at once; nothing when there is no such request. One that
+  /// waits for a free connection waits for the server: it counts from when it was due.
+  [[nodiscard]] std::optional<Clock::time_point> due(size_t i) const {
+    const auto time =
+        plan_.rate > 0 ? times_.begin + seconds(static_cast<double>(i) / plan_.rate) : Clock::now();
+    if (time >= times_.end || (plan_.requests > 0 && i >= plan_.requests)) return std::nullopt;
+    return time;
+  }
+  void note(Clock::time_point due, const Status& status, Report& report) const {
+    const Clock::time_point done = Clock::now();
+    if (due < times_.counted && plan_.requests == 0) return;
+    if (status.ok()) {
+      report.latencies_ms.push_back(std::chrono::duration<double, std::milli>(done - due).count());
+    } else if (++report.errors == 1) {
+      report.first_error = status.message();
+    }
+  }
+
+ private:
+  const Plan& plan_;
+  const Times& times_;
+};
+
+struct Slot {
+  std::unique_ptr<Connection> connection;
+  bool busy = false;
+  Clock::time_point due;  ///< of its request
+};
+
+/// The number of requests.
+size_t run_sockets(std::vector<Slot>& slots, const Requests& requests, Report& report) {
+  std::vector<pollfd> sockets;
+  for (const Slot& slot : slots) sockets.push_back({slot.connection->socket(), POLLIN, 0});
+  size_t next = 0;
+  std::ptrdiff_t lost = 0;  // connections that stay busy for ever
+  while (lost < std::ssize(slots)) {
+    std::optional<Clock::time_point> due;
+    bool idle = false;
+    for (Slot& slot : slots) {
+      if (slot.busy) continue;
+      due = requests.due(next);
+      idle = due.has_value() && *due > Clock::now();
+      if (!due.has_value() || idle) break;
+      slot.due = *due;
+      const Status sent = slot.connection->start(next++);
+      slot.busy = sent.ok();
+      if (!sent.ok()) requests.note(slot.due, sent, report);
+    }
+    if (!idle && std::ranges::count_if(slots, &Slot::busy) == lost) {
+      if (!requests.due(next).has_value()) return next;
+      continue;
+    }
+    timespec left{};
+    if (idle) {
+      const auto wait = std::max(*due - Clock::now(), Clock::duration::zero());
+      const auto whole = std::chrono::duration_cast<std::chrono::seconds>(wait);
+      left.tv_sec = whole.count();
+      left.tv_nsec = std::chrono::nanoseconds(wait - whole).count();
+    }
+    if (::ppoll(sockets.data(), sockets.size(), idle ? &left : nullptr, nullptr) <= 0) continue;
+    for (size_t i = 0; i < slots.size(); ++i) {
+      if (sockets[i].revents == 0) continue;
+      // Between requests, too: HTTP/2 has more to say than answers.
+      const Result<bool> whole = slots[i].connection->receive();
+      if (!slots[i].busy && !whole.ok()) {  // it has been closed
+        slots[i].busy = true;
+        sockets[i].fd = -1;
+        ++lost;
+        requests.note(Clock::now(), whole.status(), report);
+      }
+      if (sockets[i].fd < 0 || !slots[i].busy || (whole.ok() && !*whole)) continue;
+      slots[i].busy = false;
+      requests.note(slots[i].due, whole.status(), report);
+    }
+  }
+  return next;
+}
+
+/// The same for connections without a socket.
+size_t run_threads(std::vector<Slot>& slots, const Requests& requests, Report& report) {
+  std::mutex mutex;
+  std::atomic<size_t> next{0};
+  const auto work = [&](Connection& connection) {
+    Report own;
+    while (true) {
+      const size_t i = next++;
+      const auto due = requests.due(i);
+      if (!due.has_value()) break;
+      std::this_thread::sleep_until(*due);
+      requests.note(*due, connection.start(i), own);
+    }
+    const std::lock_guard lock(mutex);
+    report.errors += own.errors;
+    if (report.first_error.empty()) report.first_error = own.first_error;
+    report.latencies_ms.insert(report.latencies_ms.end(), own.latencies_ms.begin(), own.latencies_ms.end());
+  };
+  std::vector<std::jthread> threads;
+  for (Slot& slot : slots) threads.emplace_back([&] { work(*slot.connection); });
+  threads.clear();
+  return next;
+}
+
 }  // namespace
 
 double Report::percentile(double share) const {
@@ -31,53 +151,21 @@ double Report::percentile(double share) const {
 }
 
 Result<Report> run(const Target& target, const Plan& plan) {
-  std::vector<Connection> connections;
-  for (size_t i = 0; i < plan.connections; ++i) {
-    NACRE_ASSIGN_OR_RETURN(Connection connection, target());
-    connections.push_back(std::move(connection));
+  std::vector<Slot> slots(plan.connections);
+  for (Slot& slot : slots) {
+    NACRE_ASSIGN_OR_RETURN(slot.connection, target());
   }
   Report report;
-  std::mutex mutex;
-  std::atomic<size_t> next{0};
   const double cpu_before = cpu_seconds();
-  const Clock::time_point begin = Clock::now();
-  const Clock::time_point counted = begin + seconds(plan.warm_up_seconds);
-  const Clock::time_point end = counted + seconds(plan.seconds);
-  const auto work = [&](Connection& send) {
-    Report own;
-    while (true) {
-      const size_t i = next++;
-      Clock::time_point due = Clock::now();
-      if (plan.rate > 0) {
-        // A request that waits for a free connection waits for the server: it counts from when it was due.
-        due = begin + seconds(static_cast<double>(i) / plan.rate);
-        std::this_thread::sleep_until(std::min(due, end));
-      }
-      if (due >= end || (plan.requests > 0 && i >= plan.requests)) break;
-      const Status status = send(i);
-      const Clock::time_point done = Clock::now();
-      if (due < counted && plan.requests == 0) continue;
-      if (!status.ok()) {
-        ++own.errors;
-        own.first_error = status.message();
-        continue;
-      }
-      own.latencies_ms.push_back(std::chrono::duration<double, std::milli>(done - due).count());
-    }
-    const std::lock_guard lock(mutex);
-    report.errors += own.errors;
-    if (report.first_error.empty()) report.first_error = own.first_error;
-    report.latencies_ms.insert(report.latencies_ms.end(), own.latencies_ms.begin(), own.latencies_ms.end());
-  };
-  {
-    std::vector<std::jthread> threads;
-    for (Connection& connection : connections) threads.emplace_back([&] { work(connection); });
-  }
-  report.cpu_us = 1e6 * (cpu_seconds() - cpu_before) / static_cast<double>(std::max<size_t>(next, 1));
+  const Times times(plan);
+  const Requests requests(plan, times);
+  const bool sockets = slots.front().connection->socket() >= 0;
+  const size_t count = sockets ? run_sockets(slots, requests, report) : run_threads(slots, requests, report);
+  report.cpu_us = 1e6 * (cpu_seconds() - cpu_before) / static_cast<double>(std::max<size_t>(count, 1));
   std::ranges::sort(report.latencies_ms);
   report.requests = report.latencies_ms.size();
   report.seconds =
-      std::chrono::duration<double>(Clock::now() - (plan.requests > 0 ? begin : counted)).count();
+      std::chrono::duration<double>(Clock::now() - (plan.requests > 0 ? times.begin : times.counted)).count();
   return report;
 }
 

@@ -13,11 +13,23 @@ namespace nacre::load {
 
 using Clock = std::chrono::steady_clock;
 
-/// One connection, for one thread: sends the i-th request and waits for its answer. An error is not the end
-/// of it.
-using Connection = std::function<Status(size_t i)>;
+/// One connection, for one request at a time and one thread. An error ends the request, not the connection.
+class Connection {
+ public:
+  Connection() = default;
+  virtual ~Connection() = default;
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+
+  /// The socket to wait for; -1 when `start` does all.
+  [[nodiscard]] virtual int socket() const = 0;
+  /// Sends the i-th request.
+  virtual Status start(size_t i) = 0;
+  /// Takes in what the socket has, once; true when the answer is whole and good.
+  virtual Result<bool> receive() = 0;
+};
 /// Makes connections that do not share anything.
-using Target = std::function<Result<Connection>()>;
+using Target = std::function<Result<std::unique_ptr<Connection>>()>;
 
 struct Plan {
   size_t connections = 8;
@@ -38,6 +50,8 @@ struct Report {
   [[nodiscard]] double percentile(double share) const;
 };
 
+/// One thread keeps all sockets busy, so that it takes little of CPUs that the server has a use for;
+/// connections without a socket have a thread each.
 Result<Report> run(const Target& target, const Plan& plan);
 
 }  // namespace nacre::load

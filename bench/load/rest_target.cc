@@ -20,33 +20,38 @@ Status failed(const std::string& reason) {
 }
 
 /// A socket that reads and writes whole HTTP messages whose length is told.
-class HttpConnection {
+class HttpConnection final : public Connection {
  public:
-  explicit HttpConnection(int socket) : socket_(socket) {}
-  ~HttpConnection() { ::close(socket_); }
+  using Requests = std::shared_ptr<const std::vector<std::string>>;
+  HttpConnection(int socket, Requests requests) : socket_(socket), requests_(std::move(requests)) {}
+  ~HttpConnection() override { ::close(socket_); }
   HttpConnection(const HttpConnection&) = delete;
   HttpConnection& operator=(const HttpConnection&) = delete;
 
-  Status exchange(std::string_view request) {
-    NACRE_RETURN_IF_ERROR(send_all(socket_, request));
-    size_t got = 0;
-    size_t whole = 0;  // bytes of the reply, once they are known
-    size_t head = 0;
-    while (whole == 0 || got < whole) {
-      if (got == buffer_.size()) buffer_.resize(2 * buffer_.size());
-      const ssize_t count = ::recv(socket_, buffer_.data() + got, buffer_.size() - got, 0);
-      if (count <= 0) return failed("the server closed the connection");
-      got += static_cast<size_t>(count);
-      const std::string_view text(buffer_.data(), got);
-      if (whole > 0 || (head = text.find("\r\n\r\n")) == std::string_view::npos) continue;
-      const std::optional<size_t> length = content_length(text.substr(0, head + 2));
+  [[nodiscard]] int socket() const override { return socket_; }
+
+  Status start(size_t i) override {
+    got_ = whole_ = head_ = 0;
+    return send_all(socket_, (*requests_)[i % requests_->size()]);
+  }
+
+  Result<bool> receive() override {
+    if (got_ == buffer_.size()) buffer_.resize(2 * buffer_.size());
+    const ssize_t count = ::recv(socket_, buffer_.data() + got_, buffer_.size() - got_, 0);
+    if (count <= 0) return failed("the server closed the connection");
+    got_ += static_cast<size_t>(count);
+    const std::string_view text(buffer_.data(), got_);
+    if (whole_ == 0) {
+      head_ = text.find("\r\n\r\n");
+      if (head_ == std::string_view::npos) return false;
+      const std::optional<size_t> length = content_length(text.substr(0, head_ + 2));
       if (!length.has_value()) return failed("a reply without a length");
-      whole = head + 4 + *length;
+      whole_ = head_ + 4 + *length;
     }
-    const std::string_view reply(buffer_.data(), got);
-    if (reply.starts_with("HTTP/1.1 200")) return {};
-    return failed(std::string(reply.substr(0, reply.find('\r'))) + " " +
-                  std::string(reply.substr(head + 4, 200)));
+    if (got_ < whole_) return false;
+    if (text.starts_with("HTTP/1.1 200")) return true;
+    return failed(std::string(text.substr(0, text.find('\r'))) + " " +
+                  std::string(text.substr(head_ + 4, 200)));
   }
 
  private:
@@ -61,8 +66,12 @@ class HttpConnection {
     return length;
   }
 
-  int socket_;
+  const int socket_;
+  const Requests requests_;
   std::vector<char> buffer_ = std::vector<char>(4096);
+  size_t got_ = 0;
+  size_t whole_ = 0;  ///< bytes of the reply, once they are known
+  size_t head_ = 0;
 };
 
 }  // namespace
@@ -75,11 +84,9 @@ Target rest_target(const std::string& host, int port, const std::string& path,
                         "\r\nContent-Type: application/json\r\nContent-Length: " +
                         std::to_string(body.size()) + "\r\n\r\n" + body);
   }
-  return [=]() -> Result<Connection> {
+  return [=]() -> Result<std::unique_ptr<Connection>> {
     NACRE_ASSIGN_OR_RETURN(const int socket, connect_to(host, port));
-    auto connection = std::make_shared<HttpConnection>(socket);
-    return Connection(
-        [connection, requests](size_t i) { return connection->exchange((*requests)[i % requests->size()]); });
+    return std::unique_ptr<Connection>(std::make_unique<HttpConnection>(socket, requests));
   };
 }
 

@@ -58,15 +58,30 @@ Target grpc(const Options& options, const Images& images) {
   return grpc_target(options.host, options.port, "/tensorflow.serving.PredictionService/Predict", messages);
 }
 
+/// No server: decodes and classifies.
+class EngineConnection final : public Connection {
+ public:
+  EngineConnection(std::shared_ptr<const Model> model, std::shared_ptr<const Images> images)
+      : model_(std::move(model)), images_(std::move(images)) {}
+
+  [[nodiscard]] int socket() const override { return -1; }
+  Status start(size_t i) override {
+    const std::span<const std::byte> image((*images_)[i % images_->size()]);
+    return model_->classify({&image, 1}).front().status();
+  }
+  Result<bool> receive() override { return true; }
+
+ private:
+  const std::shared_ptr<const Model> model_;
+  const std::shared_ptr<const Images> images_;
+};
+
 Result<Target> engine(const Options& options, const Images& images) {
   NACRE_ASSIGN_OR_RETURN(Model loaded, Model::load(options.bundle));
   auto model = std::make_shared<const Model>(std::move(loaded));
   auto all = std::make_shared<const Images>(images);
-  return Target([=]() -> Result<Connection> {
-    return Connection([model, all](size_t i) {
-      const std::span<const std::byte> image((*all)[i % all->size()]);
-      return model->classify({&image, 1}).front().status();
-    });
+  return Target([=]() -> Result<std::unique_ptr<Connection>> {
+    return std::unique_ptr<Connection>(std::make_unique<EngineConnection>(model, all));
   });
 }
 
