@@ -74,8 +74,7 @@ size_t run_sockets(std::vector<Slot>& slots, const Requests& requests, Report& r
   std::vector<pollfd> sockets;
   for (const Slot& slot : slots) sockets.push_back({slot.connection->socket(), POLLIN, 0});
   size_t next = 0;
-  std::ptrdiff_t lost = 0;  // connections that stay busy for ever
-  while (lost < std::ssize(slots)) {
+  while (!slots.empty()) {
     std::optional<Clock::time_point> due;
     bool idle = false;
     for (Slot& slot : slots) {
@@ -88,7 +87,7 @@ size_t run_sockets(std::vector<Slot>& slots, const Requests& requests, Report& r
       slot.busy = sent.ok();
       if (!sent.ok()) requests.note(slot.due, sent, report);
     }
-    if (!idle && std::ranges::count_if(slots, &Slot::busy) == lost) {
+    if (!idle && std::ranges::none_of(slots, &Slot::busy)) {
       if (!requests.due(next).has_value()) return next;
       continue;
     }
@@ -100,19 +99,16 @@ size_t run_sockets(std::vector<Slot>& slots, const Requests& requests, Report& r
       left.tv_nsec = std::chrono::nanoseconds(wait - whole).count();
     }
     if (::ppoll(sockets.data(), sockets.size(), idle ? &left : nullptr, nullptr) <= 0) continue;
-    for (size_t i = 0; i < slots.size(); ++i) {
+    for (size_t i = slots.size(); i-- > 0;) {
       if (sockets[i].revents == 0) continue;
       // Between requests, too: HTTP/2 has more to say than answers.
       const Result<bool> whole = slots[i].connection->receive();
-      if (!slots[i].busy && !whole.ok()) {  // it has been closed
-        slots[i].busy = true;
-        sockets[i].fd = -1;
-        ++lost;
-        requests.note(Clock::now(), whole.status(), report);
-      }
-      if (sockets[i].fd < 0 || !slots[i].busy || (whole.ok() && !*whole)) continue;
-      slots[i].busy = false;
-      requests.note(slots[i].due, whole.status(), report);
+      if (whole.ok() && (!slots[i].busy || !*whole)) continue;
+      requests.note(slots[i].busy ? slots[i].due : Clock::now(), whole.status(), report);
+      if (std::exchange(slots[i].busy, false)) continue;
+      // It has been closed.
+      slots.erase(slots.begin() + static_cast<std::ptrdiff_t>(i));
+      sockets.erase(sockets.begin() + static_cast<std::ptrdiff_t>(i));
     }
   }
   return next;
