@@ -62,7 +62,7 @@ bool AnswerThreads::answer_another() {
     lock.lock();
   }
   // What has come, or what the answer has submitted, is not for this thread if another is idle.
-  if (!all_busy() && !(jobs_.empty() && quick_.empty())) called_.notify_one();
+  if (!all_busy() && !nothing_waits()) called_.notify_one();
   return busy;
 }
 
@@ -116,7 +116,7 @@ void AnswerThreads::stand_by(Lock& lock) {
       lock.lock();
     }
     --looking_;
-    if (wants_receiver() || ended_) return;
+    if (wants_receiver() || ended_ || !nothing_waits()) return;
   }
   if (answering_ == 0 || watching_ > 0) return called_.wait(lock);
   ++watching_;

@@ -45,7 +45,7 @@ class AnswerThreads {
   void stop();
 
   /// False, and the job stays as it is, when as many are being answered and wait as may be; a quick one is
-  /// always taken. To be called within `Receive`.
+  /// always taken. To be called within `Receive` or an answer.
   bool submit(Job&& job);
   /// CallContext::other_calls: answers a short job that waits, or else takes in one event and answers what
   /// came of it; neither if a thread is idle, which does it sooner. False when there was nothing to do.
@@ -55,6 +55,7 @@ class AnswerThreads {
   using Lock = std::unique_lock<std::mutex>;
   using Jobs = std::deque<Job>;
 
+  [[nodiscard]] bool nothing_waits() const { return jobs_.empty() && quick_.empty(); }
   [[nodiscard]] bool all_busy() const { return answering_ >= options_.at_once; }
   [[nodiscard]] bool wants_receiver() const {
     return answering_ + receiving_ < options_.at_once && receiving_ < options_.receivers;
