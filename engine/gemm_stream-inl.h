@@ -7,8 +7,6 @@
 #define NACRE_ENGINE_GEMM_STREAM_INL_H
 #endif
 
-#include <array>
-
 #include "engine/gemm_pack-inl.h"
 #include "engine/gemm_tiles-inl.h"
 
@@ -36,44 +34,14 @@ inline int64_t count_live(const float* a, int64_t depth) {
   return count;
 }
 
-using Places = hn::Vec<hn::RebindToSigned<Tag>>;
-#if HWY_TARGET == HWY_AVX2
-/// For each set of eight elements the numbers of those that are in it, from the lowest four bits on.
-inline constexpr std::array<uint32_t, 256> kMembers = [] {
-  std::array<uint32_t, 256> all{};
-  for (uint32_t set = 0; set < 256; ++set) {
-    for (uint32_t bit = 0, at = 0; bit < 8; ++bit) {
-      if ((set >> bit & 1) == 0) continue;
-      all[set] |= bit << at;
-      at += 4;
-    }
-  }
-  return all;
-}();
-
-/// k + the numbers of the live elements, without gaps. (Highway's Compress copies its table for each vector.)
-HWY_INLINE Places places_of(int64_t k, hn::Mask<Tag> live) {
-  const hn::RebindToSigned<Tag> d;
-  const hn::RebindToUnsigned<Tag> du;
-  uint8_t set[8];
-  hn::StoreMaskBits(Tag(), live, set);
-  const auto members = hn::Shr(hn::Set(du, kMembers[set[0]]), hn::ShiftLeft<2>(hn::Iota(du, 0)));
-  return hn::Add(hn::BitCast(d, hn::And(members, hn::Set(du, 7))), hn::Set(d, static_cast<int32_t>(k)));
-}
-#else
-HWY_INLINE Places places_of(int64_t k, hn::Mask<Tag> live) {
-  const hn::RebindToSigned<Tag> d;
-  return hn::Compress(hn::Iota(d, static_cast<int32_t>(k)), hn::RebindMask(d, live));
-}
-#endif
-
 /// Lists which elements [begin, end) of a row are not zero, in ascending order, and says how many those are.
 /// Of `to` no more than end - begin elements are written.
 inline int64_t list_live(const float* a, int64_t begin, int64_t end, int32_t* to) {
   const hn::RebindToSigned<Tag> d;
   int64_t count = 0;
   for_each_live(a, begin, end, [&](int64_t k, auto live) HWY_ATTR {
-    const Places listed = places_of(k, live);
+    const auto numbers = hn::Iota(d, static_cast<int32_t>(k));
+    const auto listed = compressed(d, numbers, hn::RebindMask(d, live));
     const auto more = static_cast<int64_t>(hn::CountTrue(Tag(), live));
     if (end - k >= kLanes) {
       hn::StoreU(listed, d, to + count);
@@ -211,15 +179,15 @@ inline void multiply_rows_by_panels(const GemmArgs& args, const float* packed) {
   float copy[kMaxDepth];
   const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
   const int64_t panel_stride = args.k * kTileColumns;
-  for (int64_t j = 0; j < args.n; j += kPanels * kTileColumns) {
-    const int64_t columns = std::min<int64_t>(kPanels * kTileColumns, args.n - j);
+  int64_t k = 0;
+  do {
+    const int64_t depth = std::min(max_depth, args.k - k);
+    const bool last = k + depth == args.k;
     for (int64_t i = 0; i < args.m; ++i) {
-      int64_t k = 0;
-      do {
-        const int64_t depth = std::min(max_depth, args.k - k);
-        const bool last = k + depth == args.k;
-        const float* a = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
-        const Terms terms(a, args.transpose_a ? args.lda : 1, depth, copy);
+      const float* a = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
+      const Terms terms(a, args.transpose_a ? args.lda : 1, depth, copy);
+      for (int64_t j = 0; j < args.n; j += kPanels * kTileColumns) {
+        const int64_t columns = std::min<int64_t>(kPanels * kTileColumns, args.n - j);
         const float* b = packed + j * args.k + k * kTileColumns;
         if (columns > (kPanels - 1) * kTileColumns) {
           multiply_row_by_panels<kPanels>(terms, b, panel_stride, sum);
@@ -229,10 +197,10 @@ inline void multiply_rows_by_panels(const GemmArgs& args, const float* packed) {
           }
         }
         finish_row(sum, columns, finish_of(args, args.c + i * args.ldc + j, k == 0, last, j));
-        k += depth;
-      } while (k < args.k);
+      }
     }
-  }
+    k += depth;
+  } while (k < args.k);
 }
 
 }  // namespace

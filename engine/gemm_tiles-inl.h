@@ -28,6 +28,7 @@ namespace {
 namespace hn = hwy::HWY_NAMESPACE;
 
 using nacre::HWY_NAMESPACE::clipped;
+using nacre::HWY_NAMESPACE::compressed;
 using nacre::HWY_NAMESPACE::for_each_vector;
 using nacre::HWY_NAMESPACE::kLanes;
 using nacre::HWY_NAMESPACE::kTileRows;

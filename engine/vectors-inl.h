@@ -9,6 +9,7 @@
 
 #include <hwy/highway.h>
 
+#include <array>
 #include <cstdint>
 #include <cstring>
 
@@ -121,6 +122,40 @@ HWY_INLINE void transpose(D d, hn::Vec<D>* v) {
 #pragma GCC unroll 16
     for (int64_t i = 0; i < kLanes; ++i) v[i] = next[i];
   }
+}
+#endif
+
+/// The elements of v that are in `kept`, without gaps; what is behind them means nothing. D has 32-bit
+/// elements.
+#if HWY_TARGET == HWY_AVX2
+/// For each set of eight elements the numbers of those that are in it, from the lowest four bits on.
+inline constexpr std::array<uint32_t, 256> kMembers = [] {
+  std::array<uint32_t, 256> all{};
+  for (uint32_t set = 0; set < 256; ++set) {
+    for (uint32_t bit = 0, at = 0; bit < 8; ++bit) {
+      if ((set >> bit & 1) == 0) continue;
+      all[set] |= bit << at;
+      at += 4;
+    }
+  }
+  return all;
+}();
+
+template <class D>
+HWY_INLINE hn::Vec<D> compressed(D d, hn::Vec<D> v, hn::Mask<D> kept) {
+  // Highway's Compress copies its table for each vector.
+  const hn::RebindToUnsigned<D> du;
+  const hn::RebindToSigned<D> di;
+  uint8_t set[8];
+  hn::StoreMaskBits(d, kept, set);
+  const auto members = hn::Shr(hn::Set(du, kMembers[set[0]]), hn::ShiftLeft<2>(hn::Iota(du, 0)));
+  const auto places = hn::BitCast(di, hn::And(members, hn::Set(du, 7)));
+  return hn::TableLookupLanes(v, hn::IndicesFromVec(d, places));
+}
+#else
+template <class D>
+HWY_INLINE hn::Vec<D> compressed(D /*d*/, hn::Vec<D> v, hn::Mask<D> kept) {
+  return hn::Compress(v, kept);
 }
 #endif
 

@@ -102,8 +102,8 @@ int64_t list_here(int64_t depth, const float* from, int64_t step, int32_t* place
     for (; k + kLanes <= depth; k += kLanes) {
       const Vector v = hn::LoadU(d, from + k);
       const auto live = hn::Not(hn::Eq(v, zero));
-      hn::StoreU(hn::Compress(v, live), d, values + count);
-      hn::StoreU(hn::Compress(place, hn::RebindMask(di, live)), di, places + count);
+      hn::StoreU(compressed(d, v, live), d, values + count);
+      hn::StoreU(compressed(di, place, hn::RebindMask(di, live)), di, places + count);
       count += static_cast<int64_t>(hn::CountTrue(d, live));
       place = hn::Add(place, next);
     }

@@ -19,6 +19,7 @@ namespace HWY_NAMESPACE {
 namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
+using nacre::HWY_NAMESPACE::compressed;
 using nacre::HWY_NAMESPACE::kLanes;
 using nacre::HWY_NAMESPACE::Tag;
 using nacre::HWY_NAMESPACE::Vector;
@@ -150,8 +151,8 @@ void list_filters(const CellBlock& cells, int64_t f, int32_t* places, float* gra
                                        hn::IndicesFromVec(di, hn::And(winner[i], hn::Set(di, kLanes - 1))))
                 : hn::GatherIndex(di, table, winner[i]);
       const int64_t to = i * capacity + counts[i];
-      hn::StoreU(hn::Compress(hn::Add(bases, offset), alive), di, places + to);
-      hn::StoreU(hn::Compress(grad[i], hn::RebindMask(d, alive)), d, grads + to);
+      hn::StoreU(compressed(di, hn::Add(bases, offset), alive), di, places + to);
+      hn::StoreU(compressed(d, grad[i], hn::RebindMask(d, alive)), d, grads + to);
       counts[i] += static_cast<int64_t>(hn::CountTrue(di, alive));
     }
   }
