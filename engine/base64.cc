@@ -53,8 +53,8 @@ Result<std::vector<std::byte>> decode_base64(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     // Whole groups without blanks are what there is nearly always.
     while (digits == 0 && padding == 0 && i + 4 <= text.size()) {
-      const auto digit = [&](size_t place) { return kDigits[place][static_cast<uint8_t>(text[i + place])]; };
-      const uint32_t bits = digit(0) | digit(1) | digit(2) | digit(3);
+      uint32_t bits = 0;
+      for (size_t place = 0; place < 4; ++place) bits |= kDigits[place][static_cast<uint8_t>(text[i + place])];
       if (bits >= kNoDigit) break;
       *out++ = static_cast<std::byte>(bits >> 16);
       *out++ = static_cast<std::byte>(bits >> 8);
