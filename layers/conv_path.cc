@@ -181,11 +181,11 @@ winograd::Algorithm winograd_algorithm(const ConvGeometry& geometry, const Windo
     if (mode == Mode::kTraining || winograd::takes_few(usual, geometry.channels)) return usual;
     return winograd_can(geometry, rows, large) && costs_clearly_less(geometry, large, usual) ? large : usual;
   }
-  const bool exact = mode == Mode::kInference || geometry.channels >= kManyTerms;
-  const winograd::Algorithm usual{exact ? 4 : 2, 4, size};
+  const winograd::Algorithm usual{4, 4, size};
   const winograd::Algorithm large{6, 6, size};
-  if (mode == Mode::kInference || !winograd_can(geometry, rows, large)) return usual;
-  return suits_batches(geometry, large, usual) ? large : usual;
+  if (mode == Mode::kInference) return usual;
+  if (geometry.channels < kManyTerms) return large;
+  return winograd_can(geometry, rows, large) && suits_batches(geometry, large, usual) ? large : usual;
 }
 
 winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry) {

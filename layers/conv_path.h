@@ -33,12 +33,11 @@ ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& 
 ///   kernel, channels | training     | inference
 ///   3x3, up to 32    | F(4x4, 3x3)  | F(6x6, 3x3) where it costs clearly less, or F(4x4, 3x3)
 ///   3x3, more        | F(2x2, 3x3)  | F(2x2, 3x3)
-///   5x5, up to 47    | F(2x4, 5x5)  | F(4x4, 5x5)
-///   5x5, up to 64    | F(4x4, 5x5)  | F(4x4, 5x5)
+///   5x5, up to 47    | F(6x6, 5x5)  | F(4x4, 5x5)
+///   5x5, up to 64    | F(6x6, 5x5), or F(4x4, 5x5) where it costs less | F(4x4, 5x5)
 ///   5x5, more        | none         | none
 ///
-/// In training F(6x6, 5x5) takes the place of the two others of 5x5 where it costs less for many images; of
-/// few, its larger kernel takes longer to read than it saves.
+/// F(6x6, 5x5) costs less for many images; of few, its larger kernel takes longer to read than it saves.
 ///
 /// In training one that rounds at most about three times as much as the direct path: every sum that falls on
 /// the other side of a relu's edge, or another winner of a pooling, moves a gradient by thousandths. Of many

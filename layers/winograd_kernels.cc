@@ -97,7 +97,7 @@ struct Kernels {
       for (int64_t c = 0; c < channels; c += kLanes) {
         float* to = planes.data + tile * planes.row + c;
         Vector half[MY::kPoints][kColumns];
-        for_each_line<MX::kImaginary, kCells>([&](int cell) HWY_ATTR __attribute__((always_inline)) {
+        for_each_line<OutputMatrix<MX>, kCells>([&](int cell) HWY_ATTR __attribute__((always_inline)) {
           Vector left[kRows];
           Vector right[kRows];
 #pragma GCC unroll 3

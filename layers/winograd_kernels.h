@@ -7,8 +7,8 @@
 
 namespace nacre::winograd {
 
-/// F(rows x columns, size x size): one of F(6x6, 3x3), F(4x4, 3x3), F(2x2, 3x3), F(6x6, 5x5), F(4x4, 5x5)
-/// and F(2x4, 5x5), see winograd_matrices.h.
+/// F(rows x columns, size x size): one of F(6x6, 3x3), F(4x4, 3x3), F(2x2, 3x3), F(6x6, 5x5) and F(4x4, 5x5),
+/// see winograd_matrices.h.
 struct Algorithm {
   int64_t rows = 4;  ///< outputs of one tile, and
   int64_t columns = 4;

@@ -183,10 +183,12 @@ inline constexpr int kUnrollLines = 4;
 #else
 inline constexpr int kUnrollLines = kUnroll;
 #endif
-/// body(line) for the rows or columns of a tile. Where no registers hold a tile anyway, they are a loop.
-template <bool kLarge, int kCount, typename Body>
+// Where no registers hold the values between both dimensions by far, rows and columns are a loop.
+inline constexpr int kMostUnrolled = 48;
+/// body(line) for the rows or columns of a tile by matrix M.
+template <class M, int kCount, typename Body>
 HWY_INLINE void for_each_line(const Body& body) {
-  if constexpr (kLarge) {
+  if constexpr (M::kSize * M::kPoints > kMostUnrolled) {
 #pragma GCC unroll 1
     for (int line = 0; line < kCount; ++line) body(line);
   } else {
@@ -207,7 +209,7 @@ HWY_INLINE void column_to_points(const Vector* column, Vector (*half)[kColumns],
 /// Rows of such columns to points: store(p, q, v).
 template <class Y, class X, typename Store>
 HWY_INLINE void rows_to_points(const Vector (*half)[X::kSize], const Store& store) {
-  for_each_line<X::kImaginary, Y::kPoints>([&](int p) HWY_ATTR __attribute__((always_inline)) {
+  for_each_line<X, Y::kPoints>([&](int p) HWY_ATTR __attribute__((always_inline)) {
     Vector points[X::kPoints];
     to_points<X>(half[p], points);
 #pragma GCC unroll kUnroll
@@ -220,7 +222,7 @@ HWY_INLINE void rows_to_points(const Vector (*half)[X::kSize], const Store& stor
 template <class Y, class X, typename Load, typename Store>
 HWY_INLINE void plane_to_points(const Load& load, const Store& store) {
   Vector half[Y::kPoints][X::kSize];
-  for_each_line<X::kImaginary, X::kSize>([&](int j) HWY_ATTR __attribute__((always_inline)) {
+  for_each_line<X, X::kSize>([&](int j) HWY_ATTR __attribute__((always_inline)) {
     Vector column[Y::kSize];
 #pragma GCC unroll kUnroll
     for (int i = 0; i < Y::kSize; ++i) column[i] = load(i, j);
@@ -233,7 +235,7 @@ HWY_INLINE void plane_to_points(const Load& load, const Store& store) {
 template <class Y, class X, typename Load, typename Store>
 HWY_INLINE void plane_from_points(const Load& load, const Store& store) {
   Vector half[Y::kSize][X::kPoints];
-  for_each_line<X::kImaginary, X::kPoints>([&](int q) HWY_ATTR __attribute__((always_inline)) {
+  for_each_line<X, X::kPoints>([&](int q) HWY_ATTR __attribute__((always_inline)) {
     Vector points[Y::kPoints];
     Vector column[Y::kSize];
 #pragma GCC unroll kUnroll
@@ -242,7 +244,7 @@ HWY_INLINE void plane_from_points(const Load& load, const Store& store) {
 #pragma GCC unroll kUnroll
     for (int i = 0; i < Y::kSize; ++i) half[i][q] = column[i];
   });
-  for_each_line<X::kImaginary, Y::kSize>([&](int i) HWY_ATTR __attribute__((always_inline)) {
+  for_each_line<X, Y::kSize>([&](int i) HWY_ATTR __attribute__((always_inline)) {
     Vector row[X::kSize];
     from_points<X>(half[i], row);
 #pragma GCC unroll kUnroll
@@ -253,12 +255,10 @@ HWY_INLINE void plane_from_points(const Load& load, const Store& store) {
 /// body(matrices down, matrices across) of an algorithm.
 template <typename Body>
 void with_matrices(const Algorithm& algorithm, const Body& body) {
-  using Four = Matrices<4, 5>;
   if (algorithm.size == 3 && algorithm.rows == 2) return body(Matrices<2, 3>(), Matrices<2, 3>());
   if (algorithm.size == 3 && algorithm.rows == 6) return body(Matrices<6, 3>(), Matrices<6, 3>());
   if (algorithm.size == 3) return body(Matrices<4, 3>(), Matrices<4, 3>());
-  if (algorithm.rows == 6) return body(Matrices<6, 5>(), Matrices<6, 5>());
-  algorithm.rows == 2 ? body(Matrices<2, 5>(), Four()) : body(Four(), Four());
+  algorithm.rows == 6 ? body(Matrices<6, 5>(), Matrices<6, 5>()) : body(Matrices<4, 5>(), Matrices<4, 5>());
 }
 
 }  // namespace
