@@ -160,6 +160,11 @@ ConvKernels::Piece ConvKernels::forward_piece(int64_t n, int threads, bool cut_f
   if (threads == 1 || path_ == ForwardPath::kGemm) return piece;
   const int64_t wanted = kPiecesPerThread * threads;
   piece.images = std::clamp<int64_t>(n / wanted, 1, piece.images);
+  // The one with the most images should have as few as can be.
+  const auto busiest = [&](int64_t images) { return chunks_of(chunks_of(n, images), threads) * images; };
+  for (int64_t images = piece.images - 1; 2 * images > largest_.images; --images) {
+    if (busiest(images) < busiest(piece.images)) piece.images = images;
+  }
   const int64_t together = chunks_of(std::max<int64_t>(n, 1), piece.images);
   if (path_ != ForwardPath::kWinograd) {
     piece.units = std::min(piece.units, chunks_of(rows_.out, chunks_of(wanted, together)));

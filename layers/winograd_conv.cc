@@ -18,7 +18,7 @@ using winograd::Planes;
 // holds, the kernel flowing by.
 constexpr int64_t kCacheFloats = 128 * 1024;
 // The kernel is read once for all tiles: they should be many enough to pay for it.
-constexpr int64_t kLeastTiles = 18;
+constexpr int64_t kLeastTiles = 24;
 // Backward, the kernel's gradient is read and written once for them, too: as many as make up for it.
 constexpr int64_t kLeastTilesBackward = 32;
 constexpr int64_t kEnoughTilesBackward = 96;
