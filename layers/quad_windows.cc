@@ -23,20 +23,23 @@ using nacre::HWY_NAMESPACE::Vector;
 
 /// planes[c][i] = pixels[i][c], the planes `width` floats apart.
 void split_channels_here(const float* pixels, int64_t channels, int64_t count, float* planes, int64_t width) {
-  int64_t i = 0;
 #if HWY_TARGET != HWY_SCALAR
   const Tag d;
-  for (; channels <= 4 && i + kLanes <= count; i += kLanes) {
-    const float* const from = pixels + i * channels;
-    Vector v[4];
-    if (channels == 1) v[0] = hn::LoadU(d, from);
-    if (channels == 2) hn::LoadInterleaved2(d, from, v[0], v[1]);
-    if (channels == 3) hn::LoadInterleaved3(d, from, v[0], v[1], v[2]);
-    if (channels == 4) hn::LoadInterleaved4(d, from, v[0], v[1], v[2], v[3]);
-    for (int64_t c = 0; c < channels; ++c) hn::StoreU(v[c], d, planes + c * width + i);
+  if (channels <= 4 && count >= kLanes) {
+    for (int64_t next = 0; next < count; next += kLanes) {
+      const int64_t i = std::min(next, count - kLanes);
+      const float* const from = pixels + i * channels;
+      Vector v[4];
+      if (channels == 1) v[0] = hn::LoadU(d, from);
+      if (channels == 2) hn::LoadInterleaved2(d, from, v[0], v[1]);
+      if (channels == 3) hn::LoadInterleaved3(d, from, v[0], v[1], v[2]);
+      if (channels == 4) hn::LoadInterleaved4(d, from, v[0], v[1], v[2], v[3]);
+      for (int64_t c = 0; c < channels; ++c) hn::StoreU(v[c], d, planes + c * width + i);
+    }
+    return;
   }
 #endif
-  for (; i < count; ++i) {
+  for (int64_t i = 0; i < count; ++i) {
     for (int64_t c = 0; c < channels; ++c) planes[c * width + i] = pixels[i * channels + c];
   }
 }
@@ -76,19 +79,21 @@ void make_windows_here(const float* planes, int64_t channels, int64_t count, flo
   for (int64_t c = 0; c < channels; ++c) {
     const float* row[kSide];
     for (int64_t y = 0; y < kSide; ++y) row[y] = planes + (y * channels + c) * width;
-    float* to = windows + c * kWindow;
-    int64_t i = 0;
+    float* const to = windows + c * kWindow;
 #if HWY_TARGET <= HWY_AVX3
-    for (constexpr int64_t kTogether = 8; i + kTogether <= count; i += kTogether, to += kTogether * step) {
+    constexpr int64_t kTogether = 8;
+    for (int64_t next = 0; count >= kTogether && next < count; next += kTogether) {
+      const int64_t i = std::min(next, count - kTogether);
       for (int64_t odd = 0; odd < 2; ++odd) {
         Vector four[kSide];
 #pragma GCC unroll 4
         for (int64_t y = 0; y < kSide; ++y) four[y] = hn::LoadU(Tag(), row[y] + 2 * (i + odd));
-        store_windows(four, to + odd * step, 2 * step);
+        store_windows(four, to + (i + odd) * step, 2 * step);
       }
     }
+    if (count >= kTogether) continue;
 #endif
-    for (; i < count; ++i, to += step) store_window(row, 2 * i, to);
+    for (int64_t i = 0; i < count; ++i) store_window(row, 2 * i, to + i * step);
   }
 }
 
