@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -8,29 +9,32 @@
 
 namespace nacre {
 
-/// A row of a matrix and how many terms its list has.
+/// A row of a matrix and a block of its depth. Rows that are summed together lie behind each other and have
+/// one list of terms.
 struct LiveRow {
+  std::array<uint64_t, 2> alive;  ///< a bit for each element
   int32_t row;
   int32_t terms;
+  int32_t together;  ///< of the first of them: how many they are
 };
 
-/// Where sums go: c[r][j] = (adds ? c[r][j] : 0) + (before[r][j] + sum over the terms), for rows that are
-/// `c_step` and `before_step` floats apart. Without `before`, which may be c, the terms' sum begins at zero.
+/// Where sums go: c[r][j] = (adds ? c[r][j] : 0) + sum over the terms, for rows that are `c_step` floats
+/// apart.
 struct LiveSums {
-  float* c = nullptr;
-  int64_t c_step = 0;
-  bool adds = false;
-  const float* before = nullptr;
-  int64_t before_step = 0;
+  float* c;
+  int64_t c_step;
+  bool adds;
 };
 
 /// A matrix [rows, depth] of many zeros, such as the gradient behind a relu and a dropout, as lists of its
-/// other elements, and its product with a dense one. The sums take live elements only, in ascending order of
-/// depth, which is cut into blocks by its length alone. So the bits of a row of the product depend on that
-/// row of the matrix alone.
+/// other elements, and its product with a dense one. Rows whose elements are alive in much the same places
+/// share a list of all these: then a vector of the dense matrix is loaded once for several. The sums are
+/// taken in ascending order of depth, which is cut into blocks by its length alone, and what a row has of
+/// another's list are zeros, which change no sum. So the bits of a row of the product depend on that row of
+/// the matrix alone.
 ///
 /// The dense matrix comes as panels of one block's depth and kWidth columns, which stay in the first-level
-/// cache while the rows' lists go by.
+/// cache while the rows' lists go by. Its elements must be finite.
 class LiveTerms {
  public:
   static constexpr int64_t kWidth = 64;  ///< columns of a panel
@@ -40,7 +44,7 @@ class LiveTerms {
 
   /// Of the lists; a multiple of 64. Fewer rows or less depth need no more.
   [[nodiscard]] size_t bytes() const;
-  static constexpr int64_t kMaxDepth = 112;  ///< of a block
+  static constexpr int64_t kMaxDepth = 112;  ///< of a block; LiveRow has as many bits
   static constexpr int64_t kPanelFloats = kMaxDepth * kWidth;
 
   [[nodiscard]] int64_t groups() const { return (rows_ + group_ - 1) / group_; }
@@ -50,7 +54,7 @@ class LiveTerms {
   [[nodiscard]] int64_t begin(int64_t block) const { return block * depth_ / blocks_; }
   [[nodiscard]] int64_t depth_of(int64_t block) const { return begin(block + 1) - begin(block); }
 
-  /// Lists a group's elements: (r, k) lies at a[r * row_step + k * term_step].
+  /// Lists a group's elements: (r, k) lies at a[r * row_step + k * term_step]. One of the steps must be 1.
   void list(int64_t group, const float* a, int64_t row_step, int64_t term_step, std::byte* lists) const;
 
   /// The sums over k of a block of a(r, k) panel[k][j], for the rows of a group, which `sums` counts from 0,
@@ -58,7 +62,7 @@ class LiveTerms {
   /// fetches_of() in all.
   void multiply(int64_t group, int64_t block, const std::byte* lists, const float* panel,
                 const LiveSums& sums, std::span<FetchAhead> ahead = {}) const;
-  [[nodiscard]] int64_t fetches_of(int64_t group) const { return (rows_of(group) + 1) / 2; }
+  [[nodiscard]] int64_t fetches_of(int64_t group) const { return rows_of(group); }
 
  private:
   // A vector of a list may be written beyond its end.
@@ -69,6 +73,10 @@ class LiveTerms {
     int32_t* places;  ///< of a term: where its row of the panel begins
     float* values;
   };
+  /// Lists `count` rows from `first` on, together or in parts, as takes less time. Row r of the block begins
+  /// at from[r * from_step].
+  void list_rows(int64_t depth, LiveRow* first, int64_t count, const float* from, int64_t from_step,
+                 const Lists& lists) const;
   /// Of each block and, behind them, of one that is being sorted.
   [[nodiscard]] size_t rows_bytes() const;
   /// Of the first row of a group and a block.
