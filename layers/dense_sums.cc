@@ -100,10 +100,11 @@ void DenseSums::multiply_block(const GemmArgs& product, std::byte* scratch) {
     }
     float* const c = product.c + j;
     if (width == kWidth) {
-      live.multiply(0, 0, scratch, panel, {c, product.ldc, product.accumulate}, ahead);
+      live.multiply(0, 0, scratch, panel,
+                    {c, product.ldc, product.accumulate ? LiveSum::kAdd : LiveSum::kStore}, ahead);
       continue;
     }
-    live.multiply(0, 0, scratch, panel, {tile, kWidth, false}, ahead);
+    live.multiply(0, 0, scratch, panel, {tile, kWidth, LiveSum::kStore}, ahead);
     for (int64_t i = 0; i < product.m; ++i) {
       float* const to = c + i * product.ldc;
       const float* const sum = tile + i * kWidth;

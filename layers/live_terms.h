@@ -1,50 +1,31 @@
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 
+#include "engine/live_rows.h"
 #include "layers/fetch_ahead.h"
 
 namespace nacre {
 
-/// A row of a matrix and a block of its depth. Rows that are summed together lie behind each other and have
-/// one list of terms.
-struct LiveRow {
-  std::array<uint64_t, 2> alive;  ///< a bit for each element
-  int32_t row;
-  int32_t terms;
-  int32_t together;  ///< of the first of them: how many they are
-};
-
-/// Where sums go: c[r][j] = (adds ? c[r][j] : 0) + sum over the terms, for rows that are `c_step` floats
-/// apart.
-struct LiveSums {
-  float* c;
-  int64_t c_step;
-  bool adds;
-};
-
 /// A matrix [rows, depth] of many zeros, such as the gradient behind a relu and a dropout, as lists of its
-/// other elements, and its product with a dense one. Rows whose elements are alive in much the same places
-/// share a list of all these: then a vector of the dense matrix is loaded once for several. The sums are
-/// taken in ascending order of depth, which is cut into blocks by its length alone, and what a row has of
-/// another's list are zeros, which change no sum. So the bits of a row of the product depend on that row of
-/// the matrix alone.
+/// other elements, and its product with a dense one (engine/live_rows-inl.h). The sums take live elements
+/// only, in ascending order of depth, which is cut into blocks by its length alone. So the bits of a row of
+/// the product depend on that row of the matrix alone.
 ///
 /// The dense matrix comes as panels of one block's depth and kWidth columns, which stay in the first-level
-/// cache while the rows' lists go by. Its elements must be finite.
+/// cache while the rows' lists go by.
 class LiveTerms {
  public:
-  static constexpr int64_t kWidth = 64;  ///< columns of a panel
+  static constexpr int64_t kWidth = kLiveWidth;  ///< columns of a panel
 
   /// `group`: so many rows are listed, sorted and multiplied by one call.
   LiveTerms(int64_t rows, int64_t depth, int64_t group);
 
   /// Of the lists; a multiple of 64. Fewer rows or less depth need no more.
   [[nodiscard]] size_t bytes() const;
-  static constexpr int64_t kMaxDepth = 112;  ///< of a block; LiveRow has as many bits
+  static constexpr int64_t kMaxDepth = kLiveDepth;  ///< of a block
   static constexpr int64_t kPanelFloats = kMaxDepth * kWidth;
 
   [[nodiscard]] int64_t groups() const { return (rows_ + group_ - 1) / group_; }
@@ -65,24 +46,18 @@ class LiveTerms {
   [[nodiscard]] int64_t fetches_of(int64_t group) const { return rows_of(group); }
 
  private:
-  // A vector of a list may be written beyond its end.
-  static constexpr int64_t kRoom = 16;
-
+  /// Of a group and a block.
   struct Lists {
     LiveRow* rows;
-    int32_t* places;  ///< of a term: where its row of the panel begins
+    LiveBits* alive;  ///< for use in between
+    uint8_t* terms;
     float* values;
+    float* transposed;  ///< the block's part of a matrix that comes transposed
   };
-  /// Lists `count` rows from `first` on, together or in parts, as takes less time. Row r of the block begins
-  /// at from[r * from_step].
-  void list_rows(int64_t depth, LiveRow* first, int64_t count, const float* from, int64_t from_step,
-                 const Lists& lists) const;
-  /// Of each block and, behind them, of one that is being sorted.
-  [[nodiscard]] size_t rows_bytes() const;
-  /// Of the first row of a group and a block.
   [[nodiscard]] Lists lists_of(int64_t group, int64_t block, std::byte* lists) const;
-  /// From one row's lists to the next's.
-  [[nodiscard]] int64_t row_step() const { return depth_ + blocks_ * kRoom; }
+  [[nodiscard]] size_t rows_bytes() const;
+  [[nodiscard]] size_t alive_bytes() const;
+  [[nodiscard]] size_t terms_bytes() const;
 
   int64_t rows_;
   int64_t depth_;

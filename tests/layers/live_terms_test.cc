@@ -24,7 +24,8 @@ std::vector<float> multiply(int64_t rows, int64_t depth, int64_t group, const fl
     live.list(g, a, row_step, term_step, lists.data());
     for (int64_t block = 0; block < live.blocks(); ++block) {
       float* const to = c.data() + live.first_row(g) * kWidth;
-      live.multiply(g, block, lists.data(), b.data() + live.begin(block) * kWidth, {to, kWidth, block > 0});
+      live.multiply(g, block, lists.data(), b.data() + live.begin(block) * kWidth,
+                    {to, kWidth, block > 0 ? LiveSum::kAdd : LiveSum::kStore});
     }
   }
   return c;
