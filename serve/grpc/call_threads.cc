@@ -1,5 +1,6 @@
 #include "serve/grpc/call_threads.h"
 
+#include <new>
 #include <utility>
 
 namespace nacre {
@@ -49,7 +50,10 @@ AnswerThreads::Received CallThreads::receive(bool wait) {
     next = queue_->AsyncNext(&tag, &ok, until);
   if (next == grpc::CompletionQueue::SHUTDOWN) return AnswerThreads::Received::kEnd;
   if (next == grpc::CompletionQueue::TIMEOUT) return AnswerThreads::Received::kNothing;
-  static_cast<CallEvent*>(tag)->happened(ok);
+  try {
+    static_cast<CallEvent*>(tag)->happened(ok);
+  } catch (const std::bad_alloc&) {  // that call is lost, the others go on
+  }
   return AnswerThreads::Received::kEvent;
 }
 

@@ -2,10 +2,13 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <thread>
 
 #include "serve/answer_threads.h"
 
@@ -36,8 +39,28 @@ class QueuedCall {
   ~QueuedCall();
   [[nodiscard]] CallThreads& threads() const { return threads_; }
 
+  /// Asks gRPC for the next call by `await`. When there is no memory for it, ask_next_at_last() does.
+  template <typename Await>
+  void ask_next(const Await& await) {
+    try {
+      await();
+      owes_next_ = false;
+    } catch (const std::bad_alloc&) {
+      owes_next_ = true;
+    }
+  }
+  /// To be called before the call goes: until somebody else awaits the next one, it stays.
+  template <typename Await>
+  void ask_next_at_last(const Await& await) {
+    while (owes_next_) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      ask_next(await);
+    }
+  }
+
  private:
   CallThreads& threads_;
+  bool owes_next_ = false;  ///< nobody awaits the next call
 };
 
 /// One that calls a function of its owner.

@@ -30,6 +30,14 @@ namespace {
 
 namespace tfs = tensorflow::serving;
 
+// Requests and responses as bytes: see UnaryCall.
+using Predictions = tfs::PredictionService;
+using PredictionMethods = Predictions::WithRawMethod_Predict<Predictions::WithRawMethod_Classify<
+    Predictions::WithRawMethod_Regress<Predictions::WithRawMethod_MultiInference<
+        Predictions::WithRawMethod_GetModelMetadata<Predictions::Service>>>>>;
+using ModelMethods = tfs::ModelService::WithRawMethod_GetModelStatus<
+    tfs::ModelService::WithRawMethod_HandleReloadConfigRequest<tfs::ModelService::Service>>;
+
 /// Of all requests that are being received; what comes beyond waits, and then is refused.
 constexpr size_t kMaxBufferedBytes = size_t{1} << 30;
 /// Calls in hand of one connection.
@@ -62,40 +70,51 @@ class Dispatcher {
 
   /// UnaryCall::Method::take: `answer(request, context, response, subject)` fills the response. Calls in
   /// order are counted as those of `api`.
-  template <typename Call, typename Answer>
+  template <typename Request, typename Response, typename Call, typename Answer>
   void take(Call& call, Turn turn, std::string_view api, const Answer& answer) {
     const ServeClock::time_point begun = ServeClock::now();
-    const auto run_it = [this, &call, api, begun, &answer] { run(call, api, begun, answer); };
+    const auto run_it = [this, &call, api, begun, &answer] {
+      run<Request, Response>(call, api, begun, answer);
+    };
     if (turn == Turn::kAtOnce) return run_it();
-    const bool taken =
-        turn == Turn::kSlow
-            ? slow_.submit(run_it)
-            : threads_.answers().submit({run_it, call.request().ByteSizeLong() <= kShortBytes});
-    if (!taken) finish(call, api, begun, {}, {RpcCode::kResourceExhausted, "too many calls wait"});
+    const bool taken = turn == Turn::kSlow
+                           ? slow_.submit(run_it)
+                           : threads_.answers().submit({run_it, call.request().Length() <= kShortBytes});
+    if (taken) return;
+    const RpcStatus refused{RpcCode::kResourceExhausted, "too many calls wait"};
+    count(api, begun, {}, refused);
+    call.finish(refused);
   }
 
  private:
-  template <typename Call, typename Answer>
+  /// Throws nothing.
+  template <typename Request, typename Response, typename Call, typename Answer>
   void run(Call& call, std::string_view api, ServeClock::time_point begun, const Answer& answer) {
     CallSubject subject;
-    const CallContext context = call.context([this] { return threads_.answers().answer_another(); });
-    RpcStatus status = context.check();
-    if (status.ok()) {
-      try {
-        status = answer(call.request(), context, call.response(), subject);
-      } catch (const std::bad_alloc&) {
-        status = {RpcCode::kResourceExhausted, "out of memory"};
-      }
+    RpcStatus status;
+    try {
+      const CallContext context = call.context([this] { return threads_.answers().answer_another(); });
+      Request request;
+      Response response;
+      status = context.check();
+      if (status.ok()) status = decode_message(call.request(), request);
+      if (status.ok()) status = answer(request, context, response, subject);
+      count(api, begun, subject, status);
+      return call.finish(std::move(status), &response);
+    } catch (const std::bad_alloc&) {
+      status = {RpcCode::kResourceExhausted, "out of memory"};
     }
-    finish(call, api, begun, subject, status);
+    count(api, begun, subject, status);
+    call.finish(std::move(status));
   }
-  template <typename Call>
-  void finish(Call& call, std::string_view api, ServeClock::time_point begun, const CallSubject& subject,
-              const RpcStatus& status) const {
+  void count(std::string_view api, ServeClock::time_point begun, const CallSubject& subject,
+             const RpcStatus& status) const {
     const auto latency = std::chrono::duration_cast<std::chrono::microseconds>(ServeClock::now() - begun);
-    if (!api.empty())
-      core_.metrics.count_call({"GRPC", api}, subject.model, subject.signature, status.code(), latency);
-    call.finish(status);
+    try {
+      if (!api.empty())
+        core_.metrics.count_call({"GRPC", api}, subject.model, subject.signature, status.code(), latency);
+    } catch (const std::bad_alloc&) {  // the answer matters more
+    }
   }
 
   ServeCore& core_;
@@ -103,56 +122,66 @@ class Dispatcher {
   WorkerPool slow_;
 };
 
-/// Takes calls of a method from now on; `request` is that of gRPC's asynchronous service.
-template <typename Service, typename Request, typename Response, typename Answer>
+/// Takes calls of a method from now on; `request` is that of gRPC's service of raw methods.
+template <typename Request, typename Response, typename Service, typename Answer>
 void serve(Dispatcher& calls, std::type_identity_t<Service>& service,
-           void (Service::*request)(grpc::ServerContext*, Request*,
-                                    grpc::ServerAsyncResponseWriter<Response>*, grpc::CompletionQueue*,
-                                    grpc::ServerCompletionQueue*, void*),
+           void (Service::*request)(grpc::ServerContext*, grpc::ByteBuffer*,
+                                    grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>*,
+                                    grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*),
            Turn turn, std::string_view api, Answer answer) {
-  using Call = UnaryCall<Service, Request, Response>;
-  const auto take = [&calls, turn, api, answer](Call& call) { calls.take(call, turn, api, answer); };
+  using Call = UnaryCall<Service>;
+  const auto take = [&calls, turn, api, answer](Call& call) {
+    calls.take<Request, Response>(call, turn, api, answer);
+  };
   Call::await(service, std::make_shared<typename Call::Method>(typename Call::Method{request, take}),
               calls.threads());
 }
 
-void serve_predictions(Dispatcher& calls, tfs::PredictionService::AsyncService& service) {
-  using Service = tfs::PredictionService::AsyncService;
-  const auto in_order = [&](auto request, std::string_view api, auto answer) {
-    serve(calls, service, request, Turn::kInOrder, api,
-          [&core = calls.core(), answer](const auto& question, const CallContext& context, auto& response,
-                                         CallSubject& subject) {
-            return answer(core, question, context, response, subject);
-          });
-  };
-  in_order(&Service::RequestPredict, "Predict", answer_predict);
-  in_order(&Service::RequestClassify, "Classify", answer_classify);
-  in_order(&Service::RequestRegress, "Regress", answer_regress);
-  in_order(&Service::RequestMultiInference, "MultiInference", answer_multi_inference);
-  serve(calls, service, &Service::RequestGetModelMetadata, Turn::kAtOnce, "",
-        [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
-          return answer_metadata(core, question, response);
-        });
+/// Of a method that computes.
+template <typename Request, typename Response, typename Service, typename Method>
+void serve_in_order(Dispatcher& calls, Service& service, Method request, std::string_view api,
+                    RpcStatus (*answer)(const ServeCore&, const Request&, const CallContext&, Response&,
+                                        CallSubject&)) {
+  serve<Request, Response>(calls, service, request, Turn::kInOrder, api,
+                           [&core = calls.core(), answer](const auto& question, const CallContext& context,
+                                                          auto& response, CallSubject& subject) {
+                             return answer(core, question, context, response, subject);
+                           });
+}
+
+void serve_predictions(Dispatcher& calls, PredictionMethods& service) {
+  using Methods = PredictionMethods;
+  serve_in_order(calls, service, &Methods::RequestPredict, "Predict", answer_predict);
+  serve_in_order(calls, service, &Methods::RequestClassify, "Classify", answer_classify);
+  serve_in_order(calls, service, &Methods::RequestRegress, "Regress", answer_regress);
+  serve_in_order(calls, service, &Methods::RequestMultiInference, "MultiInference", answer_multi_inference);
+  serve<tfs::GetModelMetadataRequest, tfs::GetModelMetadataResponse>(
+      calls, service, &Methods::RequestGetModelMetadata, Turn::kAtOnce, "",
+      [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
+        return answer_metadata(core, question, response);
+      });
 }
 
 void serve_health(Dispatcher& calls, HealthService& health) {
-  serve(calls, health.service(), &HealthService::Service::RequestCheck, Turn::kAtOnce, "",
-        [&health](const auto& question, const CallContext&, auto& response, CallSubject&) {
-          return health.answer_check(question, response);
-        });
+  serve<HealthService::Request, HealthService::Response>(
+      calls, health.service(), &HealthService::Service::RequestCheck, Turn::kAtOnce, "",
+      [&health](const auto& question, const CallContext&, auto& response, CallSubject&) {
+        return health.answer_check(question, response);
+      });
   health.start(calls.threads());
 }
 
-void serve_models(Dispatcher& calls, tfs::ModelService::AsyncService& service) {
-  using Service = tfs::ModelService::AsyncService;
-  serve(calls, service, &Service::RequestGetModelStatus, Turn::kAtOnce, "",
-        [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
-          return answer_status(core, question, response);
-        });
-  serve(calls, service, &Service::RequestHandleReloadConfigRequest, Turn::kSlow, "",
-        [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
-          return answer_reload(core, question, response);
-        });
+void serve_models(Dispatcher& calls, ModelMethods& service) {
+  serve<tfs::GetModelStatusRequest, tfs::GetModelStatusResponse>(
+      calls, service, &ModelMethods::RequestGetModelStatus, Turn::kAtOnce, "",
+      [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
+        return answer_status(core, question, response);
+      });
+  serve<tfs::ReloadConfigRequest, tfs::ReloadConfigResponse>(
+      calls, service, &ModelMethods::RequestHandleReloadConfigRequest, Turn::kSlow, "",
+      [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
+        return answer_reload(core, question, response);
+      });
 }
 
 std::shared_ptr<grpc::ServerCredentials> credentials_of(const GrpcOptions& options) {
@@ -239,8 +268,8 @@ class GrpcServer::Impl {
   }
 
  private:
-  tfs::PredictionService::AsyncService prediction_;
-  tfs::ModelService::AsyncService models_;
+  PredictionMethods prediction_;
+  ModelMethods models_;
   HealthService health_;
   ReflectionService reflection_;
   int port_ = 0;
