@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "schemas/tensorflow/services.grpc.pb.h"
+#include "serve/grpc/acceptor.h"
 #include "serve/grpc/call_threads.h"
 #include "serve/grpc/health_service.h"
 #include "serve/grpc/model_service.h"
@@ -42,6 +43,10 @@ using ModelMethods = tfs::ModelService::WithRawMethod_GetModelStatus<
 constexpr size_t kMaxBufferedBytes = size_t{1} << 30;
 /// Calls in hand of one connection.
 constexpr int kMaxConcurrentStreams = 1024;
+/// Until a new connection speaks HTTP/2.
+constexpr int kHandshakeMs = 10'000;
+/// A connection without a call is closed after that; its client connects again when it has one.
+constexpr int kIdleMs = 600'000;
 
 /// Of a call that may be answered within another.
 constexpr size_t kShortBytes = size_t{64} << 10;
@@ -194,6 +199,21 @@ std::shared_ptr<grpc::ServerCredentials> credentials_of(const GrpcOptions& optio
   return grpc::SslServerCredentials(ssl);
 }
 
+/// Whether gRPC can encrypt with them, which it says to those alone whom it listens for.
+bool are_good(const std::shared_ptr<grpc::ServerCredentials>& credentials) {
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", credentials);
+  const std::unique_ptr<grpc::ServerCompletionQueue> queue = builder.AddCompletionQueue();
+  const std::unique_ptr<grpc::Server> probe = builder.BuildAndStart();
+  if (probe != nullptr) probe->Shutdown();
+  queue->Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue->Next(&tag, &ok)) {
+  }
+  return probe != nullptr;
+}
+
 /// What holds for every server that is built after it.
 void set_up_process() {
   static std::once_flag once;
@@ -226,41 +246,45 @@ class GrpcServer::Impl {
 
   Status listen(const GrpcOptions& options) {
     set_up_process();
-    const bool v6 = options.address.find(':') != std::string::npos;
-    const std::string address =
-        fmt::format("{}{}{}:{}", v6 ? "[" : "", options.address, v6 ? "]" : "", options.port);
+    auto acceptor = Acceptor::listen(options.address, options.port, options.max_connections);
+    if (!acceptor.ok()) return {acceptor.status().code(), "gRPC: " + acceptor.status().message()};
+    acceptor_ = std::move(acceptor).value();
+    const auto failed = [&](std::string_view reason) {
+      return Status(StatusCode::kIo, fmt::format("gRPC: {}:{}: {}", options.address, options.port, reason));
+    };
+    const std::shared_ptr<grpc::ServerCredentials> credentials = credentials_of(options);
+    if (options.ssl.has_value() && !are_good(credentials)) return failed("the keys are no PEM texts");
     grpc::ServerBuilder builder;
-    // Two servers on one port would each get some of the calls.
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.SetMaxReceiveMessageSize(
         static_cast<int>(std::min<size_t>(options.max_message_bytes, std::numeric_limits<int>::max())));
     builder.SetMaxSendMessageSize(-1);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConcurrentStreams);
     builder.SetResourceQuota(
         grpc::ResourceQuota("nacre").Resize(std::max(kMaxBufferedBytes, 2 * options.max_message_bytes)));
-    builder.AddListeningPort(address, credentials_of(options), &port_);
+    builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
+    auto connections = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
     builder.RegisterService(&prediction_);
     builder.RegisterService(&models_);
     builder.RegisterService(&health_.service());
     builder.RegisterService(&reflection_.service());
     std::unique_ptr<grpc::ServerCompletionQueue> queue = builder.AddCompletionQueue();
     server_ = builder.BuildAndStart();
-    if (server_ != nullptr) calls_.threads().start(std::move(queue));
-    if (server_ == nullptr || port_ == 0) {
-      return {StatusCode::kIo,
-              fmt::format("gRPC: {}: cannot listen: the address is not there or in use{}", address,
-                          options.ssl.has_value() ? ", or the keys are no PEM texts" : "")};
-    }
+    if (server_ == nullptr) return failed("gRPC does not start");
+    calls_.threads().start(std::move(queue));
     serve_predictions(calls_, prediction_);
     serve_models(calls_, models_);
     serve_health(calls_, health_);
     reflection_.start(calls_.threads());
+    acceptor_->start(std::move(connections));
     return {};
   }
 
-  [[nodiscard]] int port() const { return port_; }
+  [[nodiscard]] int port() const { return acceptor_->port(); }
 
   void drain(ServeClock::time_point deadline) {
+    acceptor_->stop();
     health_.stop();
     server_->Shutdown(std::chrono::system_clock::now() + (deadline - ServeClock::now()));
     calls_.threads().stop();
@@ -272,7 +296,7 @@ class GrpcServer::Impl {
   ModelMethods models_;
   HealthService health_;
   ReflectionService reflection_;
-  int port_ = 0;
+  std::unique_ptr<Acceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
   Dispatcher calls_;
 };

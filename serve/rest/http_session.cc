@@ -2,8 +2,6 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -75,8 +73,6 @@ HttpSession::HttpSession(OwnedFd socket, std::string peer, uint64_t id, HttpShar
 
 void HttpSession::start(HttpSessions::iterator place) {
   place_ = place;
-  const int on = 1;
-  ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   next_request();
   if (shared_.poller.add(socket_.get(), id_) != 0) close();
 }
