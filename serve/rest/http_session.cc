@@ -252,7 +252,8 @@ void HttpSession::dispatch() {
   deadline_ = ServeClock::time_point::max();
   received_ = ServeClock::now();
   AnswerThreads::Job job{[self = shared_from_this()] { self->answer(); },
-                         request_->body.size() <= kShortBytes, shared_.handlers.is_quick(*request_)};
+                         request_->body.size() <= kShortBytes && request_->content_encoding.empty(),
+                         shared_.handlers.is_quick(*request_)};
   request_bytes_ = request_->body.size();
   overloaded_ = false;
   if (!shared_.threads.submit(std::move(job))) {
