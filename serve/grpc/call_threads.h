@@ -5,6 +5,7 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <list>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -80,7 +81,8 @@ class BoundEvent final : public CallEvent {
 /// sockets. Thread-safe.
 class CallThreads {
  public:
-  explicit CallThreads(AnswerThreads::Options options);
+  /// Replies that wait for their clients may have `max_unsent_bytes` together.
+  explicit CallThreads(AnswerThreads::Options options, size_t max_unsent_bytes = size_t{256} << 20);
   ~CallThreads() { stop(); }
   CallThreads(const CallThreads&) = delete;
   CallThreads& operator=(const CallThreads&) = delete;
@@ -92,6 +94,16 @@ class CallThreads {
   [[nodiscard]] grpc::ServerCompletionQueue* queue() const { return queue_.get(); }
   [[nodiscard]] AnswerThreads& answers() { return answers_; }
 
+  /// A reply that gRPC holds until its client takes it.
+  struct Unsent {
+    grpc::ServerContext* call = nullptr;
+    size_t bytes = 0;
+  };
+  using UnsentReplies = std::list<Unsent>;
+  /// Notes one; when too much waits, the calls that have been at it for longest are cancelled.
+  UnsentReplies::iterator add_unsent(grpc::ServerContext& call, size_t bytes);
+  void remove_unsent(UnsentReplies::iterator reply);
+
  private:
   friend QueuedCall;
   AnswerThreads::Received receive(bool wait);
@@ -100,6 +112,9 @@ class CallThreads {
   std::mutex mutex_;
   size_t calls_ = 0;  // guarded by mutex_; that gRPC is not done with
   std::condition_variable no_calls_;
+  const size_t max_unsent_bytes_;
+  UnsentReplies unsent_;     // guarded by mutex_; the oldest first
+  size_t unsent_bytes_ = 0;  // guarded by mutex_
   AnswerThreads answers_;
 };
 

@@ -67,7 +67,8 @@ class Dispatcher {
  public:
   Dispatcher(ServeCore& core, const GrpcOptions& options)
       : core_(core),
-        threads_({.at_once = options.threads, .max_waiting = options.max_waiting, .waiting = &core.waiting}),
+        threads_({.at_once = options.threads, .max_waiting = options.max_waiting, .waiting = &core.waiting},
+                 options.max_unsent_bytes),
         slow_(1, kMaxSlow) {}
 
   [[nodiscard]] ServeCore& core() const { return core_; }

@@ -29,6 +29,8 @@ struct GrpcOptions {
   size_t max_waiting = 1024;        ///< calls that wait for one of those; more is RESOURCE_EXHAUSTED
   size_t max_connections = 8192;    ///< more are closed at once; fewer when fewer files may be open
   size_t max_message_bytes = size_t{64} << 20;  ///< of a request
+  /// Of replies that wait for their clients; beyond it the calls that have done so for longest are cancelled.
+  size_t max_unsent_bytes = size_t{256} << 20;
   std::optional<SslOptions> ssl;
 };
 

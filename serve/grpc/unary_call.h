@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <new>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -69,17 +70,23 @@ class UnaryCall final : QueuedCall {
         bool own = false;
         const grpc::Status encoded =
             grpc::SerializationTraits<google::protobuf::Message>::Serialize(*response, &bytes, &own);
-        if (encoded.ok()) return writer_.Finish(bytes, grpc::Status::OK, &finished_);
+        if (encoded.ok()) {
+          if (bytes.Length() > kUncountedBytes) unsent_ = threads().add_unsent(context_, bytes.Length());
+          return writer_.Finish(bytes, grpc::Status::OK, &finished_);
+        }
         status = {RpcCode::kInternal, encoded.error_message()};
       }
       writer_.FinishWithError(grpc_status_of(status), &finished_);
     } catch (const std::bad_alloc&) {
       context_.TryCancel();  // not even an error can be told
-      release();
+      on_finished(false);
     }
   }
 
  private:
+  /// Of a reply, up to which it is as small as what gRPC has of the call anyway.
+  static constexpr size_t kUncountedBytes = size_t{4} << 10;
+
   UnaryCall(Service& service, std::shared_ptr<const Method> method, CallThreads& threads)
       : QueuedCall(threads), service_(service), method_(std::move(method)) {
     context_.AsyncNotifyWhenDone(&done_);
@@ -106,7 +113,10 @@ class UnaryCall final : QueuedCall {
     if (context_.IsCancelled()) stop_.request_stop();
     release();
   }
-  void on_finished(bool /*ok*/) { release(); }
+  void on_finished(bool /*ok*/) {
+    if (unsent_.has_value()) threads().remove_unsent(*unsent_);
+    release();
+  }
   void release() {
     if (--events_left_ > 0) return;
     ask_next_at_last([this] { await(service_, method_, threads()); });
@@ -122,6 +132,7 @@ class UnaryCall final : QueuedCall {
   BoundEvent<UnaryCall> done_{*this, &UnaryCall::on_done};
   BoundEvent<UnaryCall> finished_{*this, &UnaryCall::on_finished};
   std::atomic<int> events_left_{2};
+  std::optional<CallThreads::UnsentReplies::iterator> unsent_;  ///< of a reply that is counted
   ServeClock::time_point deadline_ = ServeClock::time_point::max();
   std::stop_source stop_;
 };

@@ -80,6 +80,7 @@ void HttpSession::start(HttpSessions::iterator place) {
 void HttpSession::close() {
   if (state_ == State::kClosed) return;
   release_body();
+  release_reply();
   state_ = State::kClosed;
   socket_.reset();
   stop_.request_stop();
@@ -337,13 +338,35 @@ HttpSession::Written HttpSession::write() {
 void HttpSession::after_write(Written written) {
   if (written == Written::kFailed) return close();
   if (written == Written::kPart) {
-    if (state_ != State::kSending) arm(shared_.limits.send);
-    state_ = State::kSending;
+    if (state_ != State::kSending) hold_reply();
     return;
   }
+  release_reply();
   reply_body_ = {};
   if (!keep_alive_ || shared_.draining) return linger();
   next_request();
+}
+
+/// Waits for the client to take the reply. When too much waits, those who have been at it for longest go.
+void HttpSession::hold_reply() {
+  state_ = State::kSending;
+  arm(shared_.limits.send);
+  unsent_ = head_.size() + reply_body_.size();
+  shared_.unsent += unsent_;
+  while (shared_.unsent > shared_.limits.max_unsent_bytes) {
+    HttpSession* slowest = nullptr;
+    for (const auto& session : shared_.sessions) {
+      if (session->unsent_ == 0 || session.get() == this) continue;
+      if (slowest == nullptr || session->deadline_ < slowest->deadline_) slowest = session.get();
+    }
+    if (slowest == nullptr) return;
+    slowest->close();
+  }
+}
+
+void HttpSession::release_reply() {
+  shared_.unsent -= unsent_;
+  unsent_ = 0;
 }
 
 /// Lets the client read the reply: closing while it still sends would take it away.

@@ -1,8 +1,12 @@
-// gRPC's connections: how many there may be, and what becomes of them when files run out.
+// gRPC's connections: how many there may be, what becomes of them when files run out, and of replies that
+// they do not take.
 #include <fcntl.h>
+#include <grpcpp/generic/generic_stub.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <thread>
 
@@ -34,6 +38,8 @@ class GrpcConnections : public GrpcTest {
   Client connect(const std::string& host = "127.0.0.1") {
     grpc::ChannelArguments own;
     own.SetInt("nacre.test.connection", ++connections_);
+    own.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);  // what is sent before somebody reads is little
+    own.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 16384);
     return {grpc::CreateCustomChannel(host + ":" + std::to_string(server_->port()),
                                       grpc::InsecureChannelCredentials(), own)};
   }
@@ -53,6 +59,68 @@ TEST_F(GrpcConnections, MoreThanMayBeAreClosed) {
   EXPECT_EQ(first.status(), "OK");
   second.reset();
   EXPECT_TRUE(eventually([&] { return connect().status() == "OK"; })) << "there is room again";
+}
+
+/// A call whose client does not read the reply until it is asked to.
+class Stalled {
+ public:
+  Stalled(const std::shared_ptr<grpc::Channel>& channel, const grpc::ByteBuffer& request) : stub_(channel) {
+    context_.set_deadline(std::chrono::system_clock::now() + 60s);
+    call_ = stub_.PrepareCall(&context_, "/tensorflow.serving.PredictionService/Predict", &queue_);
+    call_->StartCall(this);
+    next();
+    call_->WriteLast(request, {}, this);
+    next();
+  }
+  std::string finish() {
+    grpc::ByteBuffer reply;
+    grpc::Status status;
+    call_->Read(&reply, this);
+    next();
+    call_->Finish(&status, this);
+    next();
+    return text_of(status);
+  }
+
+ private:
+  void next() {
+    void* tag = nullptr;
+    bool ok = false;
+    EXPECT_TRUE(queue_.Next(&tag, &ok));
+  }
+  grpc::GenericStub stub_;
+  grpc::ClientContext context_;
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> call_;
+};
+
+TEST_F(GrpcConnections, RepliesThatNobodyTakesAreBounded) {
+  constexpr int kImages = 4096;
+  tensorflow::serving::PredictRequest request;
+  request.mutable_model_spec()->set_name("stripes");
+  request.mutable_model_spec()->set_signature_name("labelled_image");
+  (*request.mutable_inputs())["image"] = string_tensor(std::vector<std::string>(kImages, jpeg_));
+  grpc::ByteBuffer bytes;
+  bool own = false;
+  ASSERT_TRUE(
+      grpc::SerializationTraits<tensorflow::serving::PredictRequest>::Serialize(request, &bytes, &own).ok());
+  const auto answered = [&] {
+    return core_->metrics.prometheus().find("request_count{model_name=\"stripes\",status=\"OK\"} 2") !=
+           std::string::npos;
+  };
+  for (const size_t bound : {size_t{150'000}, size_t{1} << 20}) {
+    options_.max_unsent_bytes = bound;  // a reply has more than 100,000
+    start();
+    Stalled first(connect().channel, bytes);
+    Stalled second(connect().channel, bytes);
+    ASSERT_TRUE(eventually(answered));
+    std::this_thread::sleep_for(50ms);
+    const bool room = bound > 200'000;
+    const std::array ends = {first.finish(), second.finish()};
+    EXPECT_EQ(std::ranges::count(ends, "OK"), room ? 2 : 1) << ends[0] << ", " << ends[1];
+    const auto cut_off = [](const std::string& end) { return end.starts_with("CANCELLED"); };
+    EXPECT_EQ(std::ranges::count_if(ends, cut_off), room ? 0 : 1);
+  }
 }
 
 TEST_F(GrpcConnections, OutliveTheEndOfDescriptors) {
