@@ -145,6 +145,7 @@ HttpReply RestService::handle(const HttpRequest& request, const CallContext& con
     if (auto route = route_of(request.method, request.target, metrics_path_); route.ok()) {
       reply = answer(*route, request, context);
     } else {
+      core_.metrics.count_refusal("REST", "no_route");
       reply = route.status();
     }
     if (!reply.ok()) return fail(http_status_of(reply.status().code()), reply.status().message());
