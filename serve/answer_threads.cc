@@ -15,6 +15,11 @@ constexpr std::chrono::milliseconds kBusyPause{5};
 /// 20 us for a request, and to be woken takes as long again, or more where a virtual machine's CPU has gone
 /// idle.
 constexpr std::chrono::microseconds kPatience{60};
+/// Quick jobs that are answered before another has its turn.
+constexpr size_t kQuickTurns = 4;
+/// Quick jobs that a thread answers, each of which may bring the next one, before it looks for what else has
+/// come.
+constexpr size_t kQuickPerLook = 32;
 
 }  // namespace
 
@@ -66,11 +71,16 @@ bool AnswerThreads::answer_another() {
   return busy;
 }
 
+/// Whether a quick job is to be taken, where there are `others` that may be taken in its place.
+bool AnswerThreads::quick_is_next(bool others) const {
+  return !quick_.empty() && (!others || quick_in_a_row_ < kQuickTurns);
+}
+
 /// Of what waits, while all answer; without an answer if there is none.
 AnswerThreads::Job AnswerThreads::take_short() {
   if (!all_busy()) return {};
-  if (!quick_.empty()) return take(quick_, quick_.begin());
   const auto found = std::ranges::find_if(jobs_, &Job::is_short);
+  if (quick_is_next(found != jobs_.end())) return take(quick_, quick_.begin());
   return found == jobs_.end() ? Job() : take(jobs_, found);
 }
 
@@ -81,10 +91,15 @@ void AnswerThreads::serve() {
   warm_thread();
   Lock lock(mutex_);
   bool calm = false;  // there was nothing when it looked last
+  size_t quick = 0;   // answered since then
   while (!ended_) {
-    if (answer_next(lock)) continue;
-    const bool wait = !all_busy();
-    if (wait ? !wants_receiver() : calm) {
+    const bool must_look = quick == kQuickPerLook;
+    const Answered answered = must_look ? Answered::kNone : answer_next(lock);
+    if (answered == Answered::kQuick) ++quick;
+    if (answered != Answered::kNone) continue;
+    quick = 0;
+    const bool wait = !must_look && !all_busy();
+    if (!must_look && (wait ? !wants_receiver() : calm)) {
       stand_by(lock);
       calm = false;
       continue;
@@ -124,10 +139,11 @@ void AnswerThreads::stand_by(Lock& lock) {
   --watching_;
 }
 
-/// False when no job waits that may be answered now.
-bool AnswerThreads::answer_next(Lock& lock) {
-  const bool quick = !quick_.empty();
-  if (!quick && (jobs_.empty() || all_busy())) return false;
+/// kNone when no job waits that may be answered now.
+AnswerThreads::Answered AnswerThreads::answer_next(Lock& lock) {
+  const bool others = !jobs_.empty() && !all_busy();
+  const bool quick = quick_is_next(others);
+  if (!quick && !others) return Answered::kNone;
   Job job = quick ? take(quick_, quick_.begin()) : take(jobs_, jobs_.begin());
   if (!quick) ++answering_;
   // Somebody else must receive now, or look now and then.
@@ -138,12 +154,13 @@ bool AnswerThreads::answer_next(Lock& lock) {
   job.answer = nullptr;  // what it holds goes without the lock
   lock.lock();
   if (!quick) --answering_;
-  return true;
+  return quick ? Answered::kQuick : Answered::kOther;
 }
 
 AnswerThreads::Job AnswerThreads::take(Jobs& jobs, Jobs::iterator place) {
   Job job = std::move(*place);
   jobs.erase(place);
+  quick_in_a_row_ = &jobs == &quick_ ? quick_in_a_row_ + 1 : 0;
   if (&jobs == &jobs_ && options_.waiting != nullptr) --*options_.waiting;
   return job;
 }

@@ -21,7 +21,9 @@ class AnswerThreads {
   struct Job {
     std::function<void()> answer{};  ///< must not throw
     bool is_short = false;           ///< may be answered within another
-    bool is_quick = false;           ///< is answered before all others, beside those that are being answered
+    /// Is answered before others, beside those that are being answered; when there are many, others have a
+    /// turn now and then.
+    bool is_quick = false;
   };
   enum class Received : uint8_t { kEvent, kNothing, kEnd };
   /// Takes in the next thing that the transport brings, which may submit a job: the thread comes for it next.
@@ -56,13 +58,15 @@ class AnswerThreads {
   using Jobs = std::deque<Job>;
 
   [[nodiscard]] bool nothing_waits() const { return jobs_.empty() && quick_.empty(); }
+  [[nodiscard]] bool quick_is_next(bool others) const;
   [[nodiscard]] bool all_busy() const { return answering_ >= options_.at_once; }
   [[nodiscard]] bool wants_receiver() const {
     return answering_ + receiving_ < options_.at_once && receiving_ < options_.receivers;
   }
   void serve();
   void stand_by(Lock& lock);
-  bool answer_next(Lock& lock);
+  enum class Answered : uint8_t { kNone, kQuick, kOther };
+  Answered answer_next(Lock& lock);
   Job take(Jobs& jobs, Jobs::iterator place);
   Job take_short();
 
@@ -72,6 +76,7 @@ class AnswerThreads {
   std::condition_variable called_;
   Jobs quick_;
   Jobs jobs_;
+  size_t quick_in_a_row_ = 0;  ///< that were taken since another was
   size_t answering_ = 0;
   std::atomic<size_t> receiving_{0};  ///< threads that wait in receive_; changed with the mutex held
   size_t looking_ = 0;                ///< threads that look for their turn to receive, without a pause

@@ -77,6 +77,11 @@ void ServeMetrics::count_call(const CallKind& kind, std::string_view model, std:
   }
 }
 
+void ServeMetrics::count_refusal(std::string_view entrypoint, std::string_view reason) {
+  const std::lock_guard lock(mutex_);
+  ++refusals_[label("entrypoint", entrypoint) + "," + label("reason", reason)];
+}
+
 void ServeMetrics::count_run(std::string_view model, size_t rows, std::chrono::microseconds latency) {
   const std::lock_guard lock(mutex_);
   entry(examples_total_, text_of({{"model", model}})) += rows;
@@ -119,6 +124,7 @@ std::string ServeMetrics::prometheus() const {
   show(out, name(kServing, "request_example_count_total"), examples_total_);
   show(out, name(kServing, "model_warmup_latency"), warm_up_latency_, latency_limits());
   show(out, name(kOwn, "signature_request_count"), signature_requests_);
+  show(out, name(kOwn, "refused_request_count"), refusals_);
   show(out, name(kOwn, "model_load_count"), loads_);
   show(out, name(kOwn, "batch_size"), batch_size_, count_limits());
   for (const auto& [gauge, value] : gauges_) {

@@ -28,6 +28,8 @@ class ServeMetrics {
   /// counts for calls that succeeded.
   void count_call(const CallKind& kind, std::string_view model, std::string_view signature, RpcCode code,
                   std::chrono::microseconds latency);
+  /// A request that was refused before it was known what it asks for; `reason` is one of a few.
+  void count_refusal(std::string_view entrypoint, std::string_view reason);
   /// Rows of a call that was run, and how long the network (decoding and waiting included) took for them.
   void count_run(std::string_view model, size_t rows, std::chrono::microseconds latency);
   /// Rows that went through the network together.
@@ -59,6 +61,7 @@ class ServeMetrics {
   mutable std::mutex mutex_;  // guards all below
   Counters requests_;
   Counters signature_requests_;
+  Counters refusals_;
   Counters examples_total_;
   Counters loads_;
   Histograms request_latency_;

@@ -69,6 +69,10 @@ void add_grpc_options(CLI::App& app, ServeOptions& options) {
                  "gRPC calls that are answered at the same time (default: as --threads)")
       ->check(CLI::Range(1, 4096))
       ->type_name("N");
+  app.add_option("--grpc_max_connections", options.grpc_max_connections,
+                 "that are open at the same time (default: 8192)")
+      ->check(CLI::Range(1, 1 << 20))
+      ->type_name("N");
   app.add_option("--ssl_config_file", options.ssl_config_file,
                  "an SSLConfig in protobuf's text form: gRPC is encrypted")
       ->type_name("FILE");
@@ -178,6 +182,7 @@ Result<GrpcOptions> grpc_options(const ServeOptions& options) {
   grpc.port = options.port;
   grpc.threads = threads_of(options.grpc_max_threads, options);
   grpc.max_waiting = static_cast<size_t>(options.max_waiting_requests);
+  grpc.max_connections = static_cast<size_t>(options.grpc_max_connections);
   grpc.max_message_bytes = static_cast<size_t>(options.max_request_megabytes) << 20;
   if (!options.ssl_config_file.empty()) {
     NACRE_ASSIGN_OR_RETURN(grpc.ssl, read_ssl_config(options.ssl_config_file));

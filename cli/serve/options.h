@@ -30,6 +30,7 @@ struct ServeOptions {
   std::string address = "0.0.0.0";
   int port = 8500;
   int grpc_max_threads = 0;
+  int grpc_max_connections = 8192;
   std::string ssl_config_file;
   int rest_api_port = 8501;
   int rest_api_num_threads = 0;

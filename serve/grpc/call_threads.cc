@@ -1,5 +1,7 @@
 #include "serve/grpc/call_threads.h"
 
+#include <iterator>
+#include <new>
 #include <utility>
 
 namespace nacre {
@@ -14,8 +16,8 @@ QueuedCall::~QueuedCall() {
   if (--threads_.calls_ == 0) threads_.no_calls_.notify_all();
 }
 
-CallThreads::CallThreads(AnswerThreads::Options options)
-    : answers_([&options] {
+CallThreads::CallThreads(AnswerThreads::Options options, size_t max_unsent_bytes)
+    : max_unsent_bytes_(max_unsent_bytes), answers_([&options] {
         // gRPC's threads would wake each other in there.
         options.receivers = 1;
         return options;
@@ -38,6 +40,25 @@ void CallThreads::stop() {
   queue_ = nullptr;
 }
 
+CallThreads::UnsentReplies::iterator CallThreads::add_unsent(grpc::ServerContext& call, size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  for (Unsent& oldest : unsent_) {
+    if (unsent_bytes_ + bytes <= max_unsent_bytes_) break;
+    // It stays in the list until gRPC has given it up.
+    unsent_bytes_ -= std::exchange(oldest.bytes, 0);
+    oldest.call->TryCancel();
+  }
+  unsent_.push_back({&call, bytes});
+  unsent_bytes_ += bytes;
+  return std::prev(unsent_.end());
+}
+
+void CallThreads::remove_unsent(UnsentReplies::iterator reply) {
+  const std::lock_guard lock(mutex_);
+  unsent_bytes_ -= reply->bytes;
+  unsent_.erase(reply);
+}
+
 AnswerThreads::Received CallThreads::receive(bool wait) {
   void* tag = nullptr;
   bool ok = false;
@@ -49,7 +70,10 @@ AnswerThreads::Received CallThreads::receive(bool wait) {
     next = queue_->AsyncNext(&tag, &ok, until);
   if (next == grpc::CompletionQueue::SHUTDOWN) return AnswerThreads::Received::kEnd;
   if (next == grpc::CompletionQueue::TIMEOUT) return AnswerThreads::Received::kNothing;
-  static_cast<CallEvent*>(tag)->happened(ok);
+  try {
+    static_cast<CallEvent*>(tag)->happened(ok);
+  } catch (const std::bad_alloc&) {  // that call is lost, the others go on
+  }
   return AnswerThreads::Received::kEvent;
 }
 

@@ -2,10 +2,14 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <list>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <thread>
 
 #include "serve/answer_threads.h"
 
@@ -36,8 +40,28 @@ class QueuedCall {
   ~QueuedCall();
   [[nodiscard]] CallThreads& threads() const { return threads_; }
 
+  /// Asks gRPC for the next call by `await`. When there is no memory for it, ask_next_at_last() does.
+  template <typename Await>
+  void ask_next(const Await& await) {
+    try {
+      await();
+      owes_next_ = false;
+    } catch (const std::bad_alloc&) {
+      owes_next_ = true;
+    }
+  }
+  /// To be called before the call goes: until somebody else awaits the next one, it stays.
+  template <typename Await>
+  void ask_next_at_last(const Await& await) {
+    while (owes_next_) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      ask_next(await);
+    }
+  }
+
  private:
   CallThreads& threads_;
+  bool owes_next_ = false;  ///< nobody awaits the next call
 };
 
 /// One that calls a function of its owner.
@@ -57,7 +81,8 @@ class BoundEvent final : public CallEvent {
 /// sockets. Thread-safe.
 class CallThreads {
  public:
-  explicit CallThreads(AnswerThreads::Options options);
+  /// Replies that wait for their clients may have `max_unsent_bytes` together.
+  explicit CallThreads(AnswerThreads::Options options, size_t max_unsent_bytes = size_t{256} << 20);
   ~CallThreads() { stop(); }
   CallThreads(const CallThreads&) = delete;
   CallThreads& operator=(const CallThreads&) = delete;
@@ -69,6 +94,16 @@ class CallThreads {
   [[nodiscard]] grpc::ServerCompletionQueue* queue() const { return queue_.get(); }
   [[nodiscard]] AnswerThreads& answers() { return answers_; }
 
+  /// A reply that gRPC holds until its client takes it.
+  struct Unsent {
+    grpc::ServerContext* call = nullptr;
+    size_t bytes = 0;
+  };
+  using UnsentReplies = std::list<Unsent>;
+  /// Notes one; when too much waits, the calls that have been at it for longest are cancelled.
+  UnsentReplies::iterator add_unsent(grpc::ServerContext& call, size_t bytes);
+  void remove_unsent(UnsentReplies::iterator reply);
+
  private:
   friend QueuedCall;
   AnswerThreads::Received receive(bool wait);
@@ -77,6 +112,9 @@ class CallThreads {
   std::mutex mutex_;
   size_t calls_ = 0;  // guarded by mutex_; that gRPC is not done with
   std::condition_variable no_calls_;
+  const size_t max_unsent_bytes_;
+  UnsentReplies unsent_;     // guarded by mutex_; the oldest first
+  size_t unsent_bytes_ = 0;  // guarded by mutex_
   AnswerThreads answers_;
 };
 

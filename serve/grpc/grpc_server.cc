@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "schemas/tensorflow/services.grpc.pb.h"
+#include "serve/grpc/acceptor.h"
 #include "serve/grpc/call_threads.h"
 #include "serve/grpc/health_service.h"
 #include "serve/grpc/model_service.h"
@@ -30,10 +31,22 @@ namespace {
 
 namespace tfs = tensorflow::serving;
 
+// Requests and responses as bytes: see UnaryCall.
+using Predictions = tfs::PredictionService;
+using PredictionMethods = Predictions::WithRawMethod_Predict<Predictions::WithRawMethod_Classify<
+    Predictions::WithRawMethod_Regress<Predictions::WithRawMethod_MultiInference<
+        Predictions::WithRawMethod_GetModelMetadata<Predictions::Service>>>>>;
+using ModelMethods = tfs::ModelService::WithRawMethod_GetModelStatus<
+    tfs::ModelService::WithRawMethod_HandleReloadConfigRequest<tfs::ModelService::Service>>;
+
 /// Of all requests that are being received; what comes beyond waits, and then is refused.
 constexpr size_t kMaxBufferedBytes = size_t{1} << 30;
 /// Calls in hand of one connection.
 constexpr int kMaxConcurrentStreams = 1024;
+/// Until a new connection speaks HTTP/2.
+constexpr int kHandshakeMs = 10'000;
+/// A connection without a call is closed after that; its client connects again when it has one.
+constexpr int kIdleMs = 600'000;
 
 /// Of a call that may be answered within another.
 constexpr size_t kShortBytes = size_t{64} << 10;
@@ -54,7 +67,8 @@ class Dispatcher {
  public:
   Dispatcher(ServeCore& core, const GrpcOptions& options)
       : core_(core),
-        threads_({.at_once = options.threads, .max_waiting = options.max_waiting, .waiting = &core.waiting}),
+        threads_({.at_once = options.threads, .max_waiting = options.max_waiting, .waiting = &core.waiting},
+                 options.max_unsent_bytes),
         slow_(1, kMaxSlow) {}
 
   [[nodiscard]] ServeCore& core() const { return core_; }
@@ -62,40 +76,51 @@ class Dispatcher {
 
   /// UnaryCall::Method::take: `answer(request, context, response, subject)` fills the response. Calls in
   /// order are counted as those of `api`.
-  template <typename Call, typename Answer>
+  template <typename Request, typename Response, typename Call, typename Answer>
   void take(Call& call, Turn turn, std::string_view api, const Answer& answer) {
     const ServeClock::time_point begun = ServeClock::now();
-    const auto run_it = [this, &call, api, begun, &answer] { run(call, api, begun, answer); };
+    const auto run_it = [this, &call, api, begun, &answer] {
+      run<Request, Response>(call, api, begun, answer);
+    };
     if (turn == Turn::kAtOnce) return run_it();
-    const bool taken =
-        turn == Turn::kSlow
-            ? slow_.submit(run_it)
-            : threads_.answers().submit({run_it, call.request().ByteSizeLong() <= kShortBytes});
-    if (!taken) finish(call, api, begun, {}, {RpcCode::kResourceExhausted, "too many calls wait"});
+    const bool taken = turn == Turn::kSlow
+                           ? slow_.submit(run_it)
+                           : threads_.answers().submit({run_it, call.request().Length() <= kShortBytes});
+    if (taken) return;
+    const RpcStatus refused{RpcCode::kResourceExhausted, "too many calls wait"};
+    count(api, begun, {}, refused);
+    call.finish(refused);
   }
 
  private:
-  template <typename Call, typename Answer>
+  /// Throws nothing.
+  template <typename Request, typename Response, typename Call, typename Answer>
   void run(Call& call, std::string_view api, ServeClock::time_point begun, const Answer& answer) {
     CallSubject subject;
-    const CallContext context = call.context([this] { return threads_.answers().answer_another(); });
-    RpcStatus status = context.check();
-    if (status.ok()) {
-      try {
-        status = answer(call.request(), context, call.response(), subject);
-      } catch (const std::bad_alloc&) {
-        status = {RpcCode::kResourceExhausted, "out of memory"};
-      }
+    RpcStatus status;
+    try {
+      const CallContext context = call.context([this] { return threads_.answers().answer_another(); });
+      Request request;
+      Response response;
+      status = context.check();
+      if (status.ok()) status = decode_message(call.request(), request);
+      if (status.ok()) status = answer(request, context, response, subject);
+      count(api, begun, subject, status);
+      return call.finish(std::move(status), &response);
+    } catch (const std::bad_alloc&) {
+      status = {RpcCode::kResourceExhausted, "out of memory"};
     }
-    finish(call, api, begun, subject, status);
+    count(api, begun, subject, status);
+    call.finish(std::move(status));
   }
-  template <typename Call>
-  void finish(Call& call, std::string_view api, ServeClock::time_point begun, const CallSubject& subject,
-              const RpcStatus& status) const {
+  void count(std::string_view api, ServeClock::time_point begun, const CallSubject& subject,
+             const RpcStatus& status) const {
     const auto latency = std::chrono::duration_cast<std::chrono::microseconds>(ServeClock::now() - begun);
-    if (!api.empty())
-      core_.metrics.count_call({"GRPC", api}, subject.model, subject.signature, status.code(), latency);
-    call.finish(status);
+    try {
+      if (!api.empty())
+        core_.metrics.count_call({"GRPC", api}, subject.model, subject.signature, status.code(), latency);
+    } catch (const std::bad_alloc&) {  // the answer matters more
+    }
   }
 
   ServeCore& core_;
@@ -103,56 +128,66 @@ class Dispatcher {
   WorkerPool slow_;
 };
 
-/// Takes calls of a method from now on; `request` is that of gRPC's asynchronous service.
-template <typename Service, typename Request, typename Response, typename Answer>
+/// Takes calls of a method from now on; `request` is that of gRPC's service of raw methods.
+template <typename Request, typename Response, typename Service, typename Answer>
 void serve(Dispatcher& calls, std::type_identity_t<Service>& service,
-           void (Service::*request)(grpc::ServerContext*, Request*,
-                                    grpc::ServerAsyncResponseWriter<Response>*, grpc::CompletionQueue*,
-                                    grpc::ServerCompletionQueue*, void*),
+           void (Service::*request)(grpc::ServerContext*, grpc::ByteBuffer*,
+                                    grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>*,
+                                    grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*),
            Turn turn, std::string_view api, Answer answer) {
-  using Call = UnaryCall<Service, Request, Response>;
-  const auto take = [&calls, turn, api, answer](Call& call) { calls.take(call, turn, api, answer); };
+  using Call = UnaryCall<Service>;
+  const auto take = [&calls, turn, api, answer](Call& call) {
+    calls.take<Request, Response>(call, turn, api, answer);
+  };
   Call::await(service, std::make_shared<typename Call::Method>(typename Call::Method{request, take}),
               calls.threads());
 }
 
-void serve_predictions(Dispatcher& calls, tfs::PredictionService::AsyncService& service) {
-  using Service = tfs::PredictionService::AsyncService;
-  const auto in_order = [&](auto request, std::string_view api, auto answer) {
-    serve(calls, service, request, Turn::kInOrder, api,
-          [&core = calls.core(), answer](const auto& question, const CallContext& context, auto& response,
-                                         CallSubject& subject) {
-            return answer(core, question, context, response, subject);
-          });
-  };
-  in_order(&Service::RequestPredict, "Predict", answer_predict);
-  in_order(&Service::RequestClassify, "Classify", answer_classify);
-  in_order(&Service::RequestRegress, "Regress", answer_regress);
-  in_order(&Service::RequestMultiInference, "MultiInference", answer_multi_inference);
-  serve(calls, service, &Service::RequestGetModelMetadata, Turn::kAtOnce, "",
-        [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
-          return answer_metadata(core, question, response);
-        });
+/// Of a method that computes.
+template <typename Request, typename Response, typename Service, typename Method>
+void serve_in_order(Dispatcher& calls, Service& service, Method request, std::string_view api,
+                    RpcStatus (*answer)(const ServeCore&, const Request&, const CallContext&, Response&,
+                                        CallSubject&)) {
+  serve<Request, Response>(calls, service, request, Turn::kInOrder, api,
+                           [&core = calls.core(), answer](const auto& question, const CallContext& context,
+                                                          auto& response, CallSubject& subject) {
+                             return answer(core, question, context, response, subject);
+                           });
+}
+
+void serve_predictions(Dispatcher& calls, PredictionMethods& service) {
+  using Methods = PredictionMethods;
+  serve_in_order(calls, service, &Methods::RequestPredict, "Predict", answer_predict);
+  serve_in_order(calls, service, &Methods::RequestClassify, "Classify", answer_classify);
+  serve_in_order(calls, service, &Methods::RequestRegress, "Regress", answer_regress);
+  serve_in_order(calls, service, &Methods::RequestMultiInference, "MultiInference", answer_multi_inference);
+  serve<tfs::GetModelMetadataRequest, tfs::GetModelMetadataResponse>(
+      calls, service, &Methods::RequestGetModelMetadata, Turn::kAtOnce, "",
+      [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
+        return answer_metadata(core, question, response);
+      });
 }
 
 void serve_health(Dispatcher& calls, HealthService& health) {
-  serve(calls, health.service(), &HealthService::Service::RequestCheck, Turn::kAtOnce, "",
-        [&health](const auto& question, const CallContext&, auto& response, CallSubject&) {
-          return health.answer_check(question, response);
-        });
+  serve<HealthService::Request, HealthService::Response>(
+      calls, health.service(), &HealthService::Service::RequestCheck, Turn::kAtOnce, "",
+      [&health](const auto& question, const CallContext&, auto& response, CallSubject&) {
+        return health.answer_check(question, response);
+      });
   health.start(calls.threads());
 }
 
-void serve_models(Dispatcher& calls, tfs::ModelService::AsyncService& service) {
-  using Service = tfs::ModelService::AsyncService;
-  serve(calls, service, &Service::RequestGetModelStatus, Turn::kAtOnce, "",
-        [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
-          return answer_status(core, question, response);
-        });
-  serve(calls, service, &Service::RequestHandleReloadConfigRequest, Turn::kSlow, "",
-        [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
-          return answer_reload(core, question, response);
-        });
+void serve_models(Dispatcher& calls, ModelMethods& service) {
+  serve<tfs::GetModelStatusRequest, tfs::GetModelStatusResponse>(
+      calls, service, &ModelMethods::RequestGetModelStatus, Turn::kAtOnce, "",
+      [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
+        return answer_status(core, question, response);
+      });
+  serve<tfs::ReloadConfigRequest, tfs::ReloadConfigResponse>(
+      calls, service, &ModelMethods::RequestHandleReloadConfigRequest, Turn::kSlow, "",
+      [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
+        return answer_reload(core, question, response);
+      });
 }
 
 std::shared_ptr<grpc::ServerCredentials> credentials_of(const GrpcOptions& options) {
@@ -163,6 +198,21 @@ std::shared_ptr<grpc::ServerCredentials> credentials_of(const GrpcOptions& optio
   ssl.pem_key_cert_pairs.push_back({options.ssl->key, options.ssl->certificate});
   ssl.pem_root_certs = options.ssl->ca;
   return grpc::SslServerCredentials(ssl);
+}
+
+/// Whether gRPC can encrypt with them, which it says to those alone whom it listens for.
+bool are_good(const std::shared_ptr<grpc::ServerCredentials>& credentials) {
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort("127.0.0.1:0", credentials);
+  const std::unique_ptr<grpc::ServerCompletionQueue> queue = builder.AddCompletionQueue();
+  const std::unique_ptr<grpc::Server> probe = builder.BuildAndStart();
+  if (probe != nullptr) probe->Shutdown();
+  queue->Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue->Next(&tag, &ok)) {
+  }
+  return probe != nullptr;
 }
 
 /// What holds for every server that is built after it.
@@ -197,41 +247,45 @@ class GrpcServer::Impl {
 
   Status listen(const GrpcOptions& options) {
     set_up_process();
-    const bool v6 = options.address.find(':') != std::string::npos;
-    const std::string address =
-        fmt::format("{}{}{}:{}", v6 ? "[" : "", options.address, v6 ? "]" : "", options.port);
+    auto acceptor = Acceptor::listen(options.address, options.port, options.max_connections);
+    if (!acceptor.ok()) return {acceptor.status().code(), "gRPC: " + acceptor.status().message()};
+    acceptor_ = std::move(acceptor).value();
+    const auto failed = [&](std::string_view reason) {
+      return Status(StatusCode::kIo, fmt::format("gRPC: {}:{}: {}", options.address, options.port, reason));
+    };
+    const std::shared_ptr<grpc::ServerCredentials> credentials = credentials_of(options);
+    if (options.ssl.has_value() && !are_good(credentials)) return failed("the keys are no PEM texts");
     grpc::ServerBuilder builder;
-    // Two servers on one port would each get some of the calls.
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     builder.SetMaxReceiveMessageSize(
         static_cast<int>(std::min<size_t>(options.max_message_bytes, std::numeric_limits<int>::max())));
     builder.SetMaxSendMessageSize(-1);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxConcurrentStreams);
     builder.SetResourceQuota(
         grpc::ResourceQuota("nacre").Resize(std::max(kMaxBufferedBytes, 2 * options.max_message_bytes)));
-    builder.AddListeningPort(address, credentials_of(options), &port_);
+    builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMs);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS, kIdleMs);
+    auto connections = builder.experimental().AddExternalConnectionAcceptor(
+        grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
     builder.RegisterService(&prediction_);
     builder.RegisterService(&models_);
     builder.RegisterService(&health_.service());
     builder.RegisterService(&reflection_.service());
     std::unique_ptr<grpc::ServerCompletionQueue> queue = builder.AddCompletionQueue();
     server_ = builder.BuildAndStart();
-    if (server_ != nullptr) calls_.threads().start(std::move(queue));
-    if (server_ == nullptr || port_ == 0) {
-      return {StatusCode::kIo,
-              fmt::format("gRPC: {}: cannot listen: the address is not there or in use{}", address,
-                          options.ssl.has_value() ? ", or the keys are no PEM texts" : "")};
-    }
+    if (server_ == nullptr) return failed("gRPC does not start");
+    calls_.threads().start(std::move(queue));
     serve_predictions(calls_, prediction_);
     serve_models(calls_, models_);
     serve_health(calls_, health_);
     reflection_.start(calls_.threads());
+    acceptor_->start(std::move(connections));
     return {};
   }
 
-  [[nodiscard]] int port() const { return port_; }
+  [[nodiscard]] int port() const { return acceptor_->port(); }
 
   void drain(ServeClock::time_point deadline) {
+    acceptor_->stop();
     health_.stop();
     server_->Shutdown(std::chrono::system_clock::now() + (deadline - ServeClock::now()));
     calls_.threads().stop();
@@ -239,11 +293,11 @@ class GrpcServer::Impl {
   }
 
  private:
-  tfs::PredictionService::AsyncService prediction_;
-  tfs::ModelService::AsyncService models_;
+  PredictionMethods prediction_;
+  ModelMethods models_;
   HealthService health_;
   ReflectionService reflection_;
-  int port_ = 0;
+  std::unique_ptr<Acceptor> acceptor_;
   std::unique_ptr<grpc::Server> server_;
   Dispatcher calls_;
 };

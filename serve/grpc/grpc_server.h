@@ -27,7 +27,10 @@ struct GrpcOptions {
   int port = 8500;                  ///< 0: any that is free
   size_t threads = 1;               ///< calls that are answered at the same time
   size_t max_waiting = 1024;        ///< calls that wait for one of those; more is RESOURCE_EXHAUSTED
+  size_t max_connections = 8192;    ///< more are closed at once; fewer when fewer files may be open
   size_t max_message_bytes = size_t{64} << 20;  ///< of a request
+  /// Of replies that wait for their clients; beyond it the calls that have done so for longest are cancelled.
+  size_t max_unsent_bytes = size_t{256} << 20;
   std::optional<SslOptions> ssl;
 };
 
@@ -35,8 +38,8 @@ struct GrpcOptions {
 /// cancellation reach the core. Thread-safe.
 class GrpcServer {
  public:
-  /// Listens. kIo `gRPC: ADDRESS:PORT: ...` when the address is in use or the keys are none; gRPC itself says
-  /// no more. `core` must outlive the result.
+  /// Listens. kIo `gRPC: ADDRESS:PORT: ...` when the address is in use or the keys are none. `core` must
+  /// outlive the result.
   static Result<std::unique_ptr<GrpcServer>> start(const GrpcOptions& options, ServeCore& core);
   /// Drains with no time.
   ~GrpcServer();

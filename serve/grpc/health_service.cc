@@ -1,6 +1,7 @@
 #include "serve/grpc/health_service.h"
 
 #include <chrono>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -17,9 +18,10 @@ constexpr std::chrono::milliseconds kLag{20};
 class HealthService::Watch final : QueuedCall {
  public:
   static void await(HealthService& health, CallThreads& threads) {
-    auto* const watch = std::unique_ptr<Watch>(new Watch(health, threads)).release();
+    std::unique_ptr<Watch> watch(new Watch(health, threads));
     health.service_.RequestWatch(&watch->context_, &watch->request_, &watch->writer_, threads.queue(),
                                  threads.queue(), &watch->arrived_);
+    static_cast<void>(watch.release());  // it may have come, and gone, already
   }
 
   /// Tells how things are, unless that has been told or is being told. Needs the mutex.
@@ -48,10 +50,15 @@ class HealthService::Watch final : QueuedCall {
       const std::unique_ptr<Watch> last(this);
       return;
     }
-    await(health_, threads());
+    ask_next([this] { await(health_, threads()); });
     std::unique_lock lock(health_.mutex_);
     busy_ = false;
-    health_.watches_.push_back(this);
+    try {
+      health_.watches_.push_back(this);
+    } catch (const std::bad_alloc&) {
+      ended_ = true;
+      context_.TryCancel();
+    }
     health_.wake_.notify_one();
     tell();
     leave_if_over(lock);  // another thread may have been told of the end already
@@ -72,6 +79,7 @@ class HealthService::Watch final : QueuedCall {
     if (busy_ || !done_told_) return;
     health_.watches_.remove(this);
     lock.unlock();
+    ask_next_at_last([this] { await(health_, threads()); });
     const std::unique_ptr<Watch> last(this);
   }
 

@@ -24,7 +24,8 @@ class HealthService {
  public:
   using Request = grpc::health::v1::HealthCheckRequest;
   using Response = grpc::health::v1::HealthCheckResponse;
-  using Service = grpc::health::v1::Health::AsyncService;
+  using Health = grpc::health::v1::Health;
+  using Service = Health::WithRawMethod_Check<Health::WithAsyncMethod_Watch<Health::Service>>;
 
   /// `services` are their full names.
   HealthService(const ServeCore& core, std::set<std::string> services);

@@ -8,6 +8,8 @@
 #include <memory>
 #include <numeric>
 #include <set>
+#include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -95,13 +97,17 @@ RpcResult<Scores> run_predict(const ServeCore& core, const Servable& servable,
   }
   NACRE_ASSIGN_OR_RETURN(std::vector<EncodedImage> images, read_strings(tensor, name));
   if (signature.input == InputForm::kEncoded) return core.predictor.run(servable, images, context);
-  std::vector<tensorflow::Example> examples(images.size());
+  // An example may take many times its bytes once it is decoded: one at a time, and what is left is its
+  // image.
+  std::vector<std::string> decoded(images.size());
   for (size_t i = 0; i < images.size(); ++i) {
-    if (!examples[i].ParseFromArray(images[i].data(), static_cast<int>(images[i].size())))
+    tensorflow::Example example;
+    if (!example.ParseFromArray(images[i].data(), static_cast<int>(images[i].size())))
       return invalid(fmt::format("example {}: Could not parse example input, value: not a tf.Example", i));
-    const auto image = example_image(examples[i], nullptr);
+    const auto image = example_image(example, nullptr);
     if (!image.ok()) return invalid(fmt::format("example {}: {}", i, image.status().message()));
-    images[i] = *image;
+    decoded[i].assign(reinterpret_cast<const char*>(image->data()), image->size());
+    images[i] = std::as_bytes(std::span(decoded[i]));
   }
   return core.predictor.run(servable, images, context);
 }

@@ -4,6 +4,7 @@
 #include <google/protobuf/descriptor.pb.h>
 
 #include <memory>
+#include <new>
 #include <utility>
 
 namespace nacre {
@@ -41,9 +42,10 @@ void tell_file(const FileDescriptor* file, const std::string& name, Response& re
 class ReflectionService::Stream final : QueuedCall {
  public:
   static void await(ReflectionService& reflection, CallThreads& threads) {
-    auto* const stream = std::unique_ptr<Stream>(new Stream(reflection, threads)).release();
+    std::unique_ptr<Stream> stream(new Stream(reflection, threads));
     reflection.service_.RequestServerReflectionInfo(&stream->context_, &stream->stream_, threads.queue(),
                                                     threads.queue(), &stream->arrived_);
+    static_cast<void>(stream.release());  // it may have come, and gone, already
   }
 
  private:
@@ -52,18 +54,25 @@ class ReflectionService::Stream final : QueuedCall {
 
   void on_arrival(bool ok) {
     if (!ok) return on_finished(ok);  // the server stops
-    await(reflection_, threads());
+    ask_next([this] { await(reflection_, threads()); });
     stream_.Read(&request_, &read_);
   }
   void on_read(bool ok) {
-    if (ok) return stream_.Write(reflection_.answer(request_), &written_);
-    stream_.Finish(grpc::Status::OK, &finished_);  // the client has no more
+    if (!ok) return stream_.Finish(grpc::Status::OK, &finished_);  // the client has no more
+    try {
+      stream_.Write(reflection_.answer(request_), &written_);
+    } catch (const std::bad_alloc&) {
+      stream_.Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "out of memory"}, &finished_);
+    }
   }
   void on_written(bool ok) {
     if (ok) return stream_.Read(&request_, &read_);
     stream_.Finish(grpc::Status::CANCELLED, &finished_);
   }
-  void on_finished(bool /*ok*/) { const std::unique_ptr<Stream> last(this); }
+  void on_finished(bool /*ok*/) {
+    ask_next_at_last([this] { await(reflection_, threads()); });
+    const std::unique_ptr<Stream> last(this);
+  }
 
   ReflectionService& reflection_;
   grpc::ServerContext context_;

@@ -1,11 +1,14 @@
 #pragma once
 
+#include <google/protobuf/message.h>
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <new>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -23,36 +26,67 @@ inline grpc::Status grpc_status_of(const RpcStatus& status) {
   return {static_cast<grpc::StatusCode>(status.code()), status.message().substr(0, kMaxMessage)};
 }
 
-/// One call with one answer, from before its arrival until gRPC is done with it; owns itself in between.
-template <typename Service, typename Request, typename Response>
+/// Bytes of the wire as a message; kInternal when they are none.
+inline RpcStatus decode_message(grpc::ByteBuffer& bytes, google::protobuf::Message& message) {
+  using Traits = grpc::SerializationTraits<google::protobuf::Message>;
+  if (Traits::Deserialize(&bytes, &message).ok()) return {};
+  return {RpcCode::kInternal, "Unable to parse request"};
+}
+
+/// One call with one answer, from before its arrival until gRPC is done with it; owns itself in between. Its
+/// request stays as it came over the wire until its turn: so calls that wait hold no more than was sent, and
+/// memory that runs out while a request is decoded is that call's own failure.
+template <typename Service>
 class UnaryCall final : QueuedCall {
  public:
-  using Writer = grpc::ServerAsyncResponseWriter<Response>;
+  using Writer = grpc::ServerAsyncResponseWriter<grpc::ByteBuffer>;
   struct Method {
-    void (Service::*request)(grpc::ServerContext*, Request*, Writer*, grpc::CompletionQueue*,
+    void (Service::*request)(grpc::ServerContext*, grpc::ByteBuffer*, Writer*, grpc::CompletionQueue*,
                              grpc::ServerCompletionQueue*, void*);
-    /// Sees to it that `finish` is called, on any thread, for a call that has come.
+    /// Sees to it that `finish` is called, on any thread, for a call that has come. When it throws
+    /// std::bad_alloc it has not, and the call is refused.
     std::function<void(UnaryCall& call)> take;
   };
 
   /// Asks gRPC for the method's next call, and so on for ever. Service and threads must outlive them.
   static void await(Service& service, std::shared_ptr<const Method> method, CallThreads& threads) {
-    auto* const call =
-        std::unique_ptr<UnaryCall>(new UnaryCall(service, std::move(method), threads)).release();
+    std::unique_ptr<UnaryCall> call(new UnaryCall(service, std::move(method), threads));
     (service.*call->method_->request)(&call->context_, &call->request_, &call->writer_, threads.queue(),
                                       threads.queue(), &call->arrived_);
+    static_cast<void>(call.release());  // it may have come, and gone, already
   }
 
-  [[nodiscard]] const Request& request() const { return request_; }
-  [[nodiscard]] Response& response() { return response_; }
+  /// The request's bytes; decode_message takes them.
+  [[nodiscard]] grpc::ByteBuffer& request() { return request_; }
   [[nodiscard]] CallContext context(std::function<bool()> other_calls) const {
     return {deadline_, stop_.get_token(), std::move(other_calls)};
   }
 
-  /// Sends the response, or the error. The call may end its life at once.
-  void finish(const RpcStatus& status) { writer_.Finish(response_, grpc_status_of(status), &finished_); }
+  /// Sends the response, or the error, which needs none. The call may end its life at once.
+  void finish(RpcStatus status, const google::protobuf::Message* response = nullptr) {
+    try {
+      if (status.ok()) {
+        grpc::ByteBuffer bytes;
+        bool own = false;
+        const grpc::Status encoded =
+            grpc::SerializationTraits<google::protobuf::Message>::Serialize(*response, &bytes, &own);
+        if (encoded.ok()) {
+          if (bytes.Length() > kUncountedBytes) unsent_ = threads().add_unsent(context_, bytes.Length());
+          return writer_.Finish(bytes, grpc::Status::OK, &finished_);
+        }
+        status = {RpcCode::kInternal, encoded.error_message()};
+      }
+      writer_.FinishWithError(grpc_status_of(status), &finished_);
+    } catch (const std::bad_alloc&) {
+      context_.TryCancel();  // not even an error can be told
+      on_finished(false);
+    }
+  }
 
  private:
+  /// Of a reply, up to which it is as small as what gRPC has of the call anyway.
+  static constexpr size_t kUncountedBytes = size_t{4} << 10;
+
   UnaryCall(Service& service, std::shared_ptr<const Method> method, CallThreads& threads)
       : QueuedCall(threads), service_(service), method_(std::move(method)) {
     context_.AsyncNotifyWhenDone(&done_);
@@ -63,33 +97,42 @@ class UnaryCall final : QueuedCall {
       const std::unique_ptr<UnaryCall> last(this);
       return;
     }
-    await(service_, method_, threads());
+    ask_next([this] { await(service_, method_, threads()); });
     // gRPC's deadline is by the wall clock, and far away for "none".
     constexpr auto kFar = std::chrono::hours(24 * 365);
     const auto left = context_.deadline() - std::chrono::system_clock::now();
     if (left < kFar) deadline_ = ServeClock::now() + std::chrono::duration_cast<ServeClock::duration>(left);
-    method_->take(*this);
+    try {
+      method_->take(*this);
+    } catch (const std::bad_alloc&) {
+      finish({RpcCode::kResourceExhausted, "out of memory"});
+    }
   }
   /// It has its answer, or the client has gone, the deadline has passed, or the server stops.
   void on_done(bool /*ok*/) {
     if (context_.IsCancelled()) stop_.request_stop();
     release();
   }
-  void on_finished(bool /*ok*/) { release(); }
+  void on_finished(bool /*ok*/) {
+    if (unsent_.has_value()) threads().remove_unsent(*unsent_);
+    release();
+  }
   void release() {
-    if (--events_left_ == 0) const std::unique_ptr<UnaryCall> last(this);
+    if (--events_left_ > 0) return;
+    ask_next_at_last([this] { await(service_, method_, threads()); });
+    const std::unique_ptr<UnaryCall> last(this);
   }
 
   Service& service_;
   std::shared_ptr<const Method> method_;
   grpc::ServerContext context_;
-  Request request_;
-  Response response_;
+  grpc::ByteBuffer request_;
   Writer writer_{&context_};
   BoundEvent<UnaryCall> arrived_{*this, &UnaryCall::on_arrival};
   BoundEvent<UnaryCall> done_{*this, &UnaryCall::on_done};
   BoundEvent<UnaryCall> finished_{*this, &UnaryCall::on_finished};
   std::atomic<int> events_left_{2};
+  std::optional<CallThreads::UnsentReplies::iterator> unsent_;  ///< of a reply that is counted
   ServeClock::time_point deadline_ = ServeClock::time_point::max();
   std::stop_source stop_;
 };

@@ -3,14 +3,12 @@
 #include <fmt/format.h>
 #include <netdb.h>
 #include <poll.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <condition_variable>
-#include <cstring>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -23,36 +21,11 @@
 namespace nacre {
 namespace {
 
-/// Descriptors that connections leave to files and other sockets.
-constexpr size_t kSpareDescriptors = 64;
 constexpr std::chrono::milliseconds kAcceptPause{20};
 /// Between two looks for connections whose time is up.
 constexpr std::chrono::milliseconds kTimeoutPause{10};
 constexpr size_t kReceiveBytes = size_t{64} << 10;
 constexpr uint64_t kListener = Poller::kFirstFree;
-
-size_t connections_allowed(size_t wanted) {
-  rlimit files{};
-  if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur == RLIM_INFINITY) return wanted;
-  const auto limit = static_cast<size_t>(files.rlim_cur);
-  return std::min(wanted, std::max<size_t>(limit, kSpareDescriptors + 16) - kSpareDescriptors);
-}
-
-std::string text_of(int error) {
-  return std::generic_category().message(error);
-}
-
-using Address = std::unique_ptr<addrinfo, void (*)(addrinfo*)>;
-
-/// Null when it is no IP address.
-Address resolve(const std::string& address, uint16_t port) {
-  addrinfo hints{};
-  hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE;
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  if (getaddrinfo(address.c_str(), std::to_string(port).c_str(), &hints, &found) != 0) found = nullptr;
-  return {found, freeaddrinfo};
-}
 
 struct Peer {
   sockaddr_storage address{};
@@ -63,12 +36,6 @@ struct Peer {
     std::array<char, NI_MAXHOST> host{};
     if (getnameinfo(generic(), size, host.data(), host.size(), nullptr, 0, NI_NUMERICHOST) != 0) return {};
     return host.data();
-  }
-  [[nodiscard]] uint16_t port() {
-    std::array<char, NI_MAXSERV> service{};
-    if (getnameinfo(generic(), size, nullptr, 0, service.data(), service.size(), NI_NUMERICSERV) != 0)
-      return 0;
-    return static_cast<uint16_t>(std::stoi(service.data()));
   }
 };
 
@@ -104,27 +71,14 @@ class HttpServer::Impl {
   Impl& operator=(const Impl&) = delete;
 
   Status listen(const Options& options) {
-    const auto failed = [&](int error) {
-      return Status(StatusCode::kIo, fmt::format("{}:{}: {}", options.address, options.port, text_of(error)));
-    };
-    const Address address = resolve(options.address, options.port);
-    if (address == nullptr)
-      return {StatusCode::kUsage, fmt::format("{}: expected an IP address", options.address)};
-    if (const int error = shared_.poller.open(); error != 0) return failed(error);
-    listener_ = OwnedFd(::socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    if (!listener_.is_open()) return failed(errno);
-    const int on = 1;
-    const int off = 0;
-    ::setsockopt(listener_.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (address->ai_family == AF_INET6)
-      ::setsockopt(listener_.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (::bind(listener_.get(), address->ai_addr, address->ai_addrlen) != 0) return failed(errno);
-    if (::listen(listener_.get(), SOMAXCONN) != 0) return failed(errno);
-    Peer own;
-    if (::getsockname(listener_.get(), own.generic(), &own.size) != 0) return failed(errno);
-    port_ = own.port();
-    const int error = shared_.poller.add(listener_.get(), kListener);
-    return error != 0 ? failed(error) : Status();
+    NACRE_ASSIGN_OR_RETURN(Listener listener, listen_at(options.address, options.port, AddressForm::kNumber));
+    listener_ = std::move(listener.sockets.front());
+    port_ = listener.port;
+    int error = shared_.poller.open();
+    if (error == 0) error = shared_.poller.add(listener_.get(), kListener);
+    if (error == 0) return {};
+    return {StatusCode::kIo,
+            fmt::format("{}:{}: {}", options.address, options.port, std::generic_category().message(error))};
   }
 
   void run(Handlers handlers) {

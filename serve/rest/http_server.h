@@ -24,6 +24,9 @@ struct HttpLimits {
   std::chrono::milliseconds receive{30000};     ///< from a request's first byte to its last
   std::chrono::milliseconds send{30000};        ///< to take a reply
   std::chrono::milliseconds work{30000};        ///< the deadline of a request's answer
+  /// Of all replies that wait for their clients; beyond it those who have been taking theirs for longest are
+  /// cut off.
+  size_t max_unsent_bytes = size_t{256} << 20;
 };
 
 /// An HTTP/1.1 server. The thread that finds a whole request answers it (AnswerThreads). A connection that is

@@ -2,8 +2,6 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -75,8 +73,6 @@ HttpSession::HttpSession(OwnedFd socket, std::string peer, uint64_t id, HttpShar
 
 void HttpSession::start(HttpSessions::iterator place) {
   place_ = place;
-  const int on = 1;
-  ::setsockopt(socket_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   next_request();
   if (shared_.poller.add(socket_.get(), id_) != 0) close();
 }
@@ -84,6 +80,7 @@ void HttpSession::start(HttpSessions::iterator place) {
 void HttpSession::close() {
   if (state_ == State::kClosed) return;
   release_body();
+  release_reply();
   state_ = State::kClosed;
   socket_.reset();
   stop_.request_stop();
@@ -256,7 +253,8 @@ void HttpSession::dispatch() {
   deadline_ = ServeClock::time_point::max();
   received_ = ServeClock::now();
   AnswerThreads::Job job{[self = shared_from_this()] { self->answer(); },
-                         request_->body.size() <= kShortBytes, shared_.handlers.is_quick(*request_)};
+                         request_->body.size() <= kShortBytes && request_->content_encoding.empty(),
+                         shared_.handlers.is_quick(*request_)};
   request_bytes_ = request_->body.size();
   overloaded_ = false;
   if (!shared_.threads.submit(std::move(job))) {
@@ -340,13 +338,35 @@ HttpSession::Written HttpSession::write() {
 void HttpSession::after_write(Written written) {
   if (written == Written::kFailed) return close();
   if (written == Written::kPart) {
-    if (state_ != State::kSending) arm(shared_.limits.send);
-    state_ = State::kSending;
+    if (state_ != State::kSending) hold_reply();
     return;
   }
+  release_reply();
   reply_body_ = {};
   if (!keep_alive_ || shared_.draining) return linger();
   next_request();
+}
+
+/// Waits for the client to take the reply. When too much waits, those who have been at it for longest go.
+void HttpSession::hold_reply() {
+  state_ = State::kSending;
+  arm(shared_.limits.send);
+  unsent_ = head_.size() + reply_body_.size();
+  shared_.unsent += unsent_;
+  while (shared_.unsent > shared_.limits.max_unsent_bytes) {
+    HttpSession* slowest = nullptr;
+    for (const auto& session : shared_.sessions) {
+      if (session->unsent_ == 0 || session.get() == this) continue;
+      if (slowest == nullptr || session->deadline_ < slowest->deadline_) slowest = session.get();
+    }
+    if (slowest == nullptr) return;
+    slowest->close();
+  }
+}
+
+void HttpSession::release_reply() {
+  shared_.unsent -= unsent_;
+  unsent_ = 0;
 }
 
 /// Lets the client read the reply: closing while it still sends would take it away.

@@ -36,6 +36,7 @@ struct HttpShared {
   HttpServer::Handlers handlers;
   HttpSessions sessions;            ///< the one that has been silent for longest first
   std::atomic<size_t> buffered{0};  ///< bytes of bodies, until they are answered
+  size_t unsent = 0;                ///< bytes of replies that wait for their clients
   std::atomic<bool> draining{false};
   std::function<void(ServeClock::time_point)> wake_at;  ///< asks for HttpSession::on_time at that time
   std::function<void(const HttpSession&)> closed;       ///< called when `sessions` has lost it
@@ -120,6 +121,8 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   void prepare(HttpReply reply);
   Written write();
   void after_write(Written written);
+  void hold_reply();
+  void release_reply();
   void linger();
   void release_body();
   void log(int status, size_t reply_bytes) const;
@@ -149,7 +152,8 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   int status_ = 0;
   std::string head_;
   std::string reply_body_;
-  size_t sent_ = 0;  ///< bytes of both
+  size_t sent_ = 0;    ///< bytes of both
+  size_t unsent_ = 0;  ///< bytes of both, while they wait for the client
 };
 
 }  // namespace nacre

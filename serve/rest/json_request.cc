@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cfloat>
 #include <cmath>
 #include <limits>
@@ -262,32 +263,51 @@ RpcStatus read_example(const element& example, std::optional<std::vector<std::by
                (example.is_array() ? "list" : "value"));
   }
   for (const auto& [name, value] : features) {
-    std::vector<element> values;
-    array list;
-    if (value.get(list) == simdjson::SUCCESS) {
-      for (const element item : list) values.push_back(item);
-    } else {
-      values.push_back(value);
-    }
+    size_t count = 0;
+    element last = value;
     std::optional<element_type> kind;
-    for (const element& item : values) {
+    const auto check = [&](const element& item) -> RpcStatus {
       NACRE_ASSIGN_OR_RETURN(const element_type own, kind_of(item));
       if (kind.has_value() && own != *kind) {
         return bad(
             fmt::format("Unexpected element type in feature: {}. Its values are of several kinds", name));
       }
       kind = own;
+      last = item;
+      ++count;
+      return {};
+    };
+    if (array list; value.get(list) == simdjson::SUCCESS) {
+      for (const element item : list) {
+        if (RpcStatus checked = check(item); !checked.ok()) return checked;
+      }
+    } else if (RpcStatus checked = check(value); !checked.ok()) {
+      return checked;
     }
     if (name != kImageFeature) continue;
-    if (values.size() != 1 || kind != element_type::STRING) {
-      return bad(fmt::format("Key: {}. Expecting one string, found {} values", name, values.size()));
+    if (count != 1 || kind != element_type::STRING) {
+      return bad(fmt::format("Key: {}. Expecting one string, found {} values", name, count));
     }
-    NACRE_ASSIGN_OR_RETURN(image, read_bytes(values.front()));
+    NACRE_ASSIGN_OR_RETURN(image, read_bytes(last));
   }
   return {};
 }
 
 }  // namespace
+
+size_t json_memory(std::string_view text) {
+  // Every value stands behind one of these marks. Of the index, a mark and a value take 24 bytes, a string
+  // its own length; as much may come of strings in base64 or of numbers.
+  constexpr size_t kMark = 24;
+  constexpr size_t kText = 3;
+  constexpr size_t kMost = 15;
+  size_t marks = 0;
+  for (const char c : text) {
+    const bool mark = c == ',' || c == ':' || c == '[' || c == '{';
+    marks += mark ? 1 : 0;
+  }
+  return std::min(kMark * marks + kText * text.size(), kMost * text.size());
+}
 
 RpcStatus JsonDocument::parse(std::string_view text) {
   if (text.find_first_not_of(" \t\r\n") == std::string_view::npos) {

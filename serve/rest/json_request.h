@@ -16,6 +16,10 @@ namespace nacre {
 /// Objects and lists in each other; more is an error.
 inline constexpr size_t kMaxJsonDepth = 64;
 
+/// What reading a text may take at most, beside the text: simdjson's index, which takes up to 13 times as
+/// much where numbers stand close together, and the values.
+size_t json_memory(std::string_view text);
+
 /// A request's JSON. Its elements live as long as it does.
 class JsonDocument {
  public:

@@ -15,10 +15,6 @@ constexpr uint32_t kConnection = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 
 }  // namespace
 
-void OwnedFd::reset() {
-  if (fd_ != -1) ::close(std::exchange(fd_, -1));
-}
-
 int Poller::open() {
   epoll_ = OwnedFd(::epoll_create1(EPOLL_CLOEXEC));
   timer_ = OwnedFd(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));

@@ -2,30 +2,11 @@
 
 #include <cstdint>
 #include <optional>
-#include <utility>
 
 #include "serve/call_context.h"
+#include "serve/listener.h"
 
 namespace nacre {
-
-/// A file descriptor that is closed at the end.
-class OwnedFd {
- public:
-  OwnedFd() = default;
-  explicit OwnedFd(int fd) : fd_(fd) {}
-  OwnedFd(OwnedFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  OwnedFd& operator=(OwnedFd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~OwnedFd() { reset(); }
-  void reset();
-  [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] bool is_open() const { return fd_ != -1; }
-
- private:
-  int fd_ = -1;
-};
 
 /// Says which of many sockets have changed (epoll, edge by edge). Any number of threads may wait: each change
 /// is told to one of them, the one that has waited for the shortest time. Thread-safe.

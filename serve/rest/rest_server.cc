@@ -5,11 +5,33 @@
 
 #include <ctime>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "serve/rest/json_reply.h"
 
 namespace nacre {
+namespace {
+
+/// Why HttpServer refuses a request, for the counters.
+std::string_view reason_of(int status) {
+  switch (status) {
+    case 408:
+      return "too_slow";
+    case 413:
+      return "body_too_long";
+    case 429:
+      return "too_many_requests";
+    case 431:
+      return "header_too_long";
+    case 503:
+      return "too_many_bytes";
+    default:
+      return "malformed";
+  }
+}
+
+}  // namespace
 
 Result<std::unique_ptr<RestServer>> RestServer::start(const RestOptions& options, ServeCore& core) {
   std::unique_ptr<RestServer> server(new RestServer(core, options));
@@ -19,7 +41,8 @@ Result<std::unique_ptr<RestServer>> RestServer::start(const RestOptions& options
   handlers.handle = [&service](const HttpRequest& request, const CallContext& context) {
     return service.handle(request, context);
   };
-  handlers.fail = [&service](int status, const std::string& message) {
+  handlers.fail = [&service, &core](int status, const std::string& message) {
+    core.metrics.count_refusal("REST", reason_of(status));
     return service.fail(status, message);
   };
   if (options.access != AccessLog::kNone) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -17,6 +18,9 @@ struct RestOptions {
   HttpServer::Options http;
   bool cors = false;
   std::string metrics_path = std::string(kMetricsPath);  ///< of Prometheus's page; empty: there is none
+  /// What is made of large bodies while they are answered, of all together; more is 503. Raised to what one
+  /// body may need.
+  size_t max_decoded_bytes = size_t{1} << 30;
   AccessLog access = AccessLog::kNone;
   Log access_lines;  ///< where they go
 };
@@ -31,8 +35,12 @@ class RestServer {
   void drain(ServeClock::time_point deadline) { http_->drain(deadline); }
 
  private:
+  /// Bytes that are made of one of a body, at most: content, index, values.
+  static constexpr size_t kDecodedFactor = 16;
+
   RestServer(ServeCore& core, const RestOptions& options)
-      : service_(core, options.cors, options.metrics_path, options.http.limits.max_body_bytes) {}
+      : service_(core, options.cors, options.metrics_path, options.http.limits.max_body_bytes,
+                 std::max(options.max_decoded_bytes, kDecodedFactor * options.http.limits.max_body_bytes)) {}
 
   RestService service_;
   std::unique_ptr<HttpServer> http_;

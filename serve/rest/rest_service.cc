@@ -80,8 +80,13 @@ RpcResult<std::string> predicted(const Predictor& predictor, const simdjson::dom
   return predict_json(*call.servable, *call.signature, *scores, form);
 }
 
-/// The content of a gzip stream, whose last four bytes say how much it is.
-RpcResult<std::string> inflated(const std::string& body, size_t max_bytes) {
+/// Of a body's content, up to which what is made of it is not counted: threads bound how many there are.
+constexpr size_t kUncountedBytes = size_t{1} << 20;
+
+/// The content of a gzip stream, whose last four bytes say how much it is; counted in `share` when it is
+/// large.
+RpcResult<std::string> inflated(const std::string& body, size_t max_bytes, ByteBudget& budget,
+                                ByteBudget::Share& share) {
   const auto bytes = std::as_bytes(std::span(body));
   const auto refused = [](const std::string& reason) {
     return RpcStatus(RpcCode::kInvalidArgument, "Malformed request: the body: " + reason);
@@ -92,6 +97,9 @@ RpcResult<std::string> inflated(const std::string& body, size_t max_bytes) {
   for (size_t i = body.size(); i-- > body.size() - 4;) size = size << 8 | static_cast<uint8_t>(body[i]);
   if (size > max_bytes) return refused(fmt::format("holds {} bytes, the limit is {}", size, max_bytes));
   if (size > gzip_upper_bound(body.size())) return refused("damaged gzip data");
+  if (size > kUncountedBytes) {
+    NACRE_ASSIGN_OR_RETURN(share, budget.take(size));
+  }
   auto reader = GzipReader::open(bytes);
   if (!reader.ok()) return RpcStatus(RpcCode::kResourceExhausted, reader.status().message());
   std::string content(size, '\0');
@@ -102,19 +110,25 @@ RpcResult<std::string> inflated(const std::string& body, size_t max_bytes) {
 }
 
 RpcResult<std::string> run(ServeCore& core, const Route& route, const HttpRequest& request,
-                           size_t max_body_bytes, const CallContext& context, Call& call) {
+                           size_t max_body_bytes, ByteBudget& budget, const CallContext& context,
+                           Call& call) {
   // It may have waited for long.
   if (RpcStatus useful = context.check(); !useful.ok()) return useful;
   NACRE_ASSIGN_OR_RETURN(call.servable, core.models.find(route.model));
+  ByteBudget::Share of_content;
+  ByteBudget::Share of_json;
   std::string content;
   if (request.content_encoding == "gzip") {
-    NACRE_ASSIGN_OR_RETURN(content, inflated(request.body, max_body_bytes));
+    NACRE_ASSIGN_OR_RETURN(content, inflated(request.body, max_body_bytes, budget, of_content));
   } else if (!request.content_encoding.empty() && request.content_encoding != "identity") {
     return RpcStatus(RpcCode::kUnimplemented,
                      fmt::format("Content-Encoding {} is not supported", request.content_encoding));
   }
-  JsonDocument document;
   const std::string& text = request.content_encoding == "gzip" ? content : request.body;
+  if (text.size() > kUncountedBytes) {
+    NACRE_ASSIGN_OR_RETURN(of_json, budget.take(json_memory(text)));
+  }
+  JsonDocument document;
   if (RpcStatus parsed = document.parse(text); !parsed.ok()) return parsed;
   NACRE_ASSIGN_OR_RETURN(const std::string name, signature_name_of(document.root()));
   NACRE_ASSIGN_OR_RETURN(call.signature, call.servable->signature(name, method_of(route.kind)));
@@ -131,6 +145,7 @@ HttpReply RestService::handle(const HttpRequest& request, const CallContext& con
     if (auto route = route_of(request.method, request.target, metrics_path_); route.ok()) {
       reply = answer(*route, request, context);
     } else {
+      core_.metrics.count_refusal("REST", "no_route");
       reply = route.status();
     }
     if (!reply.ok()) return fail(http_status_of(reply.status().code()), reply.status().message());
@@ -194,7 +209,7 @@ RpcResult<HttpReply> RestService::infer(const Route& route, const HttpRequest& r
                                         const CallContext& context) const {
   const ServeClock::time_point begun = ServeClock::now();
   Call call;
-  auto body = run(core_, route, request, max_body_bytes_, context, call);
+  auto body = run(core_, route, request, max_body_bytes_, decoded_, context, call);
   core_.metrics.count_call({"REST", api_of(route.kind)},
                            call.servable == nullptr ? "" : call.servable->name(),
                            call.signature == nullptr ? "" : call.signature->info.name,

@@ -3,6 +3,7 @@
 #include <string>
 #include <utility>
 
+#include "serve/byte_budget.h"
 #include "serve/call_context.h"
 #include "serve/rest/http_message.h"
 #include "serve/rest/route.h"
@@ -15,9 +16,15 @@ namespace nacre {
 class RestService {
  public:
   /// `core` must outlive it. With `cors`, pages of any origin may read the replies. Prometheus's page is at
-  /// `metrics_path`, nowhere when that is empty. A body that comes compressed may hold `max_body_bytes`.
-  RestService(ServeCore& core, bool cors, std::string metrics_path, size_t max_body_bytes)
-      : core_(core), cors_(cors), metrics_path_(std::move(metrics_path)), max_body_bytes_(max_body_bytes) {}
+  /// `metrics_path`, nowhere when that is empty. A body that comes compressed may hold `max_body_bytes`; what
+  /// is made of large bodies while they are answered may take `max_decoded_bytes`, of all together.
+  RestService(ServeCore& core, bool cors, std::string metrics_path, size_t max_body_bytes,
+              size_t max_decoded_bytes)
+      : core_(core),
+        cors_(cors),
+        metrics_path_(std::move(metrics_path)),
+        max_body_bytes_(max_body_bytes),
+        decoded_(max_decoded_bytes) {}
 
   [[nodiscard]] HttpReply handle(const HttpRequest& request, const CallContext& context) const;
   /// True for what computes nothing and reads no long body.
@@ -35,6 +42,7 @@ class RestService {
   bool cors_;
   std::string metrics_path_;
   size_t max_body_bytes_;
+  mutable ByteBudget decoded_;
 };
 
 }  // namespace nacre

@@ -155,6 +155,34 @@ TEST_F(AnswerThreadsTest, AnswersSoManyAtOnceAndGoesOnReceiving) {
   EXPECT_EQ(waiting, 0U);
 }
 
+TEST_F(AnswerThreadsTest, QuickOnesLeaveATurnToOthers) {
+  start({.at_once = 1});
+  transport_.bring([this] {
+    for (int i = 0; i < 100; ++i) {
+      threads_->submit({.answer = [this, i] { say(i); }, .is_quick = true});
+      if (i == 10) threads_->submit({[this] { say(1000); }});
+    }
+  });
+  const std::vector<int> order = said(101);
+  ASSERT_EQ(order.size(), 101U);
+  EXPECT_LT(std::ranges::find(order, 1000) - order.begin(), 30);
+}
+
+TEST_F(AnswerThreadsTest, QuickOnesThatNeverEndDoNotKeepOthersOut) {
+  start({.at_once = 1});
+  std::atomic<bool> over{false};
+  // As many as there are threads, each of which brings the next one: a client that sends one after the other.
+  std::function<void()> again = [&] {
+    if (!over) threads_->submit({.answer = again, .is_quick = true});
+  };
+  for (int i = 0; i < 2; ++i) transport_.bring(again);
+  std::this_thread::sleep_for(5ms);
+  request(1);
+  EXPECT_EQ(said(1), std::vector{1});
+  over = true;
+  stop();
+}
+
 TEST_F(AnswerThreadsTest, AnAnswerMayLetAShortOnePass) {
   start({.at_once = 1});
   submit({[this] {

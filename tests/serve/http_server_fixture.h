@@ -40,7 +40,10 @@ class HttpServerTest : public testing::Test {
       if (request.target == "/short") short_answered_ = true;
       HttpReply reply;
       reply.body = request.method + " " + request.body;
-      if (request.target == "/large") reply.body.resize(kLargeReply, 'x');
+      if (request.target == "/large") {
+        reply.body.resize(kLargeReply, 'x');
+        ++large_replies_;
+      }
       return reply;
     };
     handlers.fail = [](int status, const std::string& message) {
@@ -77,6 +80,7 @@ class HttpServerTest : public testing::Test {
     const std::lock_guard lock(mutex_);
     return cancelled_;
   }
+  size_t large_replies() const { return large_replies_; }
   std::vector<int> statuses() {
     const std::lock_guard lock(mutex_);
     return statuses_;
@@ -92,6 +96,7 @@ class HttpServerTest : public testing::Test {
   std::condition_variable_any go_on_;
   bool released_ = false;
   std::atomic<bool> short_answered_{false};
+  std::atomic<size_t> large_replies_{0};
   int held_ = 0;
   int cancelled_ = 0;
   std::vector<int> statuses_;

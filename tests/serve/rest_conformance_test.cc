@@ -186,6 +186,44 @@ TEST_F(RestConformance, MetricsCountCalls) {
   EXPECT_THAT(page, ::testing::Not(HasSubstr("made-up"))) << "clients must not make counters";
 }
 
+TEST_F(RestConformance, MetricsCountWhatIsRefusedBeforeItHasARoute) {
+  rest_options_.http.threads = 1;
+  rest_options_.http.max_waiting = 0;
+  rest_options_.http.limits.receive = std::chrono::milliseconds(50);
+  rest_options_.http.limits.max_body_bytes = 1000;
+  rest_options_.http.limits.max_buffered_bytes = 900;
+  serve_rest();
+  const auto status = [&](const std::string& bytes) {
+    Wire wire(rest_->port());
+    wire.send(bytes);
+    return wire.receive().status;
+  };
+  EXPECT_EQ(status("hello\r\n\r\n"), 400);
+  EXPECT_EQ(status("GET / HTTP/1.1\r\nExpect: the moon\r\n\r\n"), 417);
+  EXPECT_EQ(status("GET / HTT"), 408);
+  EXPECT_EQ(status("POST / HTTP/1.1\r\nContent-Length: 1001\r\n\r\n"), 413);
+  EXPECT_EQ(status("GET /" + std::string(40'000, 'a')), 431);
+  EXPECT_EQ(status("POST / HTTP/1.1\r\nContent-Length: 950\r\n\r\n" + std::string(940, 'a')), 503);
+  EXPECT_EQ(status("GET /nothing HTTP/1.1\r\n\r\n"), 404);
+  std::vector<ComputeSlots::Lease> held;
+  for (size_t i = 0; i < options_.slots; ++i) held.push_back(core_->slots->acquire({}).value());
+  const std::string body = filled(kOneImage);
+  Wire waits(rest_->port());
+  waits.send("POST /v1/models/m:predict HTTP/1.1\r\nContent-Length: " + std::to_string(body.size()) +
+             "\r\n\r\n" + body);
+  ASSERT_TRUE(eventually([&] { return core_->slots->waiting() == 1; }));
+  EXPECT_EQ(Wire(rest_->port()).ask("POST", "/v1/models/m:predict", "x").status, 429);
+  held.clear();
+  EXPECT_EQ(waits.receive().status, 200);
+  const std::string page = Wire(rest_->port()).ask("GET", "/monitoring/prometheus/metrics").body;
+  for (const std::string reason :
+       {"malformed\"} 2", "too_slow\"} 1", "body_too_long\"} 1", "header_too_long\"} 1",
+        "too_many_bytes\"} 1", "no_route\"} 1", "too_many_requests\"} 1"}) {
+    EXPECT_THAT(page, HasSubstr(":nacre:serving:refused_request_count{entrypoint=\"REST\",reason=\"" +
+                                reason + "\n"));
+  }
+}
+
 TEST_F(RestConformance, StatusSaysWhyAVersionIsNotServed) {
   write_file("m/2/model.nacre", "half a bundle");
   core_->models.poll_now();

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "engine/base64.h"
+#include "serve/rest/json_request.h"
 #include "tests/serve/serve_fixture.h"
 
 namespace nacre {
@@ -53,6 +54,38 @@ TEST_F(RestHostile, BadAndHugeBase64) {
       "POST", kPredict, R"({"instances":[{"b64":")" + std::string(size_t{20} << 20, 'A') + R"("}]})");
   EXPECT_EQ(huge.status, 400);
   EXPECT_THAT(huge.body, HasSubstr("Failed to process element: 0"));
+}
+
+TEST_F(RestHostile, WhatLargeBodiesBecomeIsBounded) {
+  start();
+  constexpr size_t kMegabyte = size_t{1} << 20;
+  const RestService service(*core_, false, "", 8 * kMegabyte, 9 * kMegabyte);
+  const auto status = [&](const std::string& body) {
+    return service.handle({"POST", kPredict, body, "", ""}, {}).status;
+  };
+  std::string dense = "{\"instances\":[0";
+  while (dense.size() < 2 * kMegabyte) dense += ",0";
+  dense += "]}";
+  const std::string image = R"({"instances":[{"b64":")" + std::string(2 * kMegabyte, 'A') + R"("}]})";
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(status(dense), 503) << "its index takes thirteen times as much";
+    EXPECT_EQ(status(image), 400) << "no image, but it was read";
+  }
+  EXPECT_EQ(status(dense.substr(0, kMegabyte / 2)), 400) << "a small one is not counted";
+}
+
+TEST(JsonMemory, IsThatOfTheIndexAtLeast) {
+  for (const std::string part : {"1,", "[],", "{\"a\":1},", "\"\",", "\"abcd\","}) {
+    std::string list;
+    while (list.size() < 100'000) list += part;
+    const std::string text = "{\"a\":[" + list + "0]}";
+    simdjson::dom::parser parser;
+    ASSERT_EQ(parser.parse(text).error(), simdjson::SUCCESS) << part;
+    size_t tape = 0;  // the last word of the root tells where the next value would be
+    tape = parser.doc.tape[0] & 0xFFFFFFFFFFFFFF;
+    EXPECT_GE(json_memory(text), tape * 8 + parser.implementation->n_structural_indexes * 4) << part;
+    EXPECT_LE(json_memory(text), 15 * text.size()) << part;
+  }
 }
 
 TEST_F(RestHostile, ManyInstances) {
