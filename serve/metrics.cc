@@ -79,7 +79,7 @@ void ServeMetrics::count_call(const CallKind& kind, std::string_view model, std:
 
 void ServeMetrics::count_refusal(std::string_view entrypoint, std::string_view reason) {
   const std::lock_guard lock(mutex_);
-  ++refusals_[label("entrypoint", entrypoint) + "," + label("reason", reason)];
+  ++entry(refusals_, text_of({{"entrypoint", entrypoint}, {"reason", reason}}));
 }
 
 void ServeMetrics::count_run(std::string_view model, size_t rows, std::chrono::microseconds latency) {
