@@ -88,10 +88,10 @@ bool costs_clearly_less(const ConvGeometry& g, const winograd::Algorithm& one,
   return WinogradCost(g, one).all() * 10 < WinogradCost(g, other).all() * 9;
 }
 
-/// Which of two costs less for the batches of training, beside which the kernel's way to the points and back
-/// is short.
-bool suits_batches(const ConvGeometry& g, const winograd::Algorithm& large,
-                   const winograd::Algorithm& usual) {
+/// Which of two costs less where the kernel's way to the points and back is short beside the rest: packed
+/// once for all of inference, or once for a batch of training.
+bool costs_less_when_packed(const ConvGeometry& g, const winograd::Algorithm& large,
+                            const winograd::Algorithm& usual) {
   const WinogradCost one(g, large);
   const WinogradCost other(g, usual);
   return one.products + one.transforms + one.kernel / 8 <
@@ -183,15 +183,15 @@ winograd::Algorithm winograd_algorithm(const ConvGeometry& geometry, const Windo
   }
   const winograd::Algorithm usual{4, 4, size};
   const winograd::Algorithm large{6, 6, size};
-  if (mode == Mode::kInference) return usual;
-  if (geometry.channels < kManyTerms) return large;
-  return winograd_can(geometry, rows, large) && suits_batches(geometry, large, usual) ? large : usual;
+  if (mode == Mode::kTraining && geometry.channels < kManyTerms) return large;
+  return winograd_can(geometry, rows, large) && costs_less_when_packed(geometry, large, usual) ? large
+                                                                                               : usual;
 }
 
 winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry) {
   const winograd::Algorithm usual{4, 4, geometry.window.x.window};
   const winograd::Algorithm large{6, 6, 5};
-  return usual.size == 5 && suits_batches(geometry, large, usual) ? large : usual;
+  return usual.size == 5 && costs_less_when_packed(geometry, large, usual) ? large : usual;
 }
 
 bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows) {
