@@ -44,7 +44,7 @@ winograd::Algorithm winograd_algorithm(const ConvGeometry& geometry, const Windo
 
 /// The same for the gradients of input and kernel, where rounding decides nothing: F(4x4, 3x3), F(4x4, 5x5)
 /// or F(6x6, 5x5).
-winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry);
+winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry, const WindowAxis& rows);
 
 /// Whether the gradient of the input is computed by the adjoint of Winograd's algorithm.
 bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows);

@@ -212,9 +212,9 @@ TEST(Winograd, LargeTilesOf5x5AreTakenWhereTheyFit) {
     attrs.padding = Padding::kSame;
     const ConvGeometry g = make_conv_geometry(attrs, Shape{1, side, side, channels}).value();
     const int64_t inference = winograd_algorithm(g, g.rows(), Mode::kInference).rows;
-    EXPECT_EQ(inference, winograd_gradient_algorithm(g).rows);
+    EXPECT_EQ(inference, winograd_gradient_algorithm(g, g.rows()).rows);
     const int64_t training = winograd_algorithm(g, g.rows(), Mode::kTraining).rows;
-    return std::pair(training, winograd_gradient_algorithm(g).rows);
+    return std::pair(training, winograd_gradient_algorithm(g, g.rows()).rows);
   };
   EXPECT_EQ(tile(12, 64), std::pair(int64_t{6}, int64_t{6}));
   EXPECT_EQ(tile(24, 64), std::pair(int64_t{6}, int64_t{6}));
