@@ -42,7 +42,7 @@ ConvKernels::ConvKernels(const ConvGeometry& geometry, const WindowAxis& rows, i
                   ? std::optional(PhaseGradient(geometry))
                   : std::nullopt),
       winograd_(geometry, winograd_algorithm(geometry, rows, mode)),
-      gradient_(geometry, winograd_gradient_algorithm(geometry)) {
+      gradient_(geometry, winograd_gradient_algorithm(geometry, rows)) {
   const int64_t unit_positions = rows.stride * g_.window.x.out;
   units_per_stripe_ =
       std::max(kStripeFloats / (unit_positions * g_.patch()), kStripePositions / unit_positions);

@@ -88,16 +88,6 @@ bool costs_clearly_less(const ConvGeometry& g, const winograd::Algorithm& one,
   return WinogradCost(g, one).all() * 10 < WinogradCost(g, other).all() * 9;
 }
 
-/// Which of two costs less for the batches of training, beside which the kernel's way to the points and back
-/// is short.
-bool suits_batches(const ConvGeometry& g, const winograd::Algorithm& large,
-                   const winograd::Algorithm& usual) {
-  const WinogradCost one(g, large);
-  const WinogradCost other(g, usual);
-  return one.products + one.transforms + one.kernel / 8 <
-         other.products + other.transforms + other.kernel / 8;
-}
-
 bool winograd_can(const ConvGeometry& g, const WindowAxis& rows, const winograd::Algorithm& algorithm) {
   const WindowAxis& y = g.window.y;
   const WindowAxis& x = g.window.x;
@@ -108,6 +98,18 @@ bool winograd_can(const ConvGeometry& g, const WindowAxis& rows, const winograd:
   const int64_t least_tiles = ceil_div(units_of_tiles(rows, algorithm) * rows.stride, algorithm.rows) *
                               ceil_div(g.window.x.out, algorithm.columns);
   return least_tiles * algorithm.points() * (g.channels + g.filters) <= kMostPointFloats;
+}
+
+/// F(6x6, 5x5) or F(4x4, 5x5). A kernel is packed once for all of inference, or once for a batch of training:
+/// its way to the points and back is short beside the rest.
+winograd::Algorithm cheaper_of_5x5(const ConvGeometry& g, const WindowAxis& rows) {
+  const winograd::Algorithm usual{4, 4, g.window.x.window};
+  const winograd::Algorithm large{6, 6, g.window.x.window};
+  const auto cost = [&](const winograd::Algorithm& algorithm) {
+    const WinogradCost of(g, algorithm);
+    return of.products + of.transforms + of.kernel / 8;
+  };
+  return winograd_can(g, rows, large) && cost(large) < cost(usual) ? large : usual;
 }
 
 bool winograd_suits(const ConvGeometry& g, const WindowAxis& rows, const winograd::Algorithm& algorithm,
@@ -144,7 +146,7 @@ KernelGradientPath choose_kernel_gradient(const ConvGeometry& geometry, const Wi
   if (pool != nullptr && sparse_can(geometry, pool->window)) {
     if (!winograd || !pool->of_pairs()) return KernelGradientPath::kSparse;
     // The gradients are at the points already, for the input's.
-    const WinogradCost cost(geometry, winograd_gradient_algorithm(geometry));
+    const WinogradCost cost(geometry, winograd_gradient_algorithm(geometry, rows));
     const int64_t shared = cost.products + cost.transforms / 2 + cost.kernel;
     return shared < sparse_cost(geometry, pool->window) ? KernelGradientPath::kWinograd
                                                         : KernelGradientPath::kSparse;
@@ -181,21 +183,17 @@ winograd::Algorithm winograd_algorithm(const ConvGeometry& geometry, const Windo
     if (mode == Mode::kTraining || winograd::takes_few(usual, geometry.channels)) return usual;
     return winograd_can(geometry, rows, large) && costs_clearly_less(geometry, large, usual) ? large : usual;
   }
-  const winograd::Algorithm usual{4, 4, size};
-  const winograd::Algorithm large{6, 6, size};
-  if (mode == Mode::kInference) return usual;
-  if (geometry.channels < kManyTerms) return large;
-  return winograd_can(geometry, rows, large) && suits_batches(geometry, large, usual) ? large : usual;
+  if (mode == Mode::kTraining && geometry.channels < kManyTerms) return {6, 6, size};
+  return cheaper_of_5x5(geometry, rows);
 }
 
-winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry) {
-  const winograd::Algorithm usual{4, 4, geometry.window.x.window};
-  const winograd::Algorithm large{6, 6, 5};
-  return usual.size == 5 && suits_batches(geometry, large, usual) ? large : usual;
+winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry, const WindowAxis& rows) {
+  if (geometry.window.x.window == 5) return cheaper_of_5x5(geometry, rows);
+  return {4, 4, geometry.window.x.window};
 }
 
 bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows) {
-  return winograd_suits(geometry, rows, winograd_gradient_algorithm(geometry), false);
+  return winograd_suits(geometry, rows, winograd_gradient_algorithm(geometry, rows), false);
 }
 
 bool choose_phase_gradient(const ConvGeometry& geometry, const FusedPool* pool) {

@@ -80,7 +80,7 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
       large += static_cast<int>(winograd_algorithm(geometry, rows, Mode::kTraining).rows == 6);
     }
     if (choose_winograd_gradient(geometry, rows)) {
-      large_gradients += static_cast<int>(winograd_gradient_algorithm(geometry).rows == 6);
+      large_gradients += static_cast<int>(winograd_gradient_algorithm(geometry, rows).rows == 6);
     }
   };
   for (uint64_t shape = 0; shape < kShapes; ++shape) {
