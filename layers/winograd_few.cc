@@ -88,6 +88,7 @@ using few::kTogether;
 using few::M;
 using few::Output;
 using few::Room;
+using nacre::HWY_NAMESPACE::ask_for_cells;
 using nacre::HWY_NAMESPACE::pool_pairs;
 
 /// The image under the tiles from column `x` on, at the points down its columns. Returns where that is.
@@ -266,17 +267,6 @@ void store_tiles(const Output& to, const Group& group) {
   }
 }
 
-/// Asks for the cells of a tile, which are in no cache yet.
-HWY_INLINE void ask_to_write(const PooledCells& cells) {
-  for (int64_t i = 0; i < kTile / 2; ++i) {
-    for (int64_t j = 0; j < kTile / 2; ++j) {
-      prefetch_to_write(cells.data + i * cells.row + j * cells.pixel);
-    }
-    if (cells.winners == nullptr) continue;
-    prefetch_to_write(reinterpret_cast<const float*>(cells.winners + i * cells.row));
-  }
-}
-
 void pool_tiles(const Output& to, const Group& group) {
   constexpr int64_t kCells = kTile / 2;
   const Powers powers;
@@ -291,7 +281,7 @@ void pool_tiles(const Output& to, const Group& group) {
     HWY_ALIGN uint8_t winners[kCells * kCells * kLanes];
     const bool whole = to.height >= kCells && columns == kCells && group.filters == kLanes;
     const PooledCells out = pooled.at(column * pooled.pixel + group.f);
-    ask_to_write(out.at(kCells * pooled.row));
+    ask_for_cells<kCells, kCells>(out.at(kCells * out.row));
     const PooledCells at = whole ? out : out.in(copy, winners, kCells * kLanes, kLanes);
     for_column_pairs(
         group.sums + t * kRows * kLanes, powers, bias, [&](const Vector(&sums)[kTile][2], int j) HWY_ATTR {
