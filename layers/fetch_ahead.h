@@ -8,7 +8,8 @@ namespace nacre {
 
 /// Asks for a line that will be written, so that no other core keeps a copy. GCC's builtin asks for reading
 /// only where it may not assume the instruction, which older CPUs take for none.
-inline void prefetch_to_write(const float* line) {
+template <typename T>
+inline void prefetch_to_write(const T* line) {
 #if defined(__x86_64__)
   asm volatile("prefetchw %0" : : "m"(*line));
 #else

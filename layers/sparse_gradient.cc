@@ -15,7 +15,9 @@ namespace {
 
 // Cells of a stripe: the rows of the image under them stay in the first-level cache, or little beyond, while
 // the filters go by, and a filter's sums are loaded once for all of them.
-constexpr int64_t kStripeCells = 96;
+constexpr int64_t kStripeCells = 48;
+constexpr int64_t kStripeCellsOfFew = 96;  // where a pixel is no more than a line of the cache
+constexpr int64_t kFewChannels = 16;
 // Filters whose lists are worked on at a time, between requests for what comes next.
 constexpr int64_t kFiltersTogether = 4;
 constexpr int64_t kSlack = 16;  // patches are read in whole vectors
@@ -37,7 +39,8 @@ size_t lists_bytes(int64_t cells) {
 
 SparseKernelGradient::SparseKernelGradient(const ConvGeometry& geometry, const FusedPool& pool)
     : g_(geometry), pool_(pool) {
-  stripe_rows_ = std::clamp<int64_t>(kStripeCells / pool.window.x.out, 1, pool.window.y.out);
+  const int64_t cells = geometry.channels <= kFewChannels ? kStripeCellsOfFew : kStripeCells;
+  stripe_rows_ = std::clamp<int64_t>(cells / pool.window.x.out, 1, pool.window.y.out);
 }
 
 bool SparseKernelGradient::can(const ConvGeometry& geometry) {

@@ -88,6 +88,7 @@ using few::kTogether;
 using few::M;
 using few::Output;
 using few::Room;
+using nacre::HWY_NAMESPACE::ask_for_cells;
 using nacre::HWY_NAMESPACE::pool_pairs;
 
 /// The image under the tiles from column `x` on, at the points down its columns. Returns where that is.
@@ -280,6 +281,7 @@ void pool_tiles(const Output& to, const Group& group) {
     HWY_ALIGN uint8_t winners[kCells * kCells * kLanes];
     const bool whole = to.height >= kCells && columns == kCells && group.filters == kLanes;
     const PooledCells out = pooled.at(column * pooled.pixel + group.f);
+    ask_for_cells<kCells, kCells>(out.at(kCells * out.row));
     const PooledCells at = whole ? out : out.in(copy, winners, kCells * kLanes, kLanes);
     for_column_pairs(
         group.sums + t * kRows * kLanes, powers, bias, [&](const Vector(&sums)[kTile][2], int j) HWY_ATTR {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "layers/fetch_ahead.h"
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "layers/winograd_kernels.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
@@ -16,6 +18,7 @@ namespace nacre::winograd {
 namespace HWY_NAMESPACE {
 namespace {
 
+using nacre::HWY_NAMESPACE::ask_for_cells;
 using nacre::HWY_NAMESPACE::pool_pairs;
 using nacre::HWY_NAMESPACE::unpool_pairs;
 
@@ -38,6 +41,12 @@ struct Kernels {
         const Vector shift = bias == nullptr ? hn::Zero(Tag()) : load_some(bias + c, count);
         const float* from = planes.data + tile * planes.row + c;
         float* out = pixels.data + tile * kColumns * pixels.pixel + c;
+        // The tile below will be written; of a small one the hardware sees it coming.
+        for (int64_t i = 0; kRows >= 4 && i < kRows; ++i) {
+          for (int64_t j = 0; j < kColumns; ++j) {
+            prefetch_to_write(out + (i + kRows) * pixels.row + j * pixels.pixel);
+          }
+        }
         HWY_ALIGN float copy[kRows * kColumns * kLanes];
         const bool whole = count >= kLanes && height >= kRows && columns == kColumns;
         const Pixels<float> to = whole ? Pixels<float>{out, pixels.row, pixels.pixel}
@@ -71,6 +80,7 @@ struct Kernels {
         HWY_ALIGN uint8_t winners[kCellRows * kCells * kLanes];
         const bool whole = count >= kLanes && height >= kCellRows && columns == kCells;
         const PooledCells out = pooled.at(tile * kCells * pooled.pixel + c);
+        ask_for_cells<kCellRows, kCells>(out.at(kCellRows * out.row));
         const PooledCells to = whole ? out : out.in(copy, winners, kCells * kLanes, kLanes);
         Vector rows[2][kColumns];
         plane_from_points<OutputMatrix<MY>, OutputMatrix<MX>>(
