@@ -1,7 +1,6 @@
 #include "layers/dense_sums.h"
 
 #include <algorithm>
-#include <array>
 
 #include "engine/gemm_blocking.h"
 #include "engine/parallel.h"
@@ -90,8 +89,7 @@ void DenseSums::multiply_block(const GemmArgs& product, std::byte* scratch) {
   live.list(0, product.a, product.lda, 1, scratch);
   auto* const panel = reinterpret_cast<float*>(scratch + list_bytes());
   float* const tile = panel + LiveTerms::kPanelFloats;
-  std::array ahead{
-      FetchAhead(product.soon[0], product.soon_floats, chunks_of(product.n, kWidth) * live.fetches_of(0))};
+  auto ahead = LiveAhead::halves(product.soon[0], product.soon_floats);
   for (int64_t j = 0; j < product.n; j += kWidth) {
     const int64_t width = std::min(kWidth, product.n - j);
     if (width < kWidth) std::fill_n(panel, LiveTerms::kPanelFloats, 0.0F);

@@ -20,14 +20,8 @@ namespace HWY_NAMESPACE {
 namespace {
 
 void multiply_here(int64_t count, int64_t depth, const LiveRow* rows, const uint8_t* terms,
-                   const float* values, const float* panel, const LiveSums& sums,
-                   std::span<FetchAhead> ahead) {
-  const LiveProduct product{rows, terms, values, panel, kLiveWidth, kLivePanel};
-  sum_live_rows(count, depth, product, kLivePanels, sums, [&](int64_t together) {
-    for (FetchAhead& memory : ahead) {
-      for (int64_t i = 0; i < together; ++i) memory.next();
-    }
-  });
+                   const float* values, const float* panel, const LiveSums& sums, LiveAhead& ahead) {
+  sum_live_rows(count, depth, {rows, terms, values, panel, kLiveWidth, kLivePanel}, kLivePanels, sums, ahead);
 }
 
 void list_here(int64_t count, int64_t depth, const float* a, int64_t lda, LiveBits* alive, LiveRow* rows,
@@ -136,7 +130,7 @@ void LiveTerms::list(int64_t group, const float* a, int64_t row_step, int64_t te
 }
 
 void LiveTerms::multiply(int64_t group, int64_t block, const std::byte* lists, const float* panel,
-                         const LiveSums& sums, std::span<FetchAhead> ahead) const {
+                         const LiveSums& sums, LiveAhead& ahead) const {
   // Only read here.
   const Lists from = lists_of(group, block, const_cast<std::byte*>(lists));
   HWY_DYNAMIC_DISPATCH(multiply_here)

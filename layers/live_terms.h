@@ -2,10 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "engine/live_rows.h"
-#include "layers/fetch_ahead.h"
 
 namespace nacre {
 
@@ -39,11 +37,9 @@ class LiveTerms {
   void list(int64_t group, const float* a, int64_t row_step, int64_t term_step, std::byte* lists) const;
 
   /// The sums over k of a block of a(r, k) panel[k][j], for the rows of a group, which `sums` counts from 0,
-  /// and j < kWidth. The panel is 64-byte aligned. Between rows the next parts of `ahead` are asked for:
-  /// fetches_of() in all.
+  /// and j < kWidth. The panel is 64-byte aligned.
   void multiply(int64_t group, int64_t block, const std::byte* lists, const float* panel,
-                const LiveSums& sums, std::span<FetchAhead> ahead = {}) const;
-  [[nodiscard]] int64_t fetches_of(int64_t group) const { return rows_of(group); }
+                const LiveSums& sums, LiveAhead& ahead) const;
 
  private:
   /// Of a group and a block.
