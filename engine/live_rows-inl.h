@@ -111,6 +111,32 @@ struct LiveLists {
   }
 };
 
+/// What is alive in any of kCount rows.
+template <int kCount>
+void list_terms(const LiveBits& alive, const LiveLists& lists) {
+  const float* rows[kCount];
+  for (int i = 0; i < kCount; ++i) rows[i] = lists.a + lists.rows[i].row * lists.lda;
+  uint8_t* terms = lists.terms;
+  float* values = lists.values;
+  int64_t base = 0;
+  for (uint64_t bits : alive) {
+    for (; bits != 0; bits &= bits - 1, values += kCount) {
+      const int64_t k = base + std::countr_zero(bits);
+      *terms++ = static_cast<uint8_t>(k);
+#pragma GCC unroll 8
+      for (int i = 0; i < kCount; ++i) values[i] = rows[i][k];
+    }
+    base += 64;
+  }
+}
+
+using ListTerms = void (*)(const LiveBits&, const LiveLists&);
+/// list_terms for 1, 2, .. rows.
+template <int... kLess>
+constexpr std::array<ListTerms, sizeof...(kLess)> listing(std::integer_sequence<int, kLess...> /*less*/) {
+  return {list_terms<kLess + 1>...};
+}
+
 /// Lists of `count` rows, together or in parts.
 inline void list_together(int64_t count, const LiveLists& lists) {
   LiveUnion all;
@@ -122,19 +148,8 @@ inline void list_together(int64_t count, const LiveLists& lists) {
   }
   lists.rows->terms = shared;
   lists.rows->together = static_cast<int32_t>(count);
-  const float* rows[kMostLiveRows];
-  for (int64_t i = 0; i < count; ++i) rows[i] = lists.a + lists.rows[i].row * lists.lda;
-  uint8_t* terms = lists.terms;
-  float* values = lists.values;
-  int64_t base = 0;
-  for (uint64_t bits : all.alive) {
-    for (; bits != 0; bits &= bits - 1) {
-      const int64_t k = base + std::countr_zero(bits);
-      *terms++ = static_cast<uint8_t>(k);
-      for (int64_t i = 0; i < count; ++i) *values++ = rows[i][k];
-    }
-    base += 64;
-  }
+  static constexpr auto kListing = listing(std::make_integer_sequence<int, kMostLiveRows>());
+  kListing[static_cast<size_t>(count - 1)](all.alive, lists);
 }
 
 inline void list_live_rows(int64_t count, const LiveLists& lists) {
