@@ -73,7 +73,11 @@ LiveTerms::LiveTerms(int64_t rows, int64_t depth, int64_t group)
     : rows_(rows),
       depth_(depth),
       group_(std::min(rows, group)),
-      blocks_(std::max<int64_t>(1, (depth + kMaxDepth - 1) / kMaxDepth)) {}
+      blocks_(std::max<int64_t>(1, (depth + kMaxDepth - 1) / kMaxDepth)),
+      // Whole lines, where rows begin with one.
+      block_depth_(align_floats((depth + blocks_ - 1) / blocks_)) {
+  static_assert(kMaxDepth == align_floats(kMaxDepth));
+}
 
 size_t LiveTerms::rows_bytes() const {
   return align_up(static_cast<size_t>(rows_ * blocks_) * sizeof(LiveRow));

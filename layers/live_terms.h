@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -30,7 +31,7 @@ class LiveTerms {
   [[nodiscard]] int64_t first_row(int64_t group) const { return group * group_; }
   [[nodiscard]] int64_t rows_of(int64_t group) const;
   [[nodiscard]] int64_t blocks() const { return blocks_; }
-  [[nodiscard]] int64_t begin(int64_t block) const { return block * depth_ / blocks_; }
+  [[nodiscard]] int64_t begin(int64_t block) const { return std::min(depth_, block * block_depth_); }
   [[nodiscard]] int64_t depth_of(int64_t block) const { return begin(block + 1) - begin(block); }
 
   /// Lists a group's elements: (r, k) lies at a[r * row_step + k * term_step]. One of the steps must be 1.
@@ -59,6 +60,7 @@ class LiveTerms {
   int64_t depth_;
   int64_t group_;
   int64_t blocks_;
+  int64_t block_depth_;  ///< of all but the last; a multiple of 16 where there are several
 };
 
 /// to[j][i] = from[i][j] for i < rows, j < columns; lines are `from_step` and `to_step` floats apart.
