@@ -202,7 +202,7 @@ HWY_INLINE void sum_panels(const LiveProduct& product, const LiveSums& sums, con
     Vector b[kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
-      b[v] = hn::Load(d, line + v / 2 * product.panel_stride + v % 2 * kLanes);
+      b[v] = hn::LoadU(d, line + v / 2 * product.panel_stride + v % 2 * kLanes);
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {

@@ -37,10 +37,13 @@ class LiveTerms {
   /// Lists a group's elements: (r, k) lies at a[r * row_step + k * term_step]. One of the steps must be 1.
   void list(int64_t group, const float* a, int64_t row_step, int64_t term_step, std::byte* lists) const;
 
+  /// Into how few lists a group's rows have come, which are at most as many.
+  [[nodiscard]] int64_t lists(int64_t group, int64_t block, const std::byte* lists) const;
+
   /// The sums over k of a block of a(r, k) panel[k][j], for the rows of a group, which `sums` counts from 0,
-  /// and j < kWidth. The panel is 64-byte aligned.
+  /// and j < kWidth. The panel's lines are `line` floats apart.
   void multiply(int64_t group, int64_t block, const std::byte* lists, const float* panel,
-                const LiveSums& sums, LiveAhead& ahead) const;
+                const LiveSums& sums, LiveAhead& ahead, int64_t line = kWidth) const;
 
  private:
   /// Of a group and a block.
