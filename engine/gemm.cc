@@ -21,10 +21,15 @@ struct Chunks {
   int64_t rows;
   int64_t columns;
 
-  Chunks(int64_t m, int64_t n, int threads)
+  Chunks(int64_t m, int64_t n, int threads, bool packed = false)
       : rows(std::min(m, gemm::kBlockRows)), columns(std::min<int64_t>(n, 256)) {
     constexpr int64_t kPerThread = 2;
     constexpr int64_t kMinRows = 48;
+    if (packed && m > gemm::kStreamRows && m <= kMinRows) {
+      // Each chunk looks for zeros in all rows, which takes a while where it has few columns.
+      columns = std::min(gemm::kBlockColumns, round_up(ceil_div(n, std::max(threads, 1)), kPackedColumns));
+      return;
+    }
     // A few rows take as long as reading B, which wants long stretches of memory.
     const int64_t kMinColumns = m <= gemm::kStreamRows ? 256 : 64;
     const int64_t enough = threads <= 1 ? 1 : kPerThread * threads;
@@ -41,7 +46,7 @@ struct Chunks {
 void multiply_in_chunks(const GemmArgs& args, const float* packed, int threads, void* workspace,
                         size_t stride) {
   if (args.m <= 0 || args.n <= 0) return;
-  const Chunks chunks(args.m, args.n, threads);
+  const Chunks chunks(args.m, args.n, threads, packed != nullptr);
   const int64_t columns = ceil_div(args.n, chunks.columns);
   parallel_for(ceil_div(args.m, chunks.rows) * columns, threads, [&](int64_t chunk, int worker) {
     const int64_t i = chunk / columns * chunks.rows;

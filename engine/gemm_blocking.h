@@ -29,10 +29,11 @@ constexpr int64_t block_depth(int64_t k) {
   return k <= kMaxDepth ? k : ceil_div(k, ceil_div(k, kMaxDepth));
 }
 
-/// Floats of the workspace before the block of B: the largest block of A of a product, rounded up to 64
-/// bytes.
+/// Floats of the workspace before the block of B: the largest block of A of a product, and a byte for each of
+/// its elements, rounded up to 64 bytes.
 constexpr int64_t block_a_floats(int64_t m, int64_t depth) {
-  return round_up(round_up(std::min(m, kBlockRows), kMaxTileRows) * depth, 16);
+  const int64_t floats = round_up(std::min(m, kBlockRows), kMaxTileRows) * depth;
+  return round_up(floats + ceil_div(floats, 4), 16);
 }
 
 }  // namespace nacre::gemm

@@ -11,6 +11,7 @@
 #include <hwy/highway.h>
 
 #include "engine/gemm_pack-inl.h"
+#include "engine/gemm_shared-inl.h"
 #include "engine/gemm_sparse-inl.h"
 #include "engine/gemm_stream-inl.h"
 #include "engine/gemm_tiles-inl.h"
@@ -70,12 +71,19 @@ void multiply_packed(const GemmArgs& args, const float* packed, float* workspace
         const int64_t rows = std::min(kBlockRows, args.m - i);
         const float* from = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
         const Finish finish = finish_of(args, args.c + i * args.ldc + j, k == 0, last, j);
-        const SparseA sparse{from, args.lda, rows, depth};
-        if (!args.transpose_a && args.soon_floats == 0 && is_sparse(sparse, columns)) {
+        if (!args.transpose_a && args.soon_floats == 0) {
           const bool fetches = args.n * args.k > kFarFloats;
-          multiply_sparse(columns, sparse, b, panel_stride, finish, fetches,
-                          reinterpret_cast<int32_t*>(block_a));
-          continue;
+          const SparseA shared{from, args.lda, rows, depth, kLiveDepth};
+          if (is_shared(shared, columns)) {
+            multiply_shared(columns, shared, b, panel_stride, finish, fetches, block_a);
+            continue;
+          }
+          const SparseA sparse{from, args.lda, rows, depth};
+          if (is_sparse(sparse, columns)) {
+            multiply_sparse(columns, sparse, b, panel_stride, finish, fetches,
+                            reinterpret_cast<int32_t*>(block_a));
+            continue;
+          }
         }
         const BlockA a = prepare_a(from, args.lda, args.transpose_a, pack_a, rows, depth, block_a);
         multiply_block(columns, depth, a, b, panel_stride, finish, soon);

@@ -31,8 +31,9 @@ struct SparseA {
   int64_t ld;
   int64_t rows;
   int64_t depth;
+  int64_t part_depth = kPartDepth;  ///< at most
 
-  [[nodiscard]] int64_t parts() const { return ceil_div(depth, kPartDepth); }
+  [[nodiscard]] int64_t parts() const { return ceil_div(depth, part_depth); }
   [[nodiscard]] int64_t begin(int64_t part) const { return part * depth / parts(); }
 };
 

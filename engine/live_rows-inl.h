@@ -111,6 +111,32 @@ struct LiveLists {
   }
 };
 
+/// What is alive in any of kCount rows.
+template <int kCount>
+void list_terms(const LiveBits& alive, const LiveLists& lists) {
+  const float* rows[kCount];
+  for (int i = 0; i < kCount; ++i) rows[i] = lists.a + lists.rows[i].row * lists.lda;
+  uint8_t* terms = lists.terms;
+  float* values = lists.values;
+  int64_t base = 0;
+  for (uint64_t bits : alive) {
+    for (; bits != 0; bits &= bits - 1, values += kCount) {
+      const int64_t k = base + std::countr_zero(bits);
+      *terms++ = static_cast<uint8_t>(k);
+#pragma GCC unroll 8
+      for (int i = 0; i < kCount; ++i) values[i] = rows[i][k];
+    }
+    base += 64;
+  }
+}
+
+using ListTerms = void (*)(const LiveBits&, const LiveLists&);
+/// list_terms for 1, 2, .. rows.
+template <int... kLess>
+constexpr std::array<ListTerms, sizeof...(kLess)> listing(std::integer_sequence<int, kLess...> /*less*/) {
+  return {list_terms<kLess + 1>...};
+}
+
 /// Lists of `count` rows, together or in parts.
 inline void list_together(int64_t count, const LiveLists& lists) {
   LiveUnion all;
@@ -122,19 +148,8 @@ inline void list_together(int64_t count, const LiveLists& lists) {
   }
   lists.rows->terms = shared;
   lists.rows->together = static_cast<int32_t>(count);
-  const float* rows[kMostLiveRows];
-  for (int64_t i = 0; i < count; ++i) rows[i] = lists.a + lists.rows[i].row * lists.lda;
-  uint8_t* terms = lists.terms;
-  float* values = lists.values;
-  int64_t base = 0;
-  for (uint64_t bits : all.alive) {
-    for (; bits != 0; bits &= bits - 1) {
-      const int64_t k = base + std::countr_zero(bits);
-      *terms++ = static_cast<uint8_t>(k);
-      for (int64_t i = 0; i < count; ++i) *values++ = rows[i][k];
-    }
-    base += 64;
-  }
+  static constexpr auto kListing = listing(std::make_integer_sequence<int, kMostLiveRows>());
+  kListing[static_cast<size_t>(count - 1)](all.alive, lists);
 }
 
 inline void list_live_rows(int64_t count, const LiveLists& lists) {
@@ -157,7 +172,7 @@ struct LiveProduct {
 
 /// The sums of kRows rows over kPanels panels.
 template <int kRows, int kPanels>
-HWY_INLINE void sum_panels(const LiveProduct& product, const LiveSums& sums) {
+HWY_INLINE void sum_panels(const LiveProduct& product, const LiveSums& sums, const LiveAhead& ahead) {
   constexpr int kVectors = 2 * kPanels;
   const Tag d;
   const auto place = [&](int r) { return sums.c + product.rows[r].row * sums.step; };
@@ -170,14 +185,24 @@ HWY_INLINE void sum_panels(const LiveProduct& product, const LiveSums& sums) {
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::LoadU(d, place(r) + v * kLanes);
   }
+  const float* next[2] = {ahead.at[0], ahead.at[1]};
+  const int64_t line_ahead = ahead.floats > 0 ? LiveAhead::kLine : 0;
   const float* values = product.values;
   const uint8_t* term = product.terms;
   for (const uint8_t* const end = term + product.rows->terms; term < end; ++term, values += kRows) {
     const float* const line = product.b + *term * product.line;
+    // A row alone waits for its loads.
+    if constexpr (kRows > 1) {
+#pragma GCC unroll 2
+      for (const float*& at : next) {
+        __builtin_prefetch(at, 0, 2);
+        at += line_ahead;
+      }
+    }
     Vector b[kVectors];
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) {
-      b[v] = hn::Load(d, line + v / 2 * product.panel_stride + v % 2 * kLanes);
+      b[v] = hn::LoadU(d, line + v / 2 * product.panel_stride + v % 2 * kLanes);
     }
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r) {
@@ -200,48 +225,51 @@ HWY_INLINE void sum_panels(const LiveProduct& product, const LiveSums& sums) {
 
 /// The sums of kRows rows over `panels` panels. What lies behind them in a row of sums may be written, too.
 template <int kRows>
-HWY_INLINE void sum_rows(LiveProduct product, int64_t panels, LiveSums sums) {
+HWY_INLINE void sum_rows(LiveProduct product, int64_t panels, LiveSums sums, LiveAhead& ahead) {
   constexpr int kAtOnce = kRows == 1 ? kPanelsOfOne : kSharedPanels;
   while (panels > 0) {
     int64_t done = kAtOnce;
     if (panels >= kAtOnce) {
-      sum_panels<kRows, kAtOnce>(product, sums);
+      sum_panels<kRows, kAtOnce>(product, sums, ahead);
     } else if constexpr (kAtOnce > 2) {
-      sum_panels<kRows, 1>(product, sums);
+      sum_panels<kRows, 1>(product, sums, ahead);
       done = 1;
     } else {
       // The last panel twice, for want of another.
       product.panel_stride = 0;
-      sum_panels<kRows, kAtOnce>(product, sums);
+      sum_panels<kRows, kAtOnce>(product, sums, ahead);
     }
+    if constexpr (kRows > 1) ahead.advance(product.rows->terms);
     product.b += done * product.panel_stride;
     sums.c += done * kLivePanel;
     panels -= done;
   }
 }
 
-using SumRows = void (*)(const LiveProduct&, int64_t, const LiveSums&);
+using SumRows = void (*)(const LiveProduct&, int64_t, const LiveSums&, LiveAhead&);
 /// sum_rows for 1, 2, .. rows.
 template <int... kLess>
 constexpr std::array<SumRows, sizeof...(kLess)> live_kernels(std::integer_sequence<int, kLess...> /*less*/) {
-  return {[](const LiveProduct& product, int64_t panels, const LiveSums& sums)
-              HWY_ATTR { sum_rows<kLess + 1>(product, panels, sums); }...};
+  return {[](const LiveProduct& product, int64_t panels, const LiveSums& sums, LiveAhead& ahead)
+              HWY_ATTR { sum_rows<kLess + 1>(product, panels, sums, ahead); }...};
 }
 
-/// The sums of `count` rows, as list_live_rows lists them for that depth, over `panels` panels. Calls
-/// between(rows) behind so many of them.
-template <typename Between>
-HWY_INLINE void sum_live_rows(int64_t count, int64_t depth, LiveProduct product, int64_t panels,
-                              const LiveSums& sums, const Between& between) {
+/// The sums of `count` rows, as list_live_rows lists them for that depth, over `panels` panels.
+inline void sum_live_rows(int64_t count, int64_t depth, LiveProduct product, int64_t panels,
+                          const LiveSums& sums, LiveAhead& ahead) {
   static constexpr auto kKernels = live_kernels(std::make_integer_sequence<int, kMostLiveRows>());
   while (count > 0) {
     const int64_t together = product.rows->together;
     if (together == 1) {
-      sum_rows<1>(product, panels, sums);
+      sum_rows<1>(product, panels, sums, ahead);
+      const int64_t lines = ahead.floats <= 0 ? 0 : product.rows->terms / 8 + 1;
+      for (int64_t i = 0; i < lines; ++i) {
+        for (const float* at : ahead.at) __builtin_prefetch(at + i * LiveAhead::kLine, 0, 2);
+      }
+      ahead.advance(lines);
     } else {
-      kKernels[static_cast<size_t>(together - 1)](product, panels, sums);
+      kKernels[static_cast<size_t>(together - 1)](product, panels, sums, ahead);
     }
-    between(together);
     product.rows += together;
     product.terms += together * depth;
     product.values += together * depth;

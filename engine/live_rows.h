@@ -35,4 +35,26 @@ struct LiveSums {
   LiveSum kind;
 };
 
+/// Memory that will be read or written next: two runs of so many floats, a line of each of which is brought
+/// into the second-level cache with every term of a sum (more at once would stop the sums).
+struct LiveAhead {
+  static constexpr int64_t kLine = 16;
+
+  std::array<const float*, 2> at{};
+  int64_t floats = 0;
+
+  /// The halves of one run.
+  static LiveAhead halves(const float* data, int64_t floats) {
+    return {{data, data + floats / 2}, (floats + 1) / 2};
+  }
+
+  /// What a loop of `steps` goes past; it ends up to that much behind the end.
+  void advance(int64_t steps) {
+    const int64_t count = floats > 0 ? steps * kLine : 0;
+    at[0] += count;
+    at[1] += count;
+    floats -= count;
+  }
+};
+
 }  // namespace nacre

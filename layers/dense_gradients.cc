@@ -5,6 +5,7 @@
 #include "engine/gemm.h"
 #include "engine/parallel.h"
 #include "layers/aligned_floats.h"
+#include "layers/fetch_ahead.h"
 
 namespace nacre {
 namespace {
@@ -117,10 +118,7 @@ void DenseGradients::input_by_lists(const Chunk& chunk) const {
   float* const tile = panel + LiveTerms::kPanelFloats;
   float* const result = chunk.x_gradient + chunk.begin;
   if (!whole) std::fill_n(panel, LiveTerms::kPanelFloats, 0.0F);
-  const int64_t soon_floats = chunk.soon[0] == nullptr ? 0 : chunk.rows * units_;
-  const int64_t parts = live.blocks() * live.fetches_of(0);
-  std::array ahead{FetchAhead(chunk.soon[0], soon_floats, parts),
-                   FetchAhead(chunk.soon[1], soon_floats, parts)};
+  LiveAhead ahead{chunk.soon, chunk.soon[0] == nullptr ? 0 : chunk.rows * units_};
   for (int64_t block = 0; block < live.blocks(); ++block) {
     transpose_block(chunk.rows, live.depth_of(block), chunk.kernel + chunk.begin * units_ + live.begin(block),
                     units_, panel, LiveTerms::kWidth);
@@ -140,8 +138,7 @@ void DenseGradients::kernel_by_lists(const Chunk& chunk, float* result) const {
   auto* const panel = reinterpret_cast<float*>(chunk.scratch);
   float* const tile = panel + LiveTerms::kPanelFloats;
   if (chunk.rows < LiveTerms::kWidth) std::fill_n(panel, LiveTerms::kPanelFloats, 0.0F);
-  std::array ahead{FetchAhead(chunk.kernel + (chunk.begin + chunk.rows) * units_, next_floats(chunk),
-                              live.groups() * live.blocks() * live.fetches_of(0))};
+  auto ahead = LiveAhead::halves(chunk.kernel + (chunk.begin + chunk.rows) * units_, next_floats(chunk));
   for (int64_t group = 0; group < live.groups(); ++group) {
     for (int64_t block = 0; block < live.blocks(); ++block) {
       if (group == 0 || live.blocks() > 1) {

@@ -1,7 +1,6 @@
 #include "layers/dense_sums.h"
 
 #include <algorithm>
-#include <array>
 
 #include "engine/gemm_blocking.h"
 #include "engine/parallel.h"
@@ -90,18 +89,24 @@ void DenseSums::multiply_block(const GemmArgs& product, std::byte* scratch) {
   live.list(0, product.a, product.lda, 1, scratch);
   auto* const panel = reinterpret_cast<float*>(scratch + list_bytes());
   float* const tile = panel + LiveTerms::kPanelFloats;
-  std::array ahead{
-      FetchAhead(product.soon[0], product.soon_floats, chunks_of(product.n, kWidth) * live.fetches_of(0))};
+  auto ahead = LiveAhead::halves(product.soon[0], product.soon_floats);
+  // Where rows share lists, loads from the second-level cache keep up with their sums.
+  const bool in_place = live.lists(0, 0, scratch) * 3 <= product.m;
+  const LiveSum kind = product.accumulate ? LiveSum::kAdd : LiveSum::kStore;
   for (int64_t j = 0; j < product.n; j += kWidth) {
     const int64_t width = std::min(kWidth, product.n - j);
+    const float* const from = product.b + j;
+    float* const c = product.c + j;
+    if (width == kWidth && in_place) {
+      live.multiply(0, 0, scratch, from, {c, product.ldc, kind}, ahead, product.ldb);
+      continue;
+    }
     if (width < kWidth) std::fill_n(panel, LiveTerms::kPanelFloats, 0.0F);
     for (int64_t k = 0; k < product.k; ++k) {
-      std::copy_n(product.b + k * product.ldb + j, width, panel + k * kWidth);
+      std::copy_n(from + k * product.ldb, width, panel + k * kWidth);
     }
-    float* const c = product.c + j;
     if (width == kWidth) {
-      live.multiply(0, 0, scratch, panel,
-                    {c, product.ldc, product.accumulate ? LiveSum::kAdd : LiveSum::kStore}, ahead);
+      live.multiply(0, 0, scratch, panel, {c, product.ldc, kind}, ahead);
       continue;
     }
     live.multiply(0, 0, scratch, panel, {tile, kWidth, LiveSum::kStore}, ahead);

@@ -20,14 +20,9 @@ namespace HWY_NAMESPACE {
 namespace {
 
 void multiply_here(int64_t count, int64_t depth, const LiveRow* rows, const uint8_t* terms,
-                   const float* values, const float* panel, const LiveSums& sums,
-                   std::span<FetchAhead> ahead) {
-  const LiveProduct product{rows, terms, values, panel, kLiveWidth, kLivePanel};
-  sum_live_rows(count, depth, product, kLivePanels, sums, [&](int64_t together) {
-    for (FetchAhead& memory : ahead) {
-      for (int64_t i = 0; i < together; ++i) memory.next();
-    }
-  });
+                   const float* values, const float* panel, int64_t line, const LiveSums& sums,
+                   LiveAhead& ahead) {
+  sum_live_rows(count, depth, {rows, terms, values, panel, line, kLivePanel}, kLivePanels, sums, ahead);
 }
 
 void list_here(int64_t count, int64_t depth, const float* a, int64_t lda, LiveBits* alive, LiveRow* rows,
@@ -79,7 +74,11 @@ LiveTerms::LiveTerms(int64_t rows, int64_t depth, int64_t group)
     : rows_(rows),
       depth_(depth),
       group_(std::min(rows, group)),
-      blocks_(std::max<int64_t>(1, (depth + kMaxDepth - 1) / kMaxDepth)) {}
+      blocks_(std::max<int64_t>(1, (depth + kMaxDepth - 1) / kMaxDepth)),
+      // Whole lines, where rows begin with one.
+      block_depth_(align_floats((depth + blocks_ - 1) / blocks_)) {
+  static_assert(kMaxDepth == align_floats(kMaxDepth));
+}
 
 size_t LiveTerms::rows_bytes() const {
   return align_up(static_cast<size_t>(rows_ * blocks_) * sizeof(LiveRow));
@@ -135,12 +134,19 @@ void LiveTerms::list(int64_t group, const float* a, int64_t row_step, int64_t te
   }
 }
 
+int64_t LiveTerms::lists(int64_t group, int64_t block, const std::byte* lists) const {
+  const LiveRow* row = lists_of(group, block, const_cast<std::byte*>(lists)).rows;
+  int64_t count = 0;
+  for (const LiveRow* const end = row + rows_of(group); row < end; row += row->together) ++count;
+  return count;
+}
+
 void LiveTerms::multiply(int64_t group, int64_t block, const std::byte* lists, const float* panel,
-                         const LiveSums& sums, std::span<FetchAhead> ahead) const {
+                         const LiveSums& sums, LiveAhead& ahead, int64_t line) const {
   // Only read here.
   const Lists from = lists_of(group, block, const_cast<std::byte*>(lists));
   HWY_DYNAMIC_DISPATCH(multiply_here)
-  (rows_of(group), depth_of(block), from.rows, from.terms, from.values, panel, sums, ahead);
+  (rows_of(group), depth_of(block), from.rows, from.terms, from.values, panel, line, sums, ahead);
 }
 
 void transpose_block(int64_t rows, int64_t columns, const float* from, int64_t from_step, float* to,

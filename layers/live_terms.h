@@ -1,11 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <span>
 
 #include "engine/live_rows.h"
-#include "layers/fetch_ahead.h"
 
 namespace nacre {
 
@@ -32,18 +31,19 @@ class LiveTerms {
   [[nodiscard]] int64_t first_row(int64_t group) const { return group * group_; }
   [[nodiscard]] int64_t rows_of(int64_t group) const;
   [[nodiscard]] int64_t blocks() const { return blocks_; }
-  [[nodiscard]] int64_t begin(int64_t block) const { return block * depth_ / blocks_; }
+  [[nodiscard]] int64_t begin(int64_t block) const { return std::min(depth_, block * block_depth_); }
   [[nodiscard]] int64_t depth_of(int64_t block) const { return begin(block + 1) - begin(block); }
 
   /// Lists a group's elements: (r, k) lies at a[r * row_step + k * term_step]. One of the steps must be 1.
   void list(int64_t group, const float* a, int64_t row_step, int64_t term_step, std::byte* lists) const;
 
+  /// Into how few lists a group's rows have come, which are at most as many.
+  [[nodiscard]] int64_t lists(int64_t group, int64_t block, const std::byte* lists) const;
+
   /// The sums over k of a block of a(r, k) panel[k][j], for the rows of a group, which `sums` counts from 0,
-  /// and j < kWidth. The panel is 64-byte aligned. Between rows the next parts of `ahead` are asked for:
-  /// fetches_of() in all.
+  /// and j < kWidth. The panel's lines are `line` floats apart.
   void multiply(int64_t group, int64_t block, const std::byte* lists, const float* panel,
-                const LiveSums& sums, std::span<FetchAhead> ahead = {}) const;
-  [[nodiscard]] int64_t fetches_of(int64_t group) const { return rows_of(group); }
+                const LiveSums& sums, LiveAhead& ahead, int64_t line = kWidth) const;
 
  private:
   /// Of a group and a block.
@@ -63,6 +63,7 @@ class LiveTerms {
   int64_t depth_;
   int64_t group_;
   int64_t blocks_;
+  int64_t block_depth_;  ///< of all but the last; a multiple of 16 where there are several
 };
 
 /// to[j][i] = from[i][j] for i < rows, j < columns; lines are `from_step` and `to_step` floats apart.

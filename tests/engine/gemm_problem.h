@@ -69,6 +69,15 @@ class Problem {
     if (bounded) args.at_most = 0.5F;
   }
 
+  /// Leaves only every `step`th column of A, not transposed, and of each row one more.
+  void thin_a(int64_t step) {
+    for (int64_t i = 0; i < args.m; ++i) {
+      for (int64_t k = 0; k < args.k; ++k) {
+        if (k % step != 0 && k != i % args.k) a_.data()[i * args.lda + k] = 0;
+      }
+    }
+  }
+
   /// What a relu would leave of A.
   void clip_a(float threshold = 0) {
     for (int64_t i = 0; i < a_.size(); ++i) {

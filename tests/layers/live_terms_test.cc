@@ -20,12 +20,13 @@ std::vector<float> multiply(int64_t rows, int64_t depth, int64_t group, const fl
   const LiveTerms live(rows, depth, group);
   BasicTensor<std::byte> lists(Shape{static_cast<int64_t>(live.bytes())});
   std::vector<float> c(static_cast<size_t>(rows * kWidth), -1.0F);
+  LiveAhead nothing;
   for (int64_t g = 0; g < live.groups(); ++g) {
     live.list(g, a, row_step, term_step, lists.data());
     for (int64_t block = 0; block < live.blocks(); ++block) {
       float* const to = c.data() + live.first_row(g) * kWidth;
       live.multiply(g, block, lists.data(), b.data() + live.begin(block) * kWidth,
-                    {to, kWidth, block > 0 ? LiveSum::kAdd : LiveSum::kStore});
+                    {to, kWidth, block > 0 ? LiveSum::kAdd : LiveSum::kStore}, nothing);
     }
   }
   return c;
