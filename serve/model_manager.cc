@@ -142,9 +142,24 @@ std::vector<std::string> ModelManager::names() const {
   return names;
 }
 
-RpcStatus ModelManager::reload(std::vector<ModelConfig> configs) {
+RpcStatus ModelManager::reload(std::vector<ModelConfig> configs, const CallContext& context) {
   if (RpcStatus checked = check_model_configs(configs); !checked.ok()) return checked;
-  const std::lock_guard one_at_a_time(reload_mutex_);
+  {
+    std::unique_lock lock(work_mutex_);
+    const bool in_time =
+        work_.wait_until(lock, context.cancelled, context.deadline, [this] { return !reloading_; });
+    if (!in_time) return context.check();
+    reloading_ = true;
+  }
+  struct Turn {
+    ModelManager& manager;
+    ~Turn() {
+      const std::lock_guard lock(manager.work_mutex_);
+      manager.reloading_ = false;
+      manager.work_.notify_all();
+    }
+  };
+  const Turn turn{*this};
   std::map<std::string, Entry, std::less<>> dropped;
   {
     const std::unique_lock lock(mutex_);
@@ -165,7 +180,7 @@ RpcStatus ModelManager::reload(std::vector<ModelConfig> configs) {
     }
   }
   dropped.clear();  // not under the lock: the last use of a servable may go here
-  poll_now();
+  if (!look(context)) return context.check();
   const std::shared_lock lock(mutex_);
   if (RpcStatus missing = unavailable(); !missing.ok()) return missing;
   for (const auto& [name, entry] : entries_) {
@@ -200,10 +215,20 @@ RpcStatus ModelManager::unavailable() const {
 }
 
 void ModelManager::poll_now() {
+  look({});
+}
+
+/// False when the call is of no use any more before it is over.
+bool ModelManager::look(const CallContext& context) {
   std::unique_lock lock(work_mutex_);
   const uint64_t mine = ++asked_;
   work_.notify_all();
-  work_.wait(lock, [&] { return done_ >= mine; });
+  return work_.wait_until(lock, context.cancelled, context.deadline, [&] { return done_ >= mine; });
+}
+
+bool ModelManager::stop_loading() {
+  thread_.request_stop();
+  return !loading_;
 }
 
 void ModelManager::run(const std::stop_token& stop) {
@@ -218,7 +243,7 @@ void ModelManager::run(const std::stop_token& stop) {
     if (stop.stop_requested()) break;
     const uint64_t look = asked_;
     lock.unlock();
-    refresh_all();
+    refresh_all(stop);
     lock.lock();
     done_ = look;
     work_.notify_all();
@@ -227,9 +252,9 @@ void ModelManager::run(const std::stop_token& stop) {
   work_.notify_all();
 }
 
-void ModelManager::refresh_all() {
+void ModelManager::refresh_all(const std::stop_token& stop) {
   for (const std::string& name : names()) {
-    refresh(name);
+    refresh(name, stop);
     set_labels(name);
   }
   forget_ended();
@@ -262,7 +287,7 @@ std::optional<ModelConfig> ModelManager::config_of(const std::string& name) cons
   return entry == entries_.end() ? std::nullopt : std::optional(entry->second.config);
 }
 
-void ModelManager::refresh(const std::string& name) {
+void ModelManager::refresh(const std::string& name, const std::stop_token& stop) {
   const std::optional<ModelConfig> config = config_of(name);
   if (!config.has_value()) return;
   const auto listed = list_versions(config->base_path);
@@ -279,7 +304,11 @@ void ModelManager::refresh(const std::string& name) {
         std::ranges::find(specific->versions, folder.version) == specific->versions.end()) {
       continue;
     }
-    if (load(name, folder)) available.insert(folder.version);
+    loading_ = true;
+    const bool loaded = !stop.stop_requested() && load(name, folder);
+    loading_ = false;
+    if (stop.stop_requested()) return;
+    if (loaded) available.insert(folder.version);
   }
   if (available.empty()) return;  // what is served stays, whatever became of its folder
   std::vector<int64_t> superfluous;

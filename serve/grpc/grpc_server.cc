@@ -185,8 +185,8 @@ void serve_models(Dispatcher& calls, ModelMethods& service) {
       });
   serve<tfs::ReloadConfigRequest, tfs::ReloadConfigResponse>(
       calls, service, &ModelMethods::RequestHandleReloadConfigRequest, Turn::kSlow, "",
-      [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
-        return answer_reload(core, question, response);
+      [&core = calls.core()](const auto& question, const CallContext& context, auto& response, CallSubject&) {
+        return answer_reload(core, question, context, response);
       });
 }
 
@@ -287,6 +287,7 @@ class GrpcServer::Impl {
   void drain(ServeClock::time_point deadline) {
     acceptor_->stop();
     health_.stop();
+    reflection_.stop();
     server_->Shutdown(std::chrono::system_clock::now() + (deadline - ServeClock::now()));
     calls_.threads().stop();
     server_ = nullptr;
