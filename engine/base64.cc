@@ -23,6 +23,20 @@ constexpr std::array<uint8_t, 256> make_values() {
 
 constexpr std::array<uint8_t, 256> kValues = make_values();
 
+/// The value of a character as the digit `place` (0 is the first) of a group's 24 bits; kNoDigit for others.
+constexpr uint32_t kNoDigit = uint32_t{1} << 24;
+
+constexpr std::array<std::array<uint32_t, 256>, 4> make_digits() {
+  std::array<std::array<uint32_t, 256>, 4> digits{};
+  for (size_t place = 0; place < digits.size(); ++place) {
+    for (size_t c = 0; c < kValues.size(); ++c)
+      digits[place][c] = kValues[c] < kPadding ? uint32_t{kValues[c]} << (18 - 6 * place) : kNoDigit;
+  }
+  return digits;
+}
+
+constexpr std::array<std::array<uint32_t, 256>, 4> kDigits = make_digits();
+
 Status bad(std::string reason) {
   return {StatusCode::kBadData, "base64: " + std::move(reason)};
 }
@@ -39,12 +53,9 @@ Result<std::vector<std::byte>> decode_base64(std::string_view text) {
   for (size_t i = 0; i < text.size(); ++i) {
     // Whole groups without blanks are what there is nearly always.
     while (digits == 0 && padding == 0 && i + 4 <= text.size()) {
-      const uint32_t a = value_at(i);
-      const uint32_t b = value_at(i + 1);
-      const uint32_t c = value_at(i + 2);
-      const uint32_t d = value_at(i + 3);
-      if ((a | b | c | d) >= kPadding) break;
-      const uint32_t bits = a << 18 | b << 12 | c << 6 | d;
+      uint32_t bits = 0;
+      for (size_t place = 0; place < 4; ++place) bits |= kDigits[place][static_cast<uint8_t>(text[i + place])];
+      if (bits >= kNoDigit) break;
       *out++ = static_cast<std::byte>(bits >> 16);
       *out++ = static_cast<std::byte>(bits >> 8);
       *out++ = static_cast<std::byte>(bits);

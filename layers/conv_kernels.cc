@@ -75,8 +75,8 @@ void ConvKernels::plan_workspaces(int64_t batch, Mode mode) {
   packed_floats_ = winograd ? winograd_.forward_floats() : g_.groups * packed_forward_;
   int64_t packed = std::max(packed_floats_, g_.groups * packed_backward_);
   if (winograd_gradient_) {
-    backward_points_ = align_floats(gradient_.backward_floats());
-    packed = std::max(packed, backward_points_ + gradient_.kernel_points_floats());
+    cells_offset_ = align_floats(gradient_.backward_floats());
+    packed = std::max(packed, cells_offset_ + gradient_.cells_floats());
   }
   if (phases_.has_value()) packed = std::max(packed, phases_->packed_floats());
   partials_offset_ = float_bytes(packed);
@@ -102,10 +102,10 @@ void ConvKernels::plan_workspaces(int64_t batch, Mode mode) {
   }
   sums_offset_ = align_up(input_bytes);
   gemm_offset_ = sums_offset_ + float_bytes(sums * g_.window.x.out * g_.filters);
-  points_offset_ = gemm_offset_ + gemm_bytes;
-  per_thread_bytes_ = points_offset_;
+  kernel_sums_offset_ = gemm_offset_ + gemm_bytes;
+  per_thread_bytes_ = kernel_sums_offset_;
   if (training && kernel_gradient_ == KernelGradientPath::kWinograd) {
-    per_thread_bytes_ += float_bytes(gradient_.kernel_points_floats());
+    per_thread_bytes_ += float_bytes(gradient_.kernel_sums_floats());
   }
 }
 
@@ -160,6 +160,11 @@ ConvKernels::Piece ConvKernels::forward_piece(int64_t n, int threads, bool cut_f
   if (threads == 1 || path_ == ForwardPath::kGemm) return piece;
   const int64_t wanted = kPiecesPerThread * threads;
   piece.images = std::clamp<int64_t>(n / wanted, 1, piece.images);
+  // The one with the most images should have as few as can be.
+  const auto busiest = [&](int64_t images) { return chunks_of(chunks_of(n, images), threads) * images; };
+  for (int64_t images = piece.images - 1; 2 * images > largest_.images; --images) {
+    if (busiest(images) < busiest(piece.images)) piece.images = images;
+  }
   const int64_t together = chunks_of(std::max<int64_t>(n, 1), piece.images);
   if (path_ != ForwardPath::kWinograd) {
     piece.units = std::min(piece.units, chunks_of(rows_.out, chunks_of(wanted, together)));

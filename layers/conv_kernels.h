@@ -174,17 +174,17 @@ class ConvKernels {
   int64_t units_per_stripe_ = 1;  // of products with patches
   Piece largest_;                 // of forward
   Piece backward_;
-  int64_t backward_points_ = 0;  // shared: the kernel at Winograd's points, after the packed one
+  int64_t cells_offset_ = 0;     // shared, in floats: the kernel's cells, after the one at Winograd's points
   int64_t packed_floats_ = 0;    // of the kernel for forward
   int64_t packed_forward_ = 0;   // floats of one group's packed kernel
   int64_t packed_backward_ = 0;  // of its transpose
   size_t shared_bytes_ = 0;
   size_t per_thread_bytes_ = 0;
   // Offsets in the workspaces.
-  size_t partials_offset_ = 0;  // shared: after the packed kernel
-  size_t sums_offset_ = 0;      // per thread: after the patches
-  size_t gemm_offset_ = 0;      // per thread
-  size_t points_offset_ = 0;    // per thread: the kernel's gradient at Winograd's points
+  size_t partials_offset_ = 0;     // shared: after the packed kernel
+  size_t sums_offset_ = 0;         // per thread: after the patches
+  size_t gemm_offset_ = 0;         // per thread
+  size_t kernel_sums_offset_ = 0;  // per thread: what the kernel's gradient by Winograd is summed in
 };
 
 template <typename Body>
@@ -246,7 +246,7 @@ void ConvKernels::for_each_backward_piece(const BackwardArgs<float>& args, const
       }
     }
     if (kernel_gradient_ == KernelGradientPath::kWinograd && wants_kernel(args)) {
-      gradient_.finish_kernel_gradient(reinterpret_cast<float*>(piece.scratch + points_offset_),
+      gradient_.finish_kernel_gradient(reinterpret_cast<float*>(piece.scratch + kernel_sums_offset_),
                                        piece.partial);
     }
   });

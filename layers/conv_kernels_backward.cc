@@ -13,6 +13,8 @@ namespace nacre {
 namespace {
 
 constexpr int64_t kCombineChunk = 8192;
+// Vectors of a kernel that one thread takes to Winograd's points at a time.
+constexpr int64_t kPartsTogether = 32;
 // Terms that one register sums: few enough to round little, and to stay in the first-level cache.
 constexpr int64_t kMostTerms = 256;
 // From so many on, a few channels of all positions lie in few sets of the cache: a product packs them.
@@ -34,7 +36,7 @@ WinogradConv::Gradients ConvKernels::winograd_gradients(const BackwardArgs<float
     to.packed = args.workspace.shared_as<float>();
   }
   if (wants_kernel(args)) {
-    to.kernel = reinterpret_cast<float*>(piece.scratch + points_offset_);
+    to.kernel = reinterpret_cast<float*>(piece.scratch + kernel_sums_offset_);
     to.image = args.inputs[0].data + piece.n * g_.image_size();
     to.overwrite_kernel = piece.first;
   }
@@ -75,15 +77,14 @@ void ConvKernels::pack_for_backward(const BackwardArgs<float>& args) const {
   auto* packed = args.workspace.shared_as<float>();
   const float* kernel = args.variables[0].data;
   if (winograd_gradient_) {
-    float* points = packed + backward_points_;
-    parallel_for(chunks_of(g_.channels, WinogradConv::kKernelChannels), args.context.threads,
-                 [&](int64_t chunk, int) {
-                   const int64_t begin = chunk * WinogradConv::kKernelChannels;
-                   gradient_.transform_kernel(
-                       kernel, begin, std::min(g_.channels, begin + WinogradConv::kKernelChannels), points);
-                 });
-    parallel_for(gradient_.points(), args.context.threads,
-                 [&](int64_t point, int) { gradient_.pack_backward(points, point, packed); });
+    float* cells = packed + cells_offset_;
+    parallel_for(g_.window.y.window * g_.window.x.window, args.context.threads,
+                 [&](int64_t cell, int) { gradient_.pack_cell(kernel, cell, cells); });
+    const int64_t parts = gradient_.cell_parts();
+    parallel_for(chunks_of(parts, kPartsTogether), args.context.threads, [&](int64_t chunk, int) {
+      const int64_t begin = chunk * kPartsTogether;
+      gradient_.pack_backward(cells, begin, std::min(parts, begin + kPartsTogether), packed);
+    });
     return;
   }
   if (phases_.has_value()) return phases_->pack(kernel, packed);
@@ -288,10 +289,10 @@ void ConvKernels::combine(const BackwardArgs<float>& args) const {
     parallel_for(chunks_of(size, kCombineChunk), args.context.threads, [&](int64_t chunk, int /*worker*/) {
       const int64_t begin = chunk * kCombineChunk;
       const int64_t end = std::min(size, begin + kCombineChunk);
-      std::copy(from + begin, from + end, out + begin);
+      if (chunks == 1) std::copy(from + begin, from + end, out + begin);
       for (int64_t k = 1; k < chunks; ++k) {
         const float* partial = from + k * partial_floats();
-        add(end - begin, out + begin, partial + begin, out + begin);
+        add(end - begin, (k == 1 ? from : out) + begin, partial + begin, out + begin);
       }
     });
   };

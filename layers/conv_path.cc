@@ -88,6 +88,16 @@ bool costs_clearly_less(const ConvGeometry& g, const winograd::Algorithm& one,
   return WinogradCost(g, one).all() * 10 < WinogradCost(g, other).all() * 9;
 }
 
+/// Which of two costs less for the batches of training, beside which the kernel's way to the points and back
+/// is short.
+bool suits_batches(const ConvGeometry& g, const winograd::Algorithm& large,
+                   const winograd::Algorithm& usual) {
+  const WinogradCost one(g, large);
+  const WinogradCost other(g, usual);
+  return one.products + one.transforms + one.kernel / 8 <
+         other.products + other.transforms + other.kernel / 8;
+}
+
 bool winograd_can(const ConvGeometry& g, const WindowAxis& rows, const winograd::Algorithm& algorithm) {
   const WindowAxis& y = g.window.y;
   const WindowAxis& x = g.window.x;
@@ -171,12 +181,17 @@ winograd::Algorithm winograd_algorithm(const ConvGeometry& geometry, const Windo
     if (mode == Mode::kTraining || winograd::takes_few(usual, geometry.channels)) return usual;
     return winograd_can(geometry, rows, large) && costs_clearly_less(geometry, large, usual) ? large : usual;
   }
-  const bool exact = mode == Mode::kInference || geometry.channels >= kManyTerms;
-  return {exact ? 4 : 2, 4, size};
+  const winograd::Algorithm usual{4, 4, size};
+  const winograd::Algorithm large{6, 6, size};
+  if (mode == Mode::kInference) return usual;
+  if (geometry.channels < kManyTerms) return large;
+  return winograd_can(geometry, rows, large) && suits_batches(geometry, large, usual) ? large : usual;
 }
 
 winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry) {
-  return {4, 4, geometry.window.x.window};
+  const winograd::Algorithm usual{4, 4, geometry.window.x.window};
+  const winograd::Algorithm large{6, 6, 5};
+  return usual.size == 5 && suits_batches(geometry, large, usual) ? large : usual;
 }
 
 bool choose_winograd_gradient(const ConvGeometry& geometry, const WindowAxis& rows) {

@@ -33,16 +33,19 @@ ForwardPath choose_forward_path(const ConvGeometry& geometry, const WindowAxis& 
 ///   kernel, channels | training     | inference
 ///   3x3, up to 32    | F(4x4, 3x3)  | F(6x6, 3x3) where it costs clearly less, or F(4x4, 3x3)
 ///   3x3, more        | F(2x2, 3x3)  | F(2x2, 3x3)
-///   5x5, up to 47    | F(2x4, 5x5)  | F(4x4, 5x5)
-///   5x5, up to 64    | F(4x4, 5x5)  | F(4x4, 5x5)
+///   5x5, up to 47    | F(6x6, 5x5)  | F(4x4, 5x5)
+///   5x5, up to 64    | F(6x6, 5x5), or F(4x4, 5x5) where it costs less | F(4x4, 5x5)
 ///   5x5, more        | none         | none
+///
+/// F(6x6, 5x5) costs less for many images; of few, its larger kernel takes longer to read than it saves.
 ///
 /// In training one that rounds at most about three times as much as the direct path: every sum that falls on
 /// the other side of a relu's edge, or another winner of a pooling, moves a gradient by thousandths. Of many
 /// channels one that rounds less than the direct path: such networks are deep, and roundings add up.
 winograd::Algorithm winograd_algorithm(const ConvGeometry& geometry, const WindowAxis& rows, Mode mode);
 
-/// The same for the gradients of input and kernel, where rounding decides nothing: F(4x4, 3x3), F(4x4, 5x5).
+/// The same for the gradients of input and kernel, where rounding decides nothing: F(4x4, 3x3), F(4x4, 5x5)
+/// or F(6x6, 5x5).
 winograd::Algorithm winograd_gradient_algorithm(const ConvGeometry& geometry);
 
 /// Whether the gradient of the input is computed by the adjoint of Winograd's algorithm.

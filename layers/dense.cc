@@ -54,7 +54,7 @@ class Dense final : public ReferenceOperator<Dense> {
     if (relu_) info_.shared_bytes += align_up(static_cast<size_t>(n * units_) * sizeof(double));
     if (in_ < DenseSums::kLeastDepth) return;
     sums_.emplace(in_, units_, gradients_.chunk_rows());
-    info_.per_thread_bytes = std::max(info_.per_thread_bytes, sums_->thread_bytes(n));
+    info_.per_thread_bytes = std::max(info_.per_thread_bytes, DenseSums::thread_bytes());
     info_.shared_bytes = std::max(info_.shared_bytes, sums_->shared_bytes(n));
   }
 

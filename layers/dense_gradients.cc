@@ -124,7 +124,8 @@ void DenseGradients::input_by_lists(const Chunk& chunk) const {
   for (int64_t block = 0; block < live.blocks(); ++block) {
     transpose_block(chunk.rows, live.depth_of(block), chunk.kernel + chunk.begin * units_ + live.begin(block),
                     units_, panel, LiveTerms::kWidth);
-    const LiveSums sums{whole ? result : tile, whole ? in_ : LiveTerms::kWidth, block > 0};
+    const LiveSums sums{whole ? result : tile, whole ? in_ : LiveTerms::kWidth,
+                        block > 0 ? LiveSum::kAdd : LiveSum::kStore};
     live.multiply(0, block, chunk.shared, panel, sums, ahead);
   }
   if (whole) return;
@@ -146,7 +147,8 @@ void DenseGradients::kernel_by_lists(const Chunk& chunk, float* result) const {
       if (group == 0 || live.blocks() > 1) {
         copy_columns(chunk, live.begin(block), live.depth_of(block), panel);
       }
-      live.multiply(group, block, lists, panel, {tile, LiveTerms::kWidth, block > 0}, ahead);
+      live.multiply(group, block, lists, panel,
+                    {tile, LiveTerms::kWidth, block > 0 ? LiveSum::kAdd : LiveSum::kStore}, ahead);
     }
     transpose_block(live.rows_of(group), chunk.rows, tile, LiveTerms::kWidth, result + live.first_row(group),
                     units_);

@@ -1,6 +1,7 @@
 #include "layers/dense_sums.h"
 
 #include <algorithm>
+#include <array>
 
 #include "engine/gemm_blocking.h"
 #include "engine/parallel.h"
@@ -15,19 +16,8 @@ constexpr int64_t kParts = 4;
 constexpr int64_t kImages = 128;  // that are worked on together
 constexpr int64_t kWidth = LiveTerms::kWidth;
 
-/// Whether few enough elements of A are alive, by those of three rows: a term of a list takes a third longer
-/// than in a product of matrices.
-bool is_sparse(const GemmArgs& product) {
-  int64_t zeros = 0;
-  for (const int64_t row : {int64_t{0}, product.m / 2, product.m - 1}) {
-    const float* a = product.a + row * product.lda;
-    zeros += std::count(a, a + product.k, 0.0F);
-  }
-  return 4 * zeros >= 3 * product.k;
-}
-
 size_t list_bytes() {
-  return LiveTerms(kImages, gemm::kMaxDepth, kImages).bytes();
+  return LiveTerms(kImages, LiveTerms::kMaxDepth, kImages).bytes();
 }
 
 }  // namespace
@@ -36,9 +26,8 @@ size_t DenseSums::shared_bytes(int64_t n) const {
   return float_bytes((kParts - 1) * n * units_);
 }
 
-size_t DenseSums::thread_bytes(int64_t n) const {
-  return std::max(list_bytes() + float_bytes(LiveTerms::kPanelFloats + kImages * kWidth),
-                  gemm_workspace_bytes(n, units_, in_));
+size_t DenseSums::thread_bytes() {
+  return list_bytes() + float_bytes(LiveTerms::kPanelFloats + kImages * kWidth);
 }
 
 void DenseSums::multiply(const GemmArgs& product, int threads, const Workspace& workspace) const {
@@ -74,48 +63,48 @@ void DenseSums::multiply(const GemmArgs& product, int threads, const Workspace& 
   });
 }
 
-/// In the blocks of depth that sgemm would take.
 void DenseSums::multiply_part(const GemmArgs& product, std::byte* scratch) {
-  const int64_t depth = gemm::block_depth(product.k);
+  const LiveTerms cut(kImages, product.k, kImages);
   for (int64_t first = 0; first < product.m; first += kImages) {
-    for (int64_t k = 0; k < product.k; k += depth) {
+    for (int64_t number = 0; number < cut.blocks(); ++number) {
+      const int64_t k = cut.begin(number);
       GemmArgs block = product;
       block.m = std::min(kImages, product.m - first);
-      block.k = std::min(depth, product.k - k);
+      block.k = cut.depth_of(number);
       block.a += first * product.lda + k;
       block.b += k * product.ldb;
       block.c += first * product.ldc;
-      block.accumulate = k > 0;
+      block.accumulate = number > 0;
+      // A whole block's rows of the kernel lie together.
+      if (product.n == product.ldb && number + 1 < cut.blocks()) {
+        block.soon[0] = block.b + block.k * product.ldb;
+        block.soon_floats = cut.depth_of(number + 1) * product.ldb;
+      }
       multiply_block(block, scratch);
     }
   }
 }
 
 void DenseSums::multiply_block(const GemmArgs& product, std::byte* scratch) {
-  if (!is_sparse(product)) return sgemm(product, scratch);
   const LiveTerms live(product.m, product.k, product.m);
   live.list(0, product.a, product.lda, 1, scratch);
   auto* const panel = reinterpret_cast<float*>(scratch + list_bytes());
   float* const tile = panel + LiveTerms::kPanelFloats;
+  std::array ahead{
+      FetchAhead(product.soon[0], product.soon_floats, chunks_of(product.n, kWidth) * live.fetches_of(0))};
   for (int64_t j = 0; j < product.n; j += kWidth) {
     const int64_t width = std::min(kWidth, product.n - j);
     if (width < kWidth) std::fill_n(panel, LiveTerms::kPanelFloats, 0.0F);
-    float* const c = product.c + j;
-    for (int64_t part = 0; part < live.blocks(); ++part) {
-      const float* from = product.b + live.begin(part) * product.ldb + j;
-      for (int64_t k = 0; k < live.depth_of(part); ++k, from += product.ldb) {
-        std::copy_n(from, width, panel + k * kWidth);
-      }
-      // One chain of additions through the parts, since they are one block of sgemm's.
-      LiveSums sums{tile, kWidth, false, part > 0 ? tile : nullptr, kWidth};
-      if (part + 1 == live.blocks() && width == kWidth) {
-        sums.c = c;
-        sums.c_step = product.ldc;
-        sums.adds = product.accumulate;
-      }
-      live.multiply(0, part, scratch, panel, sums);
+    for (int64_t k = 0; k < product.k; ++k) {
+      std::copy_n(product.b + k * product.ldb + j, width, panel + k * kWidth);
     }
-    if (width == kWidth) continue;
+    float* const c = product.c + j;
+    if (width == kWidth) {
+      live.multiply(0, 0, scratch, panel,
+                    {c, product.ldc, product.accumulate ? LiveSum::kAdd : LiveSum::kStore}, ahead);
+      continue;
+    }
+    live.multiply(0, 0, scratch, panel, {tile, kWidth, LiveSum::kStore}, ahead);
     for (int64_t i = 0; i < product.m; ++i) {
       float* const to = c + i * product.ldc;
       const float* const sum = tile + i * kWidth;

@@ -10,8 +10,7 @@ namespace nacre {
 
 /// The product of a dense layer in training: sums so deep that they are cut into parts, by the depth alone.
 /// A thread then reads those rows of the kernel that it updated in backward, which no other has in its cache.
-/// Inputs behind a relu are zero in many places: where it pays, what these would add is left out, which
-/// changes no bit.
+/// Inputs behind a relu are zero in many places; what these would add is left out.
 class DenseSums {
  public:
   static constexpr int64_t kLeastDepth = 256;
@@ -22,7 +21,7 @@ class DenseSums {
 
   /// Memory for up to `n` images, in all and of each thread; multiples of 64.
   [[nodiscard]] size_t shared_bytes(int64_t n) const;
-  [[nodiscard]] size_t thread_bytes(int64_t n) const;
+  [[nodiscard]] static size_t thread_bytes();
 
   /// The product of x [m, in] and kernel [in, units], neither transposed; accumulate must be false. Bits do
   /// not depend on `threads`.

@@ -4,43 +4,28 @@
 #include <cstdint>
 #include <span>
 
+#include "engine/live_rows.h"
 #include "layers/fetch_ahead.h"
 
 namespace nacre {
 
-/// A row of a matrix and how many terms its list has.
-struct LiveRow {
-  int32_t row;
-  int32_t terms;
-};
-
-/// Where sums go: c[r][j] = (adds ? c[r][j] : 0) + (before[r][j] + sum over the terms), for rows that are
-/// `c_step` and `before_step` floats apart. Without `before`, which may be c, the terms' sum begins at zero.
-struct LiveSums {
-  float* c = nullptr;
-  int64_t c_step = 0;
-  bool adds = false;
-  const float* before = nullptr;
-  int64_t before_step = 0;
-};
-
 /// A matrix [rows, depth] of many zeros, such as the gradient behind a relu and a dropout, as lists of its
-/// other elements, and its product with a dense one. The sums take live elements only, in ascending order of
-/// depth, which is cut into blocks by its length alone. So the bits of a row of the product depend on that
-/// row of the matrix alone.
+/// other elements, and its product with a dense one (engine/live_rows-inl.h). The sums take live elements
+/// only, in ascending order of depth, which is cut into blocks by its length alone. So the bits of a row of
+/// the product depend on that row of the matrix alone.
 ///
 /// The dense matrix comes as panels of one block's depth and kWidth columns, which stay in the first-level
 /// cache while the rows' lists go by.
 class LiveTerms {
  public:
-  static constexpr int64_t kWidth = 64;  ///< columns of a panel
+  static constexpr int64_t kWidth = kLiveWidth;  ///< columns of a panel
 
   /// `group`: so many rows are listed, sorted and multiplied by one call.
   LiveTerms(int64_t rows, int64_t depth, int64_t group);
 
   /// Of the lists; a multiple of 64. Fewer rows or less depth need no more.
   [[nodiscard]] size_t bytes() const;
-  static constexpr int64_t kMaxDepth = 112;  ///< of a block
+  static constexpr int64_t kMaxDepth = kLiveDepth;  ///< of a block
   static constexpr int64_t kPanelFloats = kMaxDepth * kWidth;
 
   [[nodiscard]] int64_t groups() const { return (rows_ + group_ - 1) / group_; }
@@ -50,7 +35,7 @@ class LiveTerms {
   [[nodiscard]] int64_t begin(int64_t block) const { return block * depth_ / blocks_; }
   [[nodiscard]] int64_t depth_of(int64_t block) const { return begin(block + 1) - begin(block); }
 
-  /// Lists a group's elements: (r, k) lies at a[r * row_step + k * term_step].
+  /// Lists a group's elements: (r, k) lies at a[r * row_step + k * term_step]. One of the steps must be 1.
   void list(int64_t group, const float* a, int64_t row_step, int64_t term_step, std::byte* lists) const;
 
   /// The sums over k of a block of a(r, k) panel[k][j], for the rows of a group, which `sums` counts from 0,
@@ -58,23 +43,21 @@ class LiveTerms {
   /// fetches_of() in all.
   void multiply(int64_t group, int64_t block, const std::byte* lists, const float* panel,
                 const LiveSums& sums, std::span<FetchAhead> ahead = {}) const;
-  [[nodiscard]] int64_t fetches_of(int64_t group) const { return (rows_of(group) + 1) / 2; }
+  [[nodiscard]] int64_t fetches_of(int64_t group) const { return rows_of(group); }
 
  private:
-  // A vector of a list may be written beyond its end.
-  static constexpr int64_t kRoom = 16;
-
+  /// Of a group and a block.
   struct Lists {
     LiveRow* rows;
-    int32_t* places;  ///< of a term: where its row of the panel begins
+    LiveBits* alive;  ///< for use in between
+    uint8_t* terms;
     float* values;
+    float* transposed;  ///< the block's part of a matrix that comes transposed
   };
-  /// Of each block and, behind them, of one that is being sorted.
-  [[nodiscard]] size_t rows_bytes() const;
-  /// Of the first row of a group and a block.
   [[nodiscard]] Lists lists_of(int64_t group, int64_t block, std::byte* lists) const;
-  /// From one row's lists to the next's.
-  [[nodiscard]] int64_t row_step() const { return depth_ + blocks_ * kRoom; }
+  [[nodiscard]] size_t rows_bytes() const;
+  [[nodiscard]] size_t alive_bytes() const;
+  [[nodiscard]] size_t terms_bytes() const;
 
   int64_t rows_;
   int64_t depth_;

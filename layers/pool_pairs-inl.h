@@ -62,22 +62,23 @@ HWY_INLINE void pool_pairs(const Vector* value, bool relu, const PooledCells& ou
   hn::StoreU(hn::DemoteTo(bytes, winner), bytes, out.winners + at);
 }
 
-/// The gradient with respect to position `cell` of a pooled cell's four, before relu, at element `at` of
-/// which `count` exist; zeros beyond.
-HWY_INLINE Vector unpool_pairs(const float* grad, const uint8_t* winners, int64_t at, int64_t count,
-                               int cell) {
+/// The gradients with respect to a pooled cell's four positions, before relu, at element `at` of which
+/// `count` exist; zeros beyond.
+HWY_INLINE void unpool_pairs(const float* grad, const uint8_t* winners, int64_t at, int64_t count,
+                             Vector* four) {
   const Tag d;
   const hn::RebindToSigned<Tag> di;
   const hn::Rebind<uint8_t, decltype(di)> bytes;
-  if (count >= kLanes) {
-    const auto winner = hn::PromoteTo(di, hn::LoadU(bytes, winners + at));
-    return hn::IfThenElseZero(hn::RebindMask(d, hn::Eq(winner, hn::Set(di, cell))), hn::LoadU(d, grad + at));
-  }
   HWY_ALIGN uint8_t some[kLanes] = {};
-  std::memcpy(some, winners + at, static_cast<size_t>(count));
-  const auto winner = hn::PromoteTo(di, hn::LoadU(bytes, some));
-  return hn::IfThenElseZero(hn::RebindMask(d, hn::Eq(winner, hn::Set(di, cell))),
-                            Part{at, static_cast<size_t>(count) * sizeof(float)}.load(grad));
+  const uint8_t* from = winners + at;
+  if (count < kLanes) from = static_cast<uint8_t*>(std::memcpy(some, from, static_cast<size_t>(count)));
+  const Winner winner = hn::PromoteTo(di, hn::LoadU(bytes, from));
+  const Vector all = count >= kLanes ? hn::LoadU(d, grad + at)
+                                     : Part{at, static_cast<size_t>(count) * sizeof(float)}.load(grad);
+#pragma GCC unroll 4
+  for (int cell = 0; cell < 4; ++cell) {
+    four[cell] = hn::IfThenElseZero(hn::RebindMask(d, hn::Eq(winner, hn::Set(di, cell))), all);
+  }
 }
 
 }  // namespace

@@ -5,9 +5,9 @@
 #include <cstring>
 #include <utility>
 
-#include "engine/tensor.h"
+#include "layers/aligned_floats.h"
 #include "layers/fetch_ahead.h"
-#include "layers/padded_rows.h"
+#include "layers/quad_windows.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "layers/quad_gradient.cc"
@@ -22,8 +22,7 @@
 namespace nacre::quads {
 
 constexpr int64_t kFilterStep = 16;   // the longest vector
-constexpr int64_t kSlack = 16;        // quads are read in whole vectors
-constexpr int64_t kRowsTogether = 2;  // of pooled cells: kernels share rows of quads
+constexpr int64_t kRowsTogether = 8;  // of pooled cells: they share rows of planes
 
 /// One row of pooled cells.
 struct Job {
@@ -32,13 +31,29 @@ struct Job {
   int64_t sums_row;  ///< floats from one tap's sums to the next's
   const uint8_t* winners;
   const float* grad;
-  const float* quads;  ///< of the first cell's first tap
-  int64_t cell_step;   ///< floats from one cell's quads to the next's
-  int64_t row_step;    ///< and from one row of the kernel to the next
-  int64_t rows;        ///< of the kernel
-  int64_t line;        ///< taps and channels of one of them
+  const float* windows;  ///< [rows][columns][channels][kSide][kSide], from the first cell's on
+  int64_t window_row;    ///< floats from one row of them to the next
+  int64_t channels;
+  int64_t rows;  ///< of the kernel
+  int64_t columns;
   float* sums;
 };
+
+/// Rows or columns of a kernel whose quads lie in the same windows: the first three, then two each. Windows
+/// begin two inputs apart.
+struct Taps {
+  int64_t begin;
+  int64_t end;
+  int64_t window;
+  int64_t first;  ///< of the window's rows or columns: that of tap `begin` in the upper left of its quad
+};
+constexpr Taps taps_of_window(int64_t window, int64_t kernel) {
+  const int64_t first = window > 0 ? 1 : 0;
+  return {2 * window + first, std::min(kernel, 2 * window + kSide - 1), window, first};
+}
+constexpr int64_t windows_of(int64_t kernel) {
+  return std::max<int64_t>(1, kernel / 2);
+}
 
 }  // namespace nacre::quads
 #endif
@@ -52,139 +67,139 @@ namespace hn = hwy::HWY_NAMESPACE;
 using nacre::HWY_NAMESPACE::kLanes;
 using nacre::HWY_NAMESPACE::Tag;
 using nacre::HWY_NAMESPACE::Vector;
+using Integers = hn::RebindToSigned<Tag>;
 
-// Sums that stay in registers, beside a gradient, its choice and a quad.
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-constexpr int kMostSums = 27;
-#else
-constexpr int kMostSums = 12;
-#endif
+// Rows of the kernel whose sums stay in registers, beside a gradient and its places: all of a window, or one.
+constexpr int kMostRows = kLanes >= kWindow ? 3 : 1;
+constexpr int kMostColumns = 3;
+constexpr int kMostChannels = 3;
 
-/// quads[i] = {a[i], a[i + channels], b[i], b[i + channels]} for two rows of an image.
-void make_quads(const float* a, const float* b, int64_t channels, int64_t count, float* HWY_RESTRICT quads) {
-  int64_t i = 0;
-#if HWY_TARGET != HWY_SCALAR
-  const Tag d;
-  for (; i + kLanes <= count; i += kLanes) {
-    hn::StoreInterleaved4(hn::LoadU(d, a + i), hn::LoadU(d, a + i + channels), hn::LoadU(d, b + i),
-                          hn::LoadU(d, b + i + channels), d, quads + 4 * i);
-  }
-#endif
-  for (; i < count; ++i) {
-    quads[4 * i] = a[i];
-    quads[4 * i + 1] = a[i + channels];
-    quads[4 * i + 2] = b[i];
-    quads[4 * i + 3] = b[i + channels];
-  }
+/// Where in a quad the winners of a vector of filters are: 0, 1 and, behind a row of the window, 4, 5;
+/// negative for the dead. No masks: a comparison takes as long as a multiply-add.
+HWY_INLINE hn::Vec<Integers> places_of(const uint8_t* winners) {
+  const hn::Rebind<uint8_t, Integers> bytes;
+  const auto winner = hn::LoadU(bytes, winners);
+  static_assert(kSide == 4 && FusedPool::kDead == 255);  // which stays what it is
+  const auto place = hn::SaturatedAdd(winner, hn::And(winner, hn::Set(bytes, 2)));
+  return hn::PromoteTo(Integers(), hn::BitCast(hn::Rebind<int8_t, Integers>(), place));
 }
 
-// Quads that are loaded together, so that most loads stay within a line of the cache.
-constexpr int kTogether = kLanes >= 8 ? 2 : 1;
-
-/// The gradients of a cell for a vector of filters, and which of a quad each takes.
+/// The gradients of a cell for a vector of filters, and where each has its winner. The dead have gradients of
+/// zero, for the first of the quad.
 struct Chosen {
   Vector grad;
-#if HWY_TARGET == HWY_SCALAR
-  int winner;
-#else
-  using Indices = decltype(hn::IndicesFromVec(Tag(), hn::Vec<hn::RebindToSigned<Tag> >()));
-  Indices winners[kTogether];  ///< in the first quad, the second
-#endif
+  hn::Vec<Integers> place;
 
-  /// From quad `i` of those at `quads`.
-  HWY_INLINE Vector from(const float* quads, int i) const {
-#if HWY_TARGET == HWY_SCALAR
-    return hn::Set(Tag(), quads[4 * i + winner]);
-#else
-    const int first = i / kTogether * kTogether;
-    return hn::TableLookupLanes(hn::LoadU(Tag(), quads + 4 * first), winners[i - first]);
-#endif
+  HWY_INLINE Chosen(hn::Vec<Integers> places, const float* grads) {
+    const auto dead = hn::ShiftRight<31>(places);
+    grad = hn::AndNot(hn::BitCast(Tag(), dead), hn::LoadU(Tag(), grads));
+    place = hn::AndNot(dead, places);
   }
 };
 
-HWY_INLINE Chosen choose(const uint8_t* winners, const float* grad) {
+/// What each filter's winner has in the quad at `quad`. Both of its rows lie within eight floats: half a
+/// vector of AVX-512, which is loaded in half the time.
+HWY_INLINE Vector winners_of(const float* quad, const Chosen& chosen) {
   const Tag d;
-#if HWY_TARGET == HWY_SCALAR
-  const bool dead = *winners == FusedPool::kDead;
-  return {hn::Set(d, dead ? 0.0F : *grad), dead ? 0 : *winners};
+#if HWY_TARGET <= HWY_AVX3
+  const Vector table = hn::ZeroExtendVector(d, hn::LoadU(hn::Half<Tag>(), quad));
+  return hn::TableLookupLanes(table, hn::IndicesFromVec(d, chosen.place));
+#elif HWY_TARGET == HWY_AVX2
+  return hn::TableLookupLanes(hn::LoadU(d, quad), hn::IndicesFromVec(d, chosen.place));
 #else
-  const hn::RebindToSigned<Tag> di;
-  const auto winner = hn::PromoteTo(di, hn::LoadU(hn::Rebind<uint8_t, decltype(di)>(), winners));
-  const auto dead = hn::RebindMask(d, hn::Eq(winner, hn::Set(di, FusedPool::kDead)));
-  const auto position = hn::And(winner, hn::Set(di, 3));
-  Chosen chosen{hn::IfThenZeroElse(dead, hn::LoadU(d, grad)), {}};
-#pragma GCC unroll 2
-  for (int i = 0; i < kTogether; ++i) {
-    chosen.winners[i] = hn::IndicesFromVec(d, hn::Add(position, hn::Set(di, 4 * i)));
-  }
-  return chosen;
+  return hn::GatherIndex(d, quad, chosen.place);
 #endif
 }
 
-/// Sums [kRows][kTaps] of a vector of filters, from rows of quads `job.row_step` apart; `bias`: that of their
-/// gradients, or null.
-template <int kRows, int kTaps>
-void add_block(const Job& job, const float* quads, float* sums, float* bias) {
+/// Sums of kRows x kColumns taps and kChannels channels of a vector of filters.
+struct Block {
+  const float* windows;  ///< from the quad of the first tap on
+  float* sums;
+  float* bias;  ///< null if another block adds the gradients up
+};
+
+template <int kRows, int kColumns, int kChannels>
+void add_block(const Job& job, const Block& block) {
   const Tag d;
-  const int64_t row_sums = job.line * job.sums_row;
-  Vector sum[kRows][kTaps];
+  const int64_t column_sums = job.channels * job.sums_row;
+  const int64_t row_sums = job.columns * column_sums;
+  const auto sums = [&](int tap, int c) {
+    return block.sums + tap / kColumns * row_sums + tap % kColumns * column_sums + c * job.sums_row;
+  };
+  Vector sum[kRows * kColumns][kChannels];
+#pragma GCC unroll 16
+  for (int tap = 0; tap < kRows * kColumns; ++tap) {
 #pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 32
-    for (int t = 0; t < kTaps; ++t) sum[r][t] = hn::LoadU(d, sums + r * row_sums + t * job.sums_row);
+    for (int c = 0; c < kChannels; ++c) sum[tap][c] = hn::LoadU(d, sums(tap, c));
   }
   Vector all = hn::Zero(d);
   const uint8_t* winners = job.winners;
   const float* grad = job.grad;
-  for (int64_t cell = 0; cell < job.cells; ++cell) {
-    const Chosen chosen = choose(winners, grad);
+  const float* windows = block.windows;
+  auto places = places_of(winners);
+  for (int64_t left = job.cells; left > 0; --left) {
+    const Chosen chosen(places, grad);
+    // Early, or permutations would wait for them.
+    winners += left > 1 ? job.filters : 0;
+    places = places_of(winners);
     all = hn::Add(all, chosen.grad);
+#pragma GCC unroll 16
+    for (int tap = 0; tap < kRows * kColumns; ++tap) {
+      const float* const quads = windows + tap / kColumns * kSide + tap % kColumns;
 #pragma GCC unroll 4
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 32
-      for (int t = 0; t < kTaps; ++t) {
-        sum[r][t] = hn::MulAdd(chosen.grad, chosen.from(quads + r * job.row_step, t), sum[r][t]);
+      for (int c = 0; c < kChannels; ++c) {
+        sum[tap][c] = hn::MulAdd(chosen.grad, winners_of(quads + c * kWindow, chosen), sum[tap][c]);
       }
     }
-    winners += job.filters;
     grad += job.filters;
-    quads += job.cell_step;
+    windows += job.channels * kWindow;
   }
+#pragma GCC unroll 16
+  for (int tap = 0; tap < kRows * kColumns; ++tap) {
 #pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 32
-    for (int t = 0; t < kTaps; ++t) hn::StoreU(sum[r][t], d, sums + r * row_sums + t * job.sums_row);
+    for (int c = 0; c < kChannels; ++c) hn::StoreU(sum[tap][c], d, sums(tap, c));
   }
-  if (bias != nullptr) hn::StoreU(hn::Add(hn::LoadU(d, bias), all), d, bias);
+  if (block.bias != nullptr) hn::StoreU(hn::Add(hn::LoadU(d, block.bias), all), d, block.bias);
 }
 
-using BlockKernel = void (*)(const Job&, const float*, float*, float*);
-template <int kRows, size_t... kIndex>
+using BlockKernel = void (*)(const Job&, const Block&);
+/// By rows, columns and channels.
+template <size_t... kIndex>
 constexpr std::array<BlockKernel, sizeof...(kIndex)> block_kernels(std::index_sequence<kIndex...>) {
-  return {&add_block<kRows, static_cast<int>(kIndex) + 1>...};
+  return {&add_block<kIndex / (kMostColumns * kMostChannels) + 1, kIndex / kMostChannels % kMostColumns + 1,
+                     kIndex % kMostChannels + 1>...};
 }
-// Three rows at a time suit the common kernel; of others one.
-constexpr auto kOneRow = block_kernels<1>(std::make_index_sequence<12>());
-constexpr auto kThreeRows = block_kernels<3>(std::make_index_sequence<kMostSums / 3>());
+constexpr auto kBlocks =
+    block_kernels(std::make_index_sequence<size_t{kMostRows} * kMostColumns * kMostChannels>());
 
 /// A vector of filters.
 void add_filters(const Job& job) {
-  const auto three = static_cast<int64_t>(kThreeRows.size());
-  float* bias = job.sums + job.rows * job.line * job.sums_row;
-  for (int64_t ky = 0; ky < job.rows;) {
-    const int64_t rows = job.rows - ky >= 3 && (job.line <= three || kLanes < kFilterStep) ? 3 : 1;
-    const int64_t most = rows == 3 ? three : static_cast<int64_t>(kOneRow.size());
-    const int64_t blocks = (job.line + most - 1) / most;
-    for (int64_t block = 0; block < blocks; ++block) {
-      const int64_t begin = block * job.line / blocks;
-      const int64_t taps = (block + 1) * job.line / blocks - begin;
-      const auto index = static_cast<size_t>(taps - 1);
-      (rows == 3 ? kThreeRows[index] : kOneRow[index])(job, job.quads + ky * job.row_step + 4 * begin,
-                                                       job.sums + (ky * job.line + begin) * job.sums_row,
-                                                       bias);
+  float* bias = job.sums + job.rows * job.columns * job.channels * job.sums_row;
+  const int64_t parts = (job.channels + kMostChannels - 1) / kMostChannels;
+  // Taps [y, ..) x those of x, all channels.
+  const auto add_rows = [&](const Taps& down, int64_t y, int64_t rows, const Taps& x) {
+    const int64_t columns = x.end - x.begin;
+    const int64_t in_window = (down.first + y - down.begin) * kSide + x.first;
+    const float* const windows =
+        job.windows + down.window * job.window_row + x.window * job.channels * kWindow + in_window;
+    for (int64_t part = 0; part < parts; ++part) {
+      const int64_t c = part * job.channels / parts;
+      const int64_t channels = (part + 1) * job.channels / parts - c;
+      const int64_t index = ((rows - 1) * kMostColumns + columns - 1) * kMostChannels + channels - 1;
+      const int64_t tap = y * job.columns + x.begin;
+      kBlocks[static_cast<size_t>(index)](
+          job, {windows + c * kWindow, job.sums + (tap * job.channels + c) * job.sums_row, bias});
       bias = nullptr;  // which the first block has done
     }
-    ky += rows;
+  };
+  for (int64_t i = 0; i < windows_of(job.rows); ++i) {
+    const Taps y = taps_of_window(i, job.rows);
+    for (int64_t j = 0; j < windows_of(job.columns); ++j) {
+      const Taps x = taps_of_window(j, job.columns);
+      for (int64_t row = y.begin; row < y.end; row += kMostRows) {
+        add_rows(y, row, std::min<int64_t>(kMostRows, y.end - row), x);
+      }
+    }
   }
 }
 
@@ -229,20 +244,13 @@ namespace nacre {
 namespace quads {
 
 HWY_EXPORT(add_row_here);
-HWY_EXPORT(make_quads);
 
 static void add_row(const Job& job, std::byte* rest) {
   HWY_DYNAMIC_DISPATCH(add_row_here)(job, rest);
 }
-static void make(const float* a, const float* b, int64_t channels, int64_t count, float* to) {
-  HWY_DYNAMIC_DISPATCH(make_quads)(a, b, channels, count, to);
-}
 
 static int64_t round_up(int64_t count) {
   return (count + kFilterStep - 1) / kFilterStep * kFilterStep;
-}
-static size_t bytes(int64_t floats) {
-  return align_up(static_cast<size_t>(floats) * sizeof(float));
 }
 
 }  // namespace quads
@@ -259,39 +267,44 @@ int64_t QuadKernelGradient::sums_floats() const {
   return (g_.patch() + 1) * quads::round_up(g_.filters);
 }
 
-size_t QuadKernelGradient::scratch_bytes() const {
-  // The padded rows, their quads, and the last filters' gradients and winners.
-  return quads::bytes((quad_rows() + 1) * padded_row()) +
-         quads::bytes(quad_rows() * 4 * padded_row() + quads::kSlack) +
-         quads::bytes(pool_.window.x.out * quads::kFilterStep * 2);
+int64_t QuadKernelGradient::window_columns() const {
+  return pool_.window.x.out + quads::windows_of(g_.window.x.window) - 1;
 }
 
-int64_t QuadKernelGradient::quad_rows() const {
-  return 2 * (quads::kRowsTogether - 1) + g_.window.y.window;
+int64_t QuadKernelGradient::plane_floats() const {
+  const int64_t rows = quads::kRowsTogether + quads::windows_of(g_.window.y.window) - 1;
+  return (2 * rows + 2) * (2 * window_columns() + 2) * g_.channels;
+}
+
+int64_t QuadKernelGradient::window_floats() const {
+  // Blocks of large kernels begin within a window and read a vector.
+  return quads::windows_of(g_.window.y.window) * window_columns() * g_.channels * quads::kWindow +
+         quads::kWindow;
+}
+
+size_t QuadKernelGradient::scratch_bytes() const {
+  // Planes, a row of cells' windows, and the last filters' gradients and winners.
+  return float_bytes(plane_floats()) + float_bytes(window_floats()) +
+         float_bytes(pool_.window.x.out * quads::kFilterStep * 2);
 }
 
 void QuadKernelGradient::add(const float* image, const uint8_t* winners, const float* grad,
                              std::byte* scratch, float* sums) const {
-  const int64_t taps = g_.window.x.window * g_.channels;
   const int64_t width = pool_.window.x.out;
-  const int64_t row = padded_row();
-  // The last column has no neighbour, and no tap.
-  const int64_t used = row - g_.channels;
-  auto* const padded = reinterpret_cast<float*>(scratch);
-  std::byte* const after = scratch + quads::bytes((quad_rows() + 1) * row);
-  auto* const all = reinterpret_cast<float*>(after);
-  std::byte* const rest = after + quads::bytes(quad_rows() * 4 * row + quads::kSlack);
+  const int64_t plane = 2 * window_columns() + 2;
+  const int64_t window_rows = quads::windows_of(g_.window.y.window);
+  const int64_t window_row = window_columns() * g_.channels * quads::kWindow;
+  auto* const planes = reinterpret_cast<float*>(scratch);
+  auto* const windows = reinterpret_cast<float*>(scratch + float_bytes(plane_floats()));
+  std::byte* const rest = scratch + float_bytes(plane_floats()) + float_bytes(window_floats());
   for (int64_t begin = 0; begin < pool_.window.y.out; begin += quads::kRowsTogether) {
     const int64_t end = std::min(pool_.window.y.out, begin + quads::kRowsTogether);
-    const int64_t rows = 2 * (end - begin - 1) + g_.window.y.window;
-    copy_padded_rows(g_, image, g_.window.y.start(2 * begin), rows + 1, padded_width(), padded);
-    for (int64_t y = 0; y < rows; ++y) {
-      quads::make(padded + y * row, padded + (y + 1) * row, g_.channels, used, all + y * 4 * row);
-    }
+    const int64_t rows = 2 * (end - begin + window_rows);
+    quads::copy_planes(g_, image, g_.window.y.start(2 * begin), rows, plane, planes);
     // The next rows, or the next image's first.
     const int64_t cells = quads::kRowsTogether * width * g_.filters;
     const int64_t line = g_.window.x.in * g_.channels;
-    const int64_t below = g_.window.y.start(2 * begin) + rows + 1;
+    const int64_t below = g_.window.y.start(2 * begin) + rows;
     FetchAhead next_image(image + below * line, 2 * quads::kRowsTogether * line, end - begin);
     FetchAhead next_grad(grad + end * width * g_.filters, cells, end - begin);
     FetchAhead next_winners(winners + end * width * g_.filters, cells, end - begin);
@@ -299,11 +312,14 @@ void QuadKernelGradient::add(const float* image, const uint8_t* winners, const f
       next_image.next();
       next_grad.next();
       next_winners.next();
+      for (int64_t i = 0; i < window_rows; ++i) {
+        quads::make_windows(planes + 2 * (oy - begin + i) * g_.channels * plane, g_.channels,
+                            window_columns(), windows + i * window_row);
+      }
       const int64_t at = oy * width * g_.filters;
-      quads::add_row(
-          {width, g_.filters, quads::round_up(g_.filters), winners + at, grad + at,
-           all + 2 * (oy - begin) * 4 * row, 2 * g_.channels * 4, 4 * row, g_.window.y.window, taps, sums},
-          rest);
+      quads::add_row({width, g_.filters, quads::round_up(g_.filters), winners + at, grad + at, windows,
+                      window_row, g_.channels, g_.window.y.window, g_.window.x.window, sums},
+                     rest);
     }
   }
 }

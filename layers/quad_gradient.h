@@ -13,7 +13,9 @@ namespace nacre {
 /// four inputs, one for each position of a pooled cell; from such a quad every filter takes that of its
 /// winner,
 ///   grad_kernel[tap, c, f] = sum over cells of grad[cell, f] * quad(cell, tap, c)[winner(cell, f)],
-/// and the sums of all taps stay in registers. Dead cells count as zeros.
+/// and the sums of all taps stay in registers. The quads of 3 x 3 taps lie in a window of 4 x 4 inputs of one
+/// channel: a vector of 16, of which a permutation makes all filters' inputs at a tap. Dead cells count as
+/// zeros.
 class QuadKernelGradient {
  public:
   /// Only sizes are looked at; needs can().
@@ -35,11 +37,9 @@ class QuadKernelGradient {
   void write(const float* sums, float* grad_kernel, float* grad_bias) const;
 
  private:
-  /// Of the rows of cells that are worked on together.
-  [[nodiscard]] int64_t quad_rows() const;
-  /// Columns and floats of a row of the image with its padding.
-  [[nodiscard]] int64_t padded_width() const { return 2 * pool_.window.x.out + g_.window.x.window - 1; }
-  [[nodiscard]] int64_t padded_row() const { return padded_width() * g_.channels; }
+  [[nodiscard]] int64_t window_columns() const;
+  [[nodiscard]] int64_t plane_floats() const;
+  [[nodiscard]] int64_t window_floats() const;
 
   ConvGeometry g_;
   FusedPool pool_;

@@ -18,7 +18,7 @@ using winograd::Planes;
 // holds, the kernel flowing by.
 constexpr int64_t kCacheFloats = 128 * 1024;
 // The kernel is read once for all tiles: they should be many enough to pay for it.
-constexpr int64_t kLeastTiles = 18;
+constexpr int64_t kLeastTiles = 24;
 // Backward, the kernel's gradient is read and written once for them, too: as many as make up for it.
 constexpr int64_t kLeastTilesBackward = 32;
 constexpr int64_t kEnoughTilesBackward = 96;
@@ -46,8 +46,8 @@ WinogradConv::WinogradConv(const ConvGeometry& geometry, const winograd::Algorit
   good_tiles_ = std::max(
       kCacheFloats / (of_few_ ? algorithm_.rows * algorithm_.columns * g_.filters : per_tile), kLeastTiles);
   const int64_t per_tile_backward = points() * (align_floats(g_.channels) + align_floats(g_.filters));
-  const int64_t least = std::clamp(g_.channels * g_.filters / (g_.channels + g_.filters), kLeastTilesBackward,
-                                   kEnoughTilesBackward);
+  const int64_t least = std::clamp(g_.channels * g_.filters * 5 / 4 / (g_.channels + g_.filters),
+                                   kLeastTilesBackward, kEnoughTilesBackward);
   good_tiles_backward_ = std::max(kCacheFloats / per_tile_backward, least);
   forward_plane_ = static_cast<int64_t>(packed_b_floats(g_.channels, g_.filters)) + kPlaneGap;
   backward_plane_ = static_cast<int64_t>(packed_b_floats(g_.filters, g_.channels)) + kPlaneGap;
@@ -73,7 +73,11 @@ int64_t WinogradConv::exchange_cost(int64_t tiles) const {
   return kLine * tiles * algorithm_.rows * algorithm_.columns * align_floats(g_.channels) / 16;
 }
 
-int64_t WinogradConv::kernel_points_plane() const {
+int64_t WinogradConv::cell_floats() const {
+  return align_floats(static_cast<int64_t>(packed_b_floats(g_.filters, g_.channels)));
+}
+
+int64_t WinogradConv::kernel_sums_plane() const {
   return g_.channels * align_floats(g_.filters) + kPlaneGap;
 }
 
@@ -86,14 +90,15 @@ void WinogradConv::pack_forward(const float* kernel, int64_t begin, int64_t end,
                              {packed, forward_plane_, 0});
 }
 
-void WinogradConv::transform_kernel(const float* kernel, int64_t begin, int64_t end, float* points) const {
-  winograd::kernel_to_points(algorithm_, kernel, g_.channels, g_.filters, begin, end,
-                             {points, kernel_points_plane(), align_floats(g_.filters)});
+void WinogradConv::pack_cell(const float* kernel, int64_t cell, float* cells) const {
+  pack_b(g_.filters, g_.channels, kernel + cell * g_.channels * g_.filters, g_.filters, true,
+         cells + cell * cell_floats());
 }
 
-void WinogradConv::pack_backward(const float* points, int64_t point, float* packed) const {
-  pack_b(g_.filters, g_.channels, points + point * kernel_points_plane(), align_floats(g_.filters), true,
-         packed + point * backward_plane_);
+void WinogradConv::pack_backward(const float* cells, int64_t begin, int64_t end, float* packed) const {
+  // Element by element: so it does not matter what a row is.
+  winograd::kernel_to_points(algorithm_, cells, cell_parts(), kCellPart, begin, end,
+                             {packed, backward_plane_, kCellPart});
 }
 
 size_t WinogradConv::forward_scratch_bytes(int64_t images, int64_t rows) const {
@@ -293,19 +298,28 @@ void WinogradConv::add_gradients_of(const Stripe& stripe, std::byte* scratch, co
 
 void WinogradConv::add_kernel_products(int64_t tiles, const Planes& inputs, const Planes& grads,
                                        const Gradients& to) const {
-  for (int64_t point = 0; point < points(); ++point) {
-    OuterProducts products;
-    products.m = g_.channels;
-    products.n = g_.filters;
-    products.columns = tiles;
-    products.a = inputs.data + point * inputs.plane;
-    products.a_column = inputs.row;
-    products.b = grads.data + point * grads.plane;
-    products.b_column = grads.row;
-    products.c = to.kernel + point * kernel_points_plane();
-    products.c_row = align_floats(g_.filters);
-    products.accumulate = !to.overwrite_kernel;
-    add_outer_products(products);
+  const int64_t plane = kernel_sums_plane();
+  const int64_t row = align_floats(g_.filters);
+  const int64_t across = algorithm_.points_across();
+  // The gradient at one row of points, which is taken back along it while it is in the cache: of size planes
+  // there is less to write and read again than of all points.
+  float* const line = to.kernel + algorithm_.points_down() * algorithm_.size * plane;
+  OuterProducts products;
+  products.m = g_.channels;
+  products.n = g_.filters;
+  products.columns = tiles;
+  products.a_column = inputs.row;
+  products.b_column = grads.row;
+  products.c_row = row;
+  for (int64_t p = 0; p < algorithm_.points_down(); ++p) {
+    for (int64_t q = 0; q < across; ++q) {
+      products.a = inputs.data + (p * across + q) * inputs.plane;
+      products.b = grads.data + (p * across + q) * grads.plane;
+      products.c = line + q * plane;
+      add_outer_products(products);
+    }
+    winograd::points_to_kernel_sums(algorithm_, {line, plane, row}, g_.channels, !to.overwrite_kernel,
+                                    {to.kernel + p * algorithm_.size * plane, plane, row});
   }
 }
 
@@ -351,10 +365,9 @@ void WinogradConv::add_pooled_gradients(const Stripe& stripe, const float* grad,
   });
 }
 
-void WinogradConv::finish_kernel_gradient(float* points, float* grad_kernel) const {
-  const Planes planes{points, kernel_points_plane(), align_floats(g_.filters)};
-  winograd::points_to_kernel_gradient(algorithm_, planes, g_.channels, g_.filters, 0, g_.channels,
-                                      grad_kernel);
+void WinogradConv::finish_kernel_gradient(float* sums, float* grad_kernel) const {
+  winograd::sums_to_kernel_gradient(algorithm_, {sums, kernel_sums_plane(), align_floats(g_.filters)},
+                                    g_.channels, g_.filters, grad_kernel);
 }
 
 }  // namespace nacre

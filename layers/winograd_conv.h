@@ -9,11 +9,11 @@
 
 namespace nacre {
 
-/// A convolution of 3x3 or 5x5 with steps of 1, one group and no dilation by Winograd's F(4x4, 3x3), F(2x2,
-/// 3x3), F(4x4, 5x5) or F(2x4, 5x5): 4, 2.25, 6.25 and 4.2 times fewer multiplications. Tiles of outputs
-/// become values at 16 to 64 points, and at each point all tiles, channels and filters meet in one product of
-/// matrices. The gradients of input and kernel are the adjoints: one takes products of the output's gradient
-/// at the points with the kernel there, the other with the input there, summed over all tiles.
+/// A convolution of 3x3 or 5x5 with steps of 1, one group and no dilation by Winograd's algorithm: 2.25
+/// to 7.4 times fewer multiplications. Tiles of outputs become values at 16 to 121 points, and at each point
+/// all tiles, channels and filters meet in one product of matrices. The gradients of input and kernel are the
+/// adjoints: one takes products of the output's gradient at the points with the kernel there, the other with
+/// the input there, summed over all tiles.
 ///
 /// A stripe is a run of output rows that begins at a multiple of the tile's; `images` images are worked on
 /// together, so that the products have enough rows. The bits of an output depend on the tile's inputs and the
@@ -30,19 +30,24 @@ class WinogradConv {
   [[nodiscard]] const winograd::Algorithm& algorithm() const { return algorithm_; }
   [[nodiscard]] int64_t points() const { return algorithm_.points(); }
 
-  /// Floats of the kernel at the points, packed for forward; for input gradients; and of its gradient.
+  /// Floats of the kernel at the points, packed for forward, for input gradients; of its cells on their way
+  /// to the latter; and of what its gradient is summed in.
   [[nodiscard]] int64_t forward_floats() const { return points() * forward_plane_; }
   [[nodiscard]] int64_t backward_floats() const { return points() * backward_plane_; }
-  [[nodiscard]] int64_t kernel_points_floats() const { return points() * kernel_points_plane(); }
+  [[nodiscard]] int64_t cells_floats() const { return algorithm_.size * algorithm_.size * cell_floats(); }
+  [[nodiscard]] int64_t kernel_sums_floats() const {
+    return (algorithm_.points_down() * algorithm_.size + algorithm_.points_across()) * kernel_sums_plane();
+  }
 
   /// Channels that one thread should take to the points at a time.
   static constexpr int64_t kKernelChannels = 4;
   /// Channels [begin, end) of the kernel into `packed` (forward_floats).
   void pack_forward(const float* kernel, int64_t begin, int64_t end, float* packed) const;
-  /// Channels [begin, end) of the kernel into `points` (kernel_points_floats).
-  void transform_kernel(const float* kernel, int64_t begin, int64_t end, float* points) const;
-  /// One point of `points` into `packed` (backward_floats).
-  void pack_backward(const float* points, int64_t point, float* packed) const;
+  /// For input gradients each cell of the kernel is packed first, into `cells` (cells_floats), ..
+  void pack_cell(const float* kernel, int64_t cell, float* cells) const;
+  /// .. and then parts [begin, end) of cell_parts() are taken to the points, into `packed` (backward_floats).
+  [[nodiscard]] int64_t cell_parts() const { return cell_floats() / kCellPart; }
+  void pack_backward(const float* cells, int64_t begin, int64_t end, float* packed) const;
 
   /// Bytes of scratch for what is below, for stripes of at most that many rows of `images` images.
   [[nodiscard]] size_t forward_scratch_bytes(int64_t images, int64_t rows) const;
@@ -84,7 +89,7 @@ class WinogradConv {
     float* input = nullptr;
     bool overwrite_input = false;   ///< `input` holds nothing yet; only where covers_image
     const float* packed = nullptr;  ///< for `input`: by pack_backward
-    float* kernel = nullptr;        ///< at the points (kernel_points_floats); null when it is not wanted
+    float* kernel = nullptr;        ///< kernel_sums_floats; null when it is not wanted
     const float* image = nullptr;   ///< for `kernel`: the stripe's first whole image
     bool overwrite_kernel = false;  ///< `kernel` holds nothing yet
   };
@@ -97,8 +102,8 @@ class WinogradConv {
   void add_pooled_gradients(const Stripe& stripe, const float* grad, const uint8_t* winners,
                             const Window2& pool, std::byte* scratch, const Gradients& to) const;
 
-  /// The kernel's gradient, of the one at the points.
-  void finish_kernel_gradient(float* points, float* grad_kernel) const;
+  /// The kernel's gradient, of what it is summed in.
+  void finish_kernel_gradient(float* sums, float* grad_kernel) const;
 
  private:
   [[nodiscard]] int64_t tile_rows(int64_t rows) const {
@@ -107,7 +112,9 @@ class WinogradConv {
   [[nodiscard]] int64_t tile_columns() const {
     return (g_.window.x.out + algorithm_.columns - 1) / algorithm_.columns;
   }
-  [[nodiscard]] int64_t kernel_points_plane() const;
+  static constexpr int64_t kCellPart = 16;
+  [[nodiscard]] int64_t cell_floats() const;  // of a packed cell
+  [[nodiscard]] int64_t kernel_sums_plane() const;
   /// Extents and floats of the padded rows under `rows` output rows, rounded up to whole tiles.
   [[nodiscard]] int64_t padded_rows(int64_t rows) const {
     return tile_rows(rows) * algorithm_.rows + algorithm_.size - 1;

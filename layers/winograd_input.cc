@@ -20,12 +20,14 @@ using nacre::HWY_NAMESPACE::Whole;
 /// For tiles whose columns go by matrices MY and rows by MX.
 template <class MY, class MX>
 struct Input {
-  static constexpr int kPoints = MX::kPoints;  // in a row
+  static constexpr int kInputs = MX::kInputs;  // in a row
+  static constexpr int kPoints = MX::kPoints;
   static constexpr int kRows = MY::kTile;
   static constexpr int kColumns = MX::kTile;
   static constexpr int kSize = MX::kKernel;
-  // Tiles that are taken down their columns together: neighbours share some of those.
-  static constexpr int64_t kTogether = 8;
+  // Tiles that are taken down their columns together: neighbours share some of those. They have room in the
+  // first-level cache.
+  static constexpr int64_t kTogether = MX::kImaginary ? 4 : 8;
   static constexpr int64_t kStrip = kTogether * kColumns + kSize - 1;
 
   /// Columns from `x` on of a vector of channels, down to the points: [points][kStrip][kLanes].
@@ -34,9 +36,9 @@ struct Input {
     HWY_ALIGN static constexpr float kZeros[kLanes] = {};
     const int64_t first = std::clamp<int64_t>(-x, 0, columns);
     const int64_t end = std::clamp<int64_t>(from.width - x, first, columns);
-    const float* pixel[MY::kPoints];
-    int64_t step[MY::kPoints];
-    for (int64_t i = 0; i < MY::kPoints; ++i) {
+    const float* pixel[MY::kInputs];
+    int64_t step[MY::kInputs];
+    for (int64_t i = 0; i < MY::kInputs; ++i) {
       const int64_t y = from.y + i;
       const bool inside = y >= 0 && y < from.height && end > first;
       step[i] = inside ? channels : 0;
@@ -51,12 +53,12 @@ struct Input {
     for (int64_t column = end; column < columns; ++column) clear(column);
     const auto load_columns = [&](const auto& lanes) HWY_ATTR {
       for (int64_t column = 0; column < end - first; ++column) {
-        Vector in[MY::kPoints];
+        Vector in[MY::kInputs];
         Vector points[MY::kPoints];
-#pragma GCC unroll 8
-        for (int i = 0; i < MY::kPoints; ++i) in[i] = lanes.load(pixel[i] + column * step[i]);
+#pragma GCC unroll 12
+        for (int i = 0; i < MY::kInputs; ++i) in[i] = lanes.load(pixel[i] + column * step[i]);
         to_points<InputMatrix<MY>>(in, points);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
         for (int p = 0; p < MY::kPoints; ++p) {
           hn::Store(points[p], Tag(), strip + (p * kStrip + first + column) * kLanes);
         }
@@ -79,20 +81,20 @@ struct Input {
         for (int64_t tile = 0; tile < count; ++tile) {
           // What the tile below, or the next image's, will be the first to read.
           const float* below =
-              from.image + ((from.y + MY::kPoints) * from.width + x + tile * kColumns) * channels + c;
+              from.image + ((from.y + MY::kInputs) * from.width + x + tile * kColumns) * channels + c;
           for (int64_t i = 0; i < kRows; ++i, below += from.width * channels) {
-#pragma GCC unroll 8
+#pragma GCC unroll 12
             for (int j = 0; j < kColumns; ++j) __builtin_prefetch(below + j * channels, 0, 2);
           }
           const float* at = strip + tile * kColumns * kLanes;
           float* to = planes.data + (begin + tile) * planes.row + c;
           for (int p = 0; p < MY::kPoints; ++p, at += kStrip * kLanes) {
-            Vector in[kPoints];
+            Vector in[kInputs];
             Vector points[kPoints];
-#pragma GCC unroll 8
-            for (int k = 0; k < kPoints; ++k) in[k] = hn::Load(Tag(), at + k * kLanes);
+#pragma GCC unroll 12
+            for (int k = 0; k < kInputs; ++k) in[k] = hn::Load(Tag(), at + k * kLanes);
             to_points<InputMatrix<MX>>(in, points);
-#pragma GCC unroll 8
+#pragma GCC unroll 12
             for (int q = 0; q < kPoints; ++q, to += planes.plane) hn::StoreU(points[q], Tag(), to);
           }
         }

@@ -6,7 +6,6 @@
 #define HWY_TARGET_INCLUDE "layers/winograd_kernels.cc"
 #include <hwy/foreach_target.h>  // IWYU pragma: keep
 // Highway's ops, for the target that foreach_target.h chose.
-#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "layers/pool_pairs-inl.h"
@@ -97,14 +96,30 @@ struct Kernels {
       const int64_t columns = width - tile * kCells;
       for (int64_t c = 0; c < channels; c += kLanes) {
         float* to = planes.data + tile * planes.row + c;
-        plane_to_points<OutputMatrix<MY>, OutputMatrix<MX>>(
-            [&](int i, int j) HWY_ATTR {
-              if (i / 2 >= height || j / 2 >= columns) return hn::Zero(Tag());
-              const int64_t at = i / 2 * cells.row + (tile * kCells + j / 2) * cells.pixel + c;
-              return unpool_pairs(cells.data, winners, at, channels - c, i % 2 * 2 + j % 2);
-            },
-            [&](int p, int q, Vector v)
-                HWY_ATTR { hn::StoreU(v, Tag(), to + (p * kPoints + q) * planes.plane); });
+        Vector half[MY::kPoints][kColumns];
+        for_each_line<OutputMatrix<MX>, kCells>([&](int cell) HWY_ATTR __attribute__((always_inline)) {
+          Vector left[kRows];
+          Vector right[kRows];
+#pragma GCC unroll 3
+          for (int i = 0; i < kRows; i += 2) {
+            Vector four[4];
+            if (i / 2 < height && cell < columns) {
+              const int64_t at = i / 2 * cells.row + (tile * kCells + cell) * cells.pixel + c;
+              unpool_pairs(cells.data, winners, at, channels - c, four);
+            } else {
+              for (Vector& none : four) none = hn::Zero(Tag());
+            }
+            left[i] = four[0];
+            right[i] = four[1];
+            left[i + 1] = four[2];
+            right[i + 1] = four[3];
+          }
+          column_to_points<OutputMatrix<MY>, kColumns>(left, half, 2 * cell);
+          column_to_points<OutputMatrix<MY>, kColumns>(right, half, 2 * cell + 1);
+        });
+        rows_to_points<OutputMatrix<MY>, OutputMatrix<MX>>(half, [&](int p, int q, Vector v) HWY_ATTR {
+          hn::StoreU(v, Tag(), to + (p * kPoints + q) * planes.plane);
+        });
       }
     }
   }
@@ -117,9 +132,9 @@ struct Kernels {
         const float* from = pixels.data + tile * kColumns * pixels.pixel + c;
         float* to = planes.data + tile * planes.row + c;
         // What the tile below, or the next image's, will read.
-#pragma GCC unroll 4
+#pragma GCC unroll 6
         for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
+#pragma GCC unroll 6
           for (int j = 0; j < kColumns; ++j) {
             __builtin_prefetch(from + (i + kRows) * pixels.row + j * pixels.pixel, 0, 2);
           }
@@ -152,22 +167,39 @@ struct Kernels {
     }
   }
 
-  static constexpr int64_t kAhead = 32;  // floats
-  static void points_to_kernel_gradient(const Planes& planes, int64_t channels, int64_t filters,
-                                        int64_t begin, int64_t end, float* grad_kernel) {
-    for (int64_t c = begin; c < end; ++c) {
-      for (int64_t f = 0; f < filters; f += kLanes) {
-        const float* from = planes.data + c * planes.row + f;
-        float* to = grad_kernel + c * filters + f;
-        plane_from_points<KernelMatrix<MY>, KernelMatrix<MX>>(
-            [&](int p, int q) HWY_ATTR {
-              // So many planes are more than the hardware sees coming.
-              const float* at = from + (p * kPoints + q) * planes.plane;
-              hwy::Prefetch(at + kAhead);
-              return load(at);
-            },
-            [&](int i, int j, Vector v)
-                HWY_ATTR { store_some(v, to + (i * kSize + j) * channels * filters, filters - f); });
+  static void points_to_kernel_sums(const Planes& planes, int64_t channels, bool add, const Planes& sums) {
+    for (int64_t i = 0; i < channels * planes.row; i += kLanes) {
+      Vector points[kPoints];
+      Vector row[kSize];
+#pragma GCC unroll 12
+      for (int q = 0; q < kPoints; ++q) points[q] = load(planes.data + q * planes.plane + i);
+      from_points<KernelMatrix<MX>>(points, row);
+#pragma GCC unroll 5
+      for (int j = 0; j < kSize; ++j) {
+        float* to = sums.data + j * sums.plane + i;
+        hn::StoreU(add ? hn::Add(load(to), row[j]) : row[j], Tag(), to);
+      }
+    }
+  }
+
+  static void sums_to_kernel_gradient(const Planes& sums, int64_t channels, int64_t filters,
+                                      float* grad_kernel) {
+    // A column of the kernel at a time: few enough planes for the hardware to see what comes.
+    for (int64_t j = 0; j < kSize; ++j) {
+      for (int64_t c = 0; c < channels; ++c) {
+        for (int64_t f = 0; f < filters; f += kLanes) {
+          const float* from = sums.data + j * sums.plane + c * sums.row + f;
+          float* to = grad_kernel + (j * channels + c) * filters + f;
+          Vector points[MY::kPoints];
+          Vector column[kSize];
+#pragma GCC unroll 12
+          for (int p = 0; p < MY::kPoints; ++p) points[p] = load(from + p * kSize * sums.plane);
+          from_points<KernelMatrix<MY>>(points, column);
+#pragma GCC unroll 5
+          for (int i = 0; i < kSize; ++i) {
+            store_some(column[i], to + i * kSize * channels * filters, filters - f);
+          }
+        }
       }
     }
   }
@@ -179,11 +211,13 @@ void with_kernels(const Algorithm& algorithm, const Body& body) {
   with_matrices(algorithm, [&](auto y, auto x) { body(Kernels<decltype(y), decltype(x)>()); });
 }
 
-/// The same for gradients, whose tiles are always of 4 x 4.
+/// The same for gradients, whose tiles are of 4 x 4 or 6 x 6.
 template <typename Body>
 void with_gradient_kernels(const Algorithm& algorithm, const Body& body) {
   using Three = Matrices<4, 3>;
   using Five = Matrices<4, 5>;
+  using Large = Matrices<6, 5>;
+  if (algorithm.size == 5 && algorithm.rows == 6) return body(Kernels<Large, Large>());
   algorithm.size == 3 ? body(Kernels<Three, Three>()) : body(Kernels<Five, Five>());
 }
 
@@ -208,10 +242,16 @@ void points_to_input_gradient_here(const Algorithm& algorithm, const Planes& pla
       algorithm, [&](auto kernels) { kernels.points_to_input_gradient(planes, channels, tiles, pixels); });
 }
 
-void points_to_kernel_gradient_here(const Algorithm& algorithm, const Planes& planes, int64_t channels,
-                                    int64_t filters, int64_t begin, int64_t end, float* grad_kernel) {
+void points_to_kernel_sums_here(const Algorithm& algorithm, const Planes& planes, int64_t channels, bool add,
+                                const Planes& sums) {
+  with_gradient_kernels(algorithm,
+                        [&](auto kernels) { kernels.points_to_kernel_sums(planes, channels, add, sums); });
+}
+
+void sums_to_kernel_gradient_here(const Algorithm& algorithm, const Planes& sums, int64_t channels,
+                                  int64_t filters, float* grad_kernel) {
   with_gradient_kernels(algorithm, [&](auto kernels) {
-    kernels.points_to_kernel_gradient(planes, channels, filters, begin, end, grad_kernel);
+    kernels.sums_to_kernel_gradient(sums, channels, filters, grad_kernel);
   });
 }
 
@@ -242,7 +282,8 @@ namespace nacre::winograd {
 HWY_EXPORT(points_to_output_here);
 HWY_EXPORT(gradient_to_points_here);
 HWY_EXPORT(points_to_input_gradient_here);
-HWY_EXPORT(points_to_kernel_gradient_here);
+HWY_EXPORT(points_to_kernel_sums_here);
+HWY_EXPORT(sums_to_kernel_gradient_here);
 HWY_EXPORT(pooled_gradient_to_points_here);
 HWY_EXPORT(points_to_pooled_here);
 
@@ -263,10 +304,14 @@ void points_to_input_gradient(const Algorithm& algorithm, const Planes& planes, 
   HWY_DYNAMIC_DISPATCH(points_to_input_gradient_here)(algorithm, planes, channels, tiles, pixels);
 }
 
-void points_to_kernel_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,
-                               int64_t filters, int64_t begin, int64_t end, float* grad_kernel) {
-  HWY_DYNAMIC_DISPATCH(points_to_kernel_gradient_here)
-  (algorithm, planes, channels, filters, begin, end, grad_kernel);
+void points_to_kernel_sums(const Algorithm& algorithm, const Planes& planes, int64_t channels, bool add,
+                           const Planes& sums) {
+  HWY_DYNAMIC_DISPATCH(points_to_kernel_sums_here)(algorithm, planes, channels, add, sums);
+}
+
+void sums_to_kernel_gradient(const Algorithm& algorithm, const Planes& sums, int64_t channels,
+                             int64_t filters, float* grad_kernel) {
+  HWY_DYNAMIC_DISPATCH(sums_to_kernel_gradient_here)(algorithm, sums, channels, filters, grad_kernel);
 }
 
 void points_to_pooled(const Algorithm& algorithm, const Planes& planes, int64_t channels, int64_t tiles,

@@ -7,14 +7,20 @@
 
 namespace nacre::winograd {
 
-/// F(rows x columns, size x size): one of F(6x6, 3x3), F(4x4, 3x3), F(2x2, 3x3), F(4x4, 5x5) and
-/// F(2x4, 5x5), see winograd_matrices.h.
+/// F(rows x columns, size x size): one of F(6x6, 3x3), F(4x4, 3x3), F(2x2, 3x3), F(6x6, 5x5) and F(4x4, 5x5),
+/// see winograd_matrices.h.
 struct Algorithm {
   int64_t rows = 4;  ///< outputs of one tile, and
   int64_t columns = 4;
   int64_t size = 3;  ///< of the kernel, squared
 
-  [[nodiscard]] int64_t points() const { return (rows + size - 1) * (columns + size - 1); }
+  [[nodiscard]] int64_t points_down() const { return points_of(rows + size - 1); }
+  [[nodiscard]] int64_t points_across() const { return points_of(columns + size - 1); }
+  [[nodiscard]] int64_t points() const { return points_down() * points_across(); }
+
+ private:
+  /// Matrices::kPoints.
+  static constexpr int64_t points_of(int64_t inputs) { return inputs == 10 ? 11 : inputs; }
 };
 
 /// Values of tiles at the points: [points squared][tiles][channels], planes and rows apart as said. Between
@@ -89,10 +95,15 @@ void pooled_gradient_to_points(const Algorithm& algorithm, const Pixels<const fl
 void points_to_input_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,
                               int64_t tiles, const Pixels<float>& pixels);
 
-/// Adjoint of kernel_to_points: gradients at the points, planes [channels][filters] row by row, to those of
-/// channels [begin, end) of the kernel [size][size][channels][filters].
-void points_to_kernel_gradient(const Algorithm& algorithm, const Planes& planes, int64_t channels,
-                               int64_t filters, int64_t begin, int64_t end, float* grad_kernel);
+/// Adjoint of kernel_to_points along a row: a kernel's gradients at the points of one row, a plane of
+/// [channels][planes.row] each, to `size` planes of sums of that kind; or adds to these.
+void points_to_kernel_sums(const Algorithm& algorithm, const Planes& planes, int64_t channels, bool add,
+                           const Planes& sums);
+
+/// And down the columns: the sums of all rows of points, `size` planes for each, to the gradient of the
+/// kernel [size][size][channels][filters].
+void sums_to_kernel_gradient(const Algorithm& algorithm, const Planes& sums, int64_t channels,
+                             int64_t filters, float* grad_kernel);
 
 /// Kernel [size][size][channels][filters] to points, for channels [begin, end): planes [channels][filters],
 /// row by row as `planes` says, or as panels of pack_b (k = channels, n = filters) when planes.row is 0.

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <initializer_list>
 
 namespace nacre {
 namespace {
@@ -28,49 +29,64 @@ const std::vector<double>& count_limits() {
   return limits;
 }
 
-std::string escaped(std::string_view value) {
-  std::string out;
-  for (const char c : value) {
-    if (c == '\\' || c == '"') out += '\\';
-    if (c == '\n') {
-      out += "\\n";
-    } else {
-      out += c;
+struct Label {
+  std::string_view name;
+  std::string_view value;
+};
+
+/// `name="value",...`, until the thread's next call: nothing is allocated for a call that is counted.
+std::string_view text_of(std::initializer_list<Label> labels) {
+  thread_local std::string text;
+  text.clear();
+  for (const auto& [name, value] : labels) {
+    if (!text.empty()) text += ',';
+    text += name;
+    text += "=\"";
+    for (const char c : value) {
+      if (c == '\\' || c == '"') text += '\\';
+      if (c == '\n') {
+        text += "\\n";
+      } else {
+        text += c;
+      }
     }
+    text += '"';
   }
-  return out;
+  return text;
 }
 
-std::string label(std::string_view name, std::string_view value) {
-  return fmt::format("{}=\"{}\"", name, escaped(value));
+/// What is counted under `labels`, from 0 on.
+template <typename Family>
+typename Family::mapped_type& entry(Family& family, std::string_view labels) {
+  const auto found = family.find(labels);
+  return found != family.end() ? found->second : family[std::string(labels)];
 }
 
 }  // namespace
 
 void ServeMetrics::count_call(const CallKind& kind, std::string_view model, std::string_view signature,
                               RpcCode code, std::chrono::microseconds latency) {
-  const std::string name = label("model_name", model);
-  const std::string status = label("status", rpc_code_name(code));
+  const Label name{"model_name", model};
+  const Label status{"status", rpc_code_name(code)};
   const std::lock_guard lock(mutex_);
-  ++requests_[name + "," + status];
-  ++signature_requests_[name + "," + label("signature", signature) + "," + status];
+  ++entry(requests_, text_of({name, status}));
+  ++entry(signature_requests_, text_of({name, {"signature", signature}, status}));
   if (code == RpcCode::kOk) {
-    observe(request_latency_,
-            name + "," + label("API", kind.api) + "," + label("entrypoint", kind.entrypoint),
+    observe(request_latency_, text_of({name, {"API", kind.api}, {"entrypoint", kind.entrypoint}}),
             latency_limits(), static_cast<double>(latency.count()));
   }
 }
 
 void ServeMetrics::count_refusal(std::string_view entrypoint, std::string_view reason) {
   const std::lock_guard lock(mutex_);
-  ++refusals_[label("entrypoint", entrypoint) + "," + label("reason", reason)];
+  ++entry(refusals_, text_of({{"entrypoint", entrypoint}, {"reason", reason}}));
 }
 
 void ServeMetrics::count_run(std::string_view model, size_t rows, std::chrono::microseconds latency) {
   const std::lock_guard lock(mutex_);
-  examples_total_[label("model", model)] += rows;
-  observe(examples_, label("model", model), count_limits(), static_cast<double>(rows));
-  observe(runtime_latency_, label("model_name", model) + ",API=\"Predict\",runtime=\"nacre\"",
+  entry(examples_total_, text_of({{"model", model}})) += rows;
+  observe(examples_, text_of({{"model", model}}), count_limits(), static_cast<double>(rows));
+  observe(runtime_latency_, text_of({{"model_name", model}, {"API", "Predict"}, {"runtime", "nacre"}}),
           latency_limits(), static_cast<double>(latency.count()));
 }
 
@@ -81,12 +97,12 @@ void ServeMetrics::count_batch(size_t rows) {
 
 void ServeMetrics::count_load(std::string_view model, bool loaded) {
   const std::lock_guard lock(mutex_);
-  ++loads_[label("model_name", model) + "," + label("status", loaded ? "OK" : "FAILED")];
+  ++entry(loads_, text_of({{"model_name", model}, {"status", loaded ? "OK" : "FAILED"}}));
 }
 
 void ServeMetrics::count_warm_up(std::string_view model, std::chrono::microseconds latency) {
   const std::lock_guard lock(mutex_);
-  observe(warm_up_latency_, label("model_name", model), latency_limits(),
+  observe(warm_up_latency_, text_of({{"model_name", model}}), latency_limits(),
           static_cast<double>(latency.count()));
 }
 
@@ -117,9 +133,9 @@ std::string ServeMetrics::prometheus() const {
   return out;
 }
 
-void ServeMetrics::observe(Histograms& family, const std::string& labels, const std::vector<double>& limits,
+void ServeMetrics::observe(Histograms& family, std::string_view labels, const std::vector<double>& limits,
                            double value) {
-  Histogram& histogram = family[labels];
+  Histogram& histogram = entry(family, labels);
   histogram.buckets.resize(limits.size() + 1);
   const auto bucket = std::ranges::lower_bound(limits, value) - limits.begin();
   ++histogram.buckets[static_cast<size_t>(bucket)];

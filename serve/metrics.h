@@ -52,7 +52,7 @@ class ServeMetrics {
   using Counters = std::map<std::string, uint64_t, std::less<>>;
   using Histograms = std::map<std::string, Histogram, std::less<>>;
 
-  static void observe(Histograms& family, const std::string& labels, const std::vector<double>& limits,
+  static void observe(Histograms& family, std::string_view labels, const std::vector<double>& limits,
                       double value);
   static void show(std::string& out, std::string_view name, const Counters& family);
   static void show(std::string& out, std::string_view name, const Histograms& family,

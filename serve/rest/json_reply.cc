@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cmath>
 #include <iterator>
@@ -110,12 +111,16 @@ void append_json(std::string& out, float value) {
     out += value < 0 ? "-Infinity" : "Infinity";
     return;
   }
-  std::string text = fmt::format("{:.6g}", value);
-  float again = 0;
-  std::from_chars(text.data(), text.data() + text.size(), again);
-  if (again != value) text = fmt::format("{:.9g}", value);
+  // Six digits where these come back as the same number, else nine.
+  std::array<char, 32> room{};
+  const auto written = [&](auto... format) {
+    return std::string_view(room.data(), std::to_chars(room.begin(), room.end(), value, format...).ptr);
+  };
+  const std::string_view shortest = written(std::chars_format::scientific);
+  const size_t digits = shortest.substr(value < 0 ? 1 : 0).find('e');  // and a point
+  const std::string_view text = written(std::chars_format::general, digits <= 7 ? 6 : 9);
   out += text;
-  if (text.find_first_of(".e") == std::string::npos) out += ".0";
+  if (text.find_first_of(".e") == std::string_view::npos) out += ".0";
 }
 
 std::string error_json(std::string_view message) {

@@ -71,17 +71,31 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
   int sparse_inputs = 0;
   int shared = 0;  // by Winograd's algorithm behind a pooling
   int pairs = 0;   // pooled in registers
+  // Tiles of 6 x 6 for 5x5.
+  int large = 0;
+  int large_gradients = 0;
+  const auto count_large = [&](const ConvGeometry& geometry, const WindowAxis& rows) {
+    if (geometry.window.x.window != 5) return;
+    if (choose_forward_path(geometry, rows, Mode::kTraining) == ForwardPath::kWinograd) {
+      large += static_cast<int>(winograd_algorithm(geometry, rows, Mode::kTraining).rows == 6);
+    }
+    if (choose_winograd_gradient(geometry, rows)) {
+      large_gradients += static_cast<int>(winograd_gradient_algorithm(geometry).rows == 6);
+    }
+  };
   for (uint64_t shape = 0; shape < kShapes; ++shape) {
     const LayerCase layer = draw_case(shape);
     const auto conv = parse_attributes<ConvAttrs>(layer.attributes[0]).value();
     const ConvGeometry geometry = make_conv_geometry(conv, layer.inputs[0]).value();
     if (layer.attributes.size() == 1) {
+      count_large(geometry, geometry.rows());
       ++drawn[choose_forward_path(geometry, geometry.rows(), Mode::kInference)];
       ++gradients[choose_kernel_gradient(geometry, geometry.rows(), nullptr)];
       continue;
     }
     const Shape sums{1, geometry.window.y.out, geometry.window.x.out, geometry.filters};
     const Window2 pool = make_pool_window(layer.attributes[1], sums).value().window;
+    count_large(geometry, pool.y);
     ++drawn[choose_forward_path(geometry, pool.y, Mode::kInference)];
     const FusedPool fused{{pool, geometry.filters}, geometry.relu};
     if (fused.of_pairs() && choose_forward_path(geometry, pool.y, Mode::kTraining) != ForwardPath::kGemm) {
@@ -104,6 +118,8 @@ TEST(ConvPathsDrawn, AreAllOfThem) {
   EXPECT_GE(sparse_inputs, 5);
   EXPECT_GE(pairs, 20);
   EXPECT_GE(shared, 3);
+  EXPECT_GE(large, 5);
+  EXPECT_GE(large_gradients, 5);
 }
 
 }  // namespace

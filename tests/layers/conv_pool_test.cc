@@ -54,6 +54,10 @@ std::vector<LayerCase> cases() {
             return attributes;
           }(),
           half, {2, 8, 6, 4}, {2, 4, 3, 6}),
+      // Few channels, under kernels of more than one window of quads.
+      layer(conv(17, {5, 5}, {1, 1}, "same", "relu"), half, {2, 21, 23, 2}, {2, 10, 11, 17}),
+      layer(conv(20, {6, 4}, {1, 1}, "valid", "relu"), half, {3, 25, 37, 3}, {3, 10, 17, 20}),
+      layer(conv(5, {1, 2}, {1, 1}, "same", "linear"), half, {2, 6, 40, 6}, {2, 3, 20, 5}),
       // More filters than bits of a word, and channels than a vector.
       layer(conv(70, {3, 3}, {1, 1}, "valid", "relu"), half, {2, 8, 7, 20}, {2, 3, 2, 70}),
       // More than one stripe.

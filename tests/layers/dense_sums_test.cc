@@ -13,7 +13,7 @@ namespace {
 std::vector<float> multiply(GemmArgs product, int threads) {
   const DenseSums sums(product.k, product.n, 64);
   BasicTensor<std::byte> shared(Shape{static_cast<int64_t>(sums.shared_bytes(product.m))});
-  const size_t stride = sums.thread_bytes(product.m);
+  const size_t stride = DenseSums::thread_bytes();
   BasicTensor<std::byte> own(Shape{static_cast<int64_t>(stride) * threads});
   std::vector<float> c(static_cast<size_t>(product.m * product.n));
   product.c = c.data();
@@ -21,8 +21,8 @@ std::vector<float> multiply(GemmArgs product, int threads) {
   return c;
 }
 
-// Some images are nearly all zeros and some have none: so what is computed by lists for one image alone is a
-// product of matrices in a batch, and the other way round.
+// Some images are nearly all zeros and some have none: so an image has a list of its own alone, and shares
+// one with others in a batch.
 void check(uint64_t shape) {
   Draws draw(23, shape);
   const int64_t m = draw.once_in(4) ? draw.between(120, 140) : draw.between(1, 20);

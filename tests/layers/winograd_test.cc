@@ -17,7 +17,7 @@ namespace {
 template <typename M>
 class WinogradMatrices : public ::testing::Test {};
 using Sizes = ::testing::Types<winograd::Matrices<6, 3>, winograd::Matrices<4, 3>, winograd::Matrices<2, 3>,
-                               winograd::Matrices<4, 5>, winograd::Matrices<2, 5>>;
+                               winograd::Matrices<6, 5>, winograd::Matrices<4, 5>>;
 TYPED_TEST_SUITE(WinogradMatrices, Sizes);
 
 // The three matrices make a convolution when output i of kernel cell j takes input i + j and no other.
@@ -25,7 +25,7 @@ TYPED_TEST(WinogradMatrices, MakeAConvolution) {
   using M = TypeParam;
   for (int i = 0; i < M::kTile; ++i) {
     for (int j = 0; j < M::kKernel; ++j) {
-      for (int k = 0; k < M::kPoints; ++k) {
+      for (int k = 0; k < M::kInputs; ++k) {
         double sum = 0.0;
         for (int p = 0; p < M::kPoints; ++p) sum += M::output(p, i) * M::kernel(p, j) * M::input(p, k);
         EXPECT_NEAR(sum, k == i + j ? 1.0 : 0.0, 1e-12) << i << ' ' << j << ' ' << k;
@@ -37,8 +37,8 @@ TYPED_TEST(WinogradMatrices, MakeAConvolution) {
 // The transforms rely on this: the coefficients of -p are those of p with the odd ones negated.
 TYPED_TEST(WinogradMatrices, OppositePointsDifferInTheSignOfOddPowers) {
   using M = TypeParam;
-  for (int p = 1; p + 1 < M::kPoints - 1; p += 2) {
-    for (int k = 0; k < M::kPoints; ++k) {
+  for (int p = 1; p < 2 * M::kPairs; p += 2) {
+    for (int k = 0; k < M::kInputs; ++k) {
       const double sign = k % 2 == 0 ? 1.0 : -1.0;
       EXPECT_EQ(M::input(p + 1, k), sign * M::input(p, k));
       if (k < M::kKernel) {
@@ -161,16 +161,18 @@ TEST(Winograd, FewImagesHaveTheSameBitsOnManyThreads) {
   }
 }
 
-// Tiles of 6 x 6 are taken in inference alone.
+// Tiles of 6 x 6 are taken of 3x3 in inference, and of 5x5 in training.
 TEST(Winograd, LargeTilesHaveTheSameBitsOnManyThreadsAndInAnyBatch) {
-  for (const int64_t filters : {20, 64}) {
+  for (const Mode mode : {Mode::kInference, Mode::kTraining}) {
     for (const bool pooled : {false, true}) {
+      const int64_t filters = pooled ? 64 : 20;
+      const int64_t size = mode == Mode::kInference ? 3 : 5;
       LayerCase layer{"Conv2D",
                       {{{"filters", filters},
-                        {"kernel_size", int64_t{3}},
+                        {"kernel_size", size},
                         {"padding", std::string("same")},
                         {"activation", std::string("relu")}}},
-                      {Shape{3, 35, 24, 19}},
+                      {Shape{3, 35, 24, mode == Mode::kInference ? 19 : 50}},
                       {}};
       if (pooled) {
         layer.op = "Conv2D+MaxPool2D";
@@ -180,17 +182,18 @@ TEST(Winograd, LargeTilesHaveTheSameBitsOnManyThreadsAndInAnyBatch) {
           make_conv_geometry(parse_attributes<ConvAttrs>(layer.attributes[0]).value(), layer.inputs[0])
               .value();
       const WindowAxis rows = pooled ? WindowAxis{35, 17, 2, 2, 0, 1} : g.rows();
-      ASSERT_EQ(winograd_algorithm(g, rows, Mode::kInference).rows, 6);
+      ASSERT_EQ(winograd_algorithm(g, rows, mode).rows, 6);
+      ASSERT_EQ(choose_forward_path(g, rows, mode), ForwardPath::kWinograd);
       const auto run = [&](int64_t images, int threads) {
-        const auto op = std::move(create_operator(layer, Mode::kInference, threads)).value();
+        const auto op = std::move(create_operator(layer, mode, threads)).value();
         LayerRunner<float> all(*op, layer.inputs, 3, threads);
         LayerRunner<float> runner(*op, layer.inputs, images, threads);
         all.fill();
         runner.fill();
         std::copy_n(all.inputs[0].data(), runner.inputs[0].size(), runner.inputs[0].data());
         runner.forward(false);
-        const int64_t size = runner.output.size() / images;
-        return std::vector<float>(runner.output.data(), runner.output.data() + size);
+        const int64_t of_image = runner.output.size() / images;
+        return std::vector<float>(runner.output.data(), runner.output.data() + of_image);
       };
       const std::vector<float> alone = run(1, 1);
       for (const int threads : {1, 2, 3, 8}) {
@@ -199,6 +202,25 @@ TEST(Winograd, LargeTilesHaveTheSameBitsOnManyThreadsAndInAnyBatch) {
       }
     }
   }
+}
+
+TEST(Winograd, LargeTilesOf5x5AreTakenWhereTheyFit) {
+  const auto tile = [](int64_t side, int64_t channels) {
+    ConvAttrs attrs;
+    attrs.filters = 64;
+    attrs.kernel_size = {5, 5};
+    attrs.padding = Padding::kSame;
+    const ConvGeometry g = make_conv_geometry(attrs, Shape{1, side, side, channels}).value();
+    EXPECT_EQ(winograd_algorithm(g, g.rows(), Mode::kInference).rows, 4);
+    const int64_t training = winograd_algorithm(g, g.rows(), Mode::kTraining).rows;
+    return std::pair(training, winograd_gradient_algorithm(g).rows);
+  };
+  EXPECT_EQ(tile(12, 64), std::pair(int64_t{6}, int64_t{6}));
+  EXPECT_EQ(tile(24, 64), std::pair(int64_t{6}, int64_t{6}));
+  EXPECT_EQ(tile(17, 64), std::pair(int64_t{6}, int64_t{6}));
+  EXPECT_EQ(tile(8, 64), std::pair(int64_t{4}, int64_t{4}));
+  EXPECT_EQ(tile(16, 64), std::pair(int64_t{4}, int64_t{4})) << "a third of the tiles would lie outside";
+  EXPECT_EQ(tile(8, 16), std::pair(int64_t{6}, int64_t{4})) << "sums over few channels round more";
 }
 
 TEST(Winograd, TakesTheShapesOfThePresets) {
@@ -211,7 +233,7 @@ TEST(Winograd, TakesTheShapesOfThePresets) {
     const WindowAxis rows{size, size / 2, 2, 2, 0, 1};
     const ForwardPath inference = choose_forward_path(g, rows, Mode::kInference);
     const ForwardPath training = choose_forward_path(g, rows, Mode::kTraining);
-    if (winograd_algorithm(g, rows, Mode::kInference).rows != 6) {
+    if (kernel == 5 || winograd_algorithm(g, rows, Mode::kInference).rows != 6) {
       EXPECT_EQ(training, inference);
     }
     if (channels > 4) {

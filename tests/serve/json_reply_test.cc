@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <bit>
 #include <charconv>
+#include <cstdio>
+#include <cstdlib>
 #include <limits>
 
 namespace nacre {
@@ -46,6 +49,24 @@ TEST(JsonNumbers, ReadBackToTheBit) {
     float again = 0;
     std::from_chars(text.data(), text.data() + text.size(), again);
     ASSERT_EQ(std::bit_cast<uint32_t>(again), std::bit_cast<uint32_t>(value)) << text;
+  }
+}
+
+TEST(JsonNumbers, HaveSixDigitsWhereTheseSayAllAndElseNine) {
+  const auto printed = [](float value, int digits) {
+    std::array<char, 32> text{};
+    std::snprintf(text.data(), text.size(), "%.*g", digits, static_cast<double>(value));
+    return std::string(text.data());
+  };
+  uint32_t bits = 54321;
+  for (int i = 0; i < 20000; ++i) {
+    bits = bits * 1664525 + 1013904223;
+    float value = std::bit_cast<float>(bits & 0xFEFFFFFFU);
+    if (i % 2 == 0) value = std::strtof(printed(value, 1 + i % 7).c_str(), nullptr);
+    std::string expected = printed(value, 6);
+    if (std::strtof(expected.c_str(), nullptr) != value) expected = printed(value, 9);
+    if (expected.find_first_of(".e") == std::string::npos) expected += ".0";
+    ASSERT_EQ(of(value), expected);
   }
 }
 
