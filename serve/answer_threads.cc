@@ -50,15 +50,21 @@ bool AnswerThreads::submit(Job&& job) {
   return true;
 }
 
-bool AnswerThreads::answer_another() {
+void AnswerThreads::submit_again(std::function<void()> answer) {
+  const std::lock_guard lock(mutex_);
+  jobs_.push_front({std::move(answer)});
+  if (options_.waiting != nullptr) ++*options_.waiting;
+}
+
+bool AnswerThreads::answer_another(std::optional<size_t> kind) {
   Lock lock(mutex_);
-  Job job = take_short();
+  Job job = take_short(kind);
   bool busy = job.answer != nullptr;
   if (!busy && all_busy()) {
     lock.unlock();
     busy = receive_(false) == Received::kEvent;
     lock.lock();
-    job = take_short();
+    job = take_short(kind);
   }
   if (job.answer) {
     lock.unlock();
@@ -77,10 +83,11 @@ bool AnswerThreads::quick_is_next(bool others) const {
 }
 
 /// Of what waits, while all answer; without an answer if there is none.
-AnswerThreads::Job AnswerThreads::take_short() {
+AnswerThreads::Job AnswerThreads::take_short(std::optional<size_t> kind) {
   if (!all_busy()) return {};
-  const auto found = std::ranges::find_if(jobs_, &Job::is_short);
-  if (quick_is_next(found != jobs_.end())) return take(quick_, quick_.begin());
+  const auto found = std::ranges::find_if(
+      jobs_, [&](const Job& job) { return job.is_short && (!kind.has_value() || job.kind == *kind); });
+  if (!kind.has_value() && quick_is_next(found != jobs_.end())) return take(quick_, quick_.begin());
   return found == jobs_.end() ? Job() : take(jobs_, found);
 }
 

@@ -8,6 +8,7 @@
 #include <functional>
 #include <limits>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -24,6 +25,7 @@ class AnswerThreads {
     /// Is answered before others, beside those that are being answered; when there are many, others have a
     /// turn now and then.
     bool is_quick = false;
+    size_t kind = 0;  ///< equal for those that ask the same of the same model
   };
   enum class Received : uint8_t { kEvent, kNothing, kEnd };
   /// Takes in the next thing that the transport brings, which may submit a job: the thread comes for it next.
@@ -49,9 +51,12 @@ class AnswerThreads {
   /// False, and the job stays as it is, when as many are being answered and wait as may be; a quick one is
   /// always taken. To be called within `Receive` or an answer.
   bool submit(Job&& job);
-  /// CallContext::other_calls: answers a short job that waits, or else takes in one event and answers what
-  /// came of it; neither if a thread is idle, which does it sooner. False when there was nothing to do.
-  bool answer_another();
+  /// Takes back a job that an answer has begun and postponed: it is the next one, and not short any more.
+  void submit_again(std::function<void()> answer);
+  /// CallContext::other_calls: answers a short job that waits (of that kind alone, if there is one), or else
+  /// takes in one event and answers what came of it; neither if a thread is idle, which does it sooner. False
+  /// when there was nothing to do.
+  bool answer_another(std::optional<size_t> kind = {});
 
  private:
   using Lock = std::unique_lock<std::mutex>;
@@ -68,7 +73,7 @@ class AnswerThreads {
   enum class Answered : uint8_t { kNone, kQuick, kOther };
   Answered answer_next(Lock& lock);
   Job take(Jobs& jobs, Jobs::iterator place);
-  Job take_short();
+  Job take_short(std::optional<size_t> kind);
 
   Options options_;
   Receive receive_;

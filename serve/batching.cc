@@ -89,7 +89,8 @@ size_t Batcher::waiting() const {
   return queued_rows_;
 }
 
-/// Answers other calls, whose rows join the queue, while the call's own wait and there is room for them.
+/// Answers calls of its kind, whose rows join the queue, while the call's own wait and there is room for
+/// them.
 void Batcher::gather(Call& call, const CallContext& context, Lock& lock) {
   while (call.taken == 0) {
     size_t rows = 0;
@@ -101,7 +102,7 @@ void Batcher::gather(Call& call, const CallContext& context, Lock& lock) {
     }
     if (rows >= options_.max_batch_size || ServeClock::now() >= oldest + options_.batch_timeout) return;
     lock.unlock();
-    const bool more = context.answer_another();
+    const bool more = context.answer_another(true);
     lock.lock();
     if (!more) return;
   }

@@ -10,13 +10,16 @@ namespace nacre {
 
 using ServeClock = std::chrono::steady_clock;
 
-/// Until when a call's answer is of use to somebody.
+/// Until when a call's answer is of use to somebody, and what its thread may do meanwhile.
 struct CallContext {
   ServeClock::time_point deadline = ServeClock::time_point::max();
   std::stop_token cancelled;  ///< stop is requested when the client has gone
-  /// Answers another of the transport's calls, a short one, on this thread, or takes in what has come; false
-  /// when there is nothing. May be empty.
-  std::function<bool()> other_calls{};
+  /// Answers another of the transport's calls, a short one (when `alike`, one that asks the same of the same
+  /// model), on this thread, or takes in what has come; false when there is nothing. May be empty.
+  std::function<bool(bool alike)> other_calls{};
+  /// Of a call that is answered within another; else null. When it would hold that one up for long it says so
+  /// here, and ends with any error: the transport answers it once more, by itself.
+  bool* postponed = nullptr;
 
   /// Success while the answer is of use; else kCancelled or kDeadlineExceeded.
   [[nodiscard]] RpcStatus check() const {
@@ -24,19 +27,27 @@ struct CallContext {
     if (ServeClock::now() >= deadline) return {RpcCode::kDeadlineExceeded, "the deadline has passed"};
     return {};
   }
+  [[nodiscard]] bool is_postponed() const { return postponed != nullptr && *postponed; }
+  /// Whether this thread answers within another call.
+  [[nodiscard]] static bool is_nested() { return nested_calls() > 0; }
 
   /// What a call may do with its thread when it lets others pass, or has time until it goes on:
   /// `other_calls`. False, too, when too many are within each other on this thread.
-  [[nodiscard]] bool answer_another() const {
+  [[nodiscard]] bool answer_another(bool alike = false) const {
     constexpr int kMostNested = 32;
-    thread_local int nested = 0;
-    if (!other_calls || nested == kMostNested) return false;
+    if (!other_calls || nested_calls() == kMostNested) return false;
     struct Level {
-      Level() { ++nested; }
-      ~Level() { --nested; }
+      Level() { ++nested_calls(); }
+      ~Level() { --nested_calls(); }
     };
     const Level level;
-    return other_calls();
+    return other_calls(alike);
+  }
+
+ private:
+  static int& nested_calls() {
+    thread_local int count = 0;
+    return count;
   }
 };
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -13,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "serve/call_context.h"
 #include "serve/compute_slots.h"
 #include "serve/log.h"
 #include "serve/metrics.h"
@@ -71,11 +73,15 @@ class ModelManager {
   /// Serves these models from now on, and no others: waits until every version that they ask for has been
   /// loaded or has failed. kInvalidArgument for what check_model_configs refuses; all else is applied, with
   /// kUnknown when no version of some model is available, kFailedPrecondition when a label names a version
-  /// that is not (that model keeps its old labels until it is).
-  RpcStatus reload(std::vector<ModelConfig> configs);
+  /// that is not (that model keeps its old labels until it is). When the call is of no use any more before it
+  /// is over, kCancelled or kDeadlineExceeded: loading goes on.
+  RpcStatus reload(std::vector<ModelConfig> configs, const CallContext& context = {});
 
   /// Looks at the base paths once, and waits until what is new has been loaded or has failed.
   void poll_now();
+
+  /// Begins no more loads. False while one is in hand, which the destructor waits for.
+  [[nodiscard]] bool stop_loading();
 
   /// kNotFound `Servable not found for request: Latest(NAME)` or `Specific(NAME, V)`, kInvalidArgument
   /// `Unrecognized servable version label: L`.
@@ -96,8 +102,9 @@ class ModelManager {
   struct Entry;
 
   void run(const std::stop_token& stop);
-  void refresh_all();
-  void refresh(const std::string& name);
+  void refresh_all(const std::stop_token& stop);
+  void refresh(const std::string& name, const std::stop_token& stop);
+  bool look(const CallContext& context);
   void set_labels(const std::string& name);
   void tell_ready();
   void note_folders(const std::string& name, const std::vector<VersionFolder>& folders,
@@ -118,9 +125,10 @@ class ModelManager {
 
   std::mutex work_mutex_;
   std::condition_variable_any work_;
-  uint64_t asked_ = 0;              // guarded by work_mutex_: looks that were asked for
-  uint64_t done_ = 0;               // guarded by work_mutex_
-  std::mutex reload_mutex_;         // one reload at a time
+  uint64_t asked_ = 0;      // guarded by work_mutex_: looks that were asked for
+  uint64_t done_ = 0;       // guarded by work_mutex_
+  bool reloading_ = false;  // guarded by work_mutex_: one reload at a time
+  std::atomic<bool> loading_{false};
   std::optional<bool> told_ready_;  // of thread_ alone
   std::jthread thread_;
 };

@@ -7,6 +7,8 @@
 #include <new>
 #include <utility>
 
+#include "image/peek.h"
+
 namespace nacre {
 namespace {
 
@@ -33,6 +35,26 @@ Status decode(const Servable& servable, EncodedImage image, float* out) {
   return image_to_input(decoded, servable.input(), out);
 }
 
+/// Pixels, all together, of a call that may be answered within another: a few milliseconds.
+constexpr int64_t kCheapPixels = int64_t{1} << 18;
+
+bool is_cheap(std::span<const EncodedImage> images) {
+  if (images.size() > kImagesPerTurn) return false;
+  int64_t pixels = 0;
+  for (const EncodedImage image : images) {
+    const auto size = peek_size(image, ExifPolicy::kIgnore);
+    if (!size.has_value() || size->height > kCheapPixels || size->width > kCheapPixels) return false;
+    pixels += size->height * size->width;
+  }
+  return pixels <= kCheapPixels;
+}
+
+/// For CallContext::postponed.
+RpcStatus postponed(const CallContext& context) {
+  *context.postponed = true;
+  return {RpcCode::kAborted, "postponed"};
+}
+
 /// Between the turns of a call of many images.
 void let_others_pass(const CallContext& context) {
   for (size_t i = 0; i < kImagesPerTurn && context.answer_another(); ++i) {
@@ -47,6 +69,7 @@ Predictor::Predictor(std::shared_ptr<ComputeSlots> slots, ServeMetrics& metrics)
 RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const EncodedImage> images,
                                  const CallContext& context) const {
   if (images.size() > kMaxImagesPerCall) return too_many(images.size());
+  if (context.postponed != nullptr && !is_cheap(images)) return postponed(context);
   try {
     const ServeClock::time_point begun = ServeClock::now();
     const auto classes = static_cast<size_t>(servable.model().classes());
@@ -60,7 +83,7 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const Encod
       const std::span<float> rows(inputs.get(), n * floats);
       const std::span<float> out(scores.values.data() + first * classes, n * classes);
       {
-        NACRE_ASSIGN_OR_RETURN(const ComputeSlots::Lease slot, slots_->acquire(context));
+        NACRE_ASSIGN_OR_RETURN(const ComputeSlots::Lease slot, acquire(context));
         for (size_t i = 0; i < n; ++i) {
           if (RpcStatus useful = context.check(); !useful.ok()) return useful;
           const Status decoded = decode(servable, images[first + i], rows.data() + i * floats);
@@ -93,6 +116,7 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const float
                      fmt::format("{} floats of input, expected {} for each image", inputs.size(), floats));
   }
   if (rows > kMaxImagesPerCall) return too_many(rows);
+  if (context.postponed != nullptr && rows > kImagesPerTurn) return postponed(context);
   try {
     const ServeClock::time_point begun = ServeClock::now();
     const auto classes = static_cast<size_t>(servable.model().classes());
@@ -104,7 +128,7 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const float
       if (servable.batcher() != nullptr) {
         if (RpcStatus done = servable.batcher()->run(part, out, context); !done.ok()) return done;
       } else {
-        NACRE_ASSIGN_OR_RETURN(const ComputeSlots::Lease slot, slots_->acquire(context));
+        NACRE_ASSIGN_OR_RETURN(const ComputeSlots::Lease slot, acquire(context));
         if (RpcStatus done = classify(servable, part, out); !done.ok()) return done;
       }
       if (first + n < rows) let_others_pass(context);
@@ -114,6 +138,11 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const float
   } catch (const std::bad_alloc&) {
     return out_of_memory();
   }
+}
+
+/// A call within another has that one wait: it comes first.
+RpcResult<ComputeSlots::Lease> Predictor::acquire(const CallContext& context) const {
+  return context.postponed != nullptr ? slots_->acquire_first(context) : slots_->acquire(context);
 }
 
 RpcStatus Predictor::classify(const Servable& servable, std::span<const float> inputs,

@@ -41,7 +41,8 @@ class Predictor {
 
   /// JPEG or PNG, any sizes. kInvalidArgument `image I: reason` for the first bad one, and when there are
   /// more than kMaxImagesPerCall; kResourceExhausted when too many calls wait or memory runs out;
-  /// kDeadlineExceeded and kCancelled, also between the images of one call.
+  /// kDeadlineExceeded and kCancelled, also between the images of one call. Within another call, images that
+  /// take long are postponed (CallContext::postponed).
   [[nodiscard]] RpcResult<Scores> run(const Servable& servable, std::span<const EncodedImage> images,
                                       const CallContext& context) const;
   /// Rows of network input, [rows, height, width, channels] of servable.input(). Errors as above, and
@@ -50,6 +51,7 @@ class Predictor {
                                       const CallContext& context) const;
 
  private:
+  [[nodiscard]] RpcResult<ComputeSlots::Lease> acquire(const CallContext& context) const;
   RpcStatus classify(const Servable& servable, std::span<const float> inputs, std::span<float> out) const;
 
   std::shared_ptr<ComputeSlots> slots_;

@@ -121,7 +121,7 @@ Status serve(const ServeOptions& options) {
   if (rest != nullptr) other = std::jthread([&] { rest->drain(deadline); });
   if (grpc != nullptr) grpc->drain(deadline);
   if (other.joinable()) other.join();
-  if (loading) std::_Exit(0);  // who knows for how long
+  if (!core.models.stop_loading() || loading) std::_Exit(0);  // who knows for how long
   return {};
 }
 

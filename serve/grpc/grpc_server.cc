@@ -13,6 +13,7 @@
 #include <limits>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <type_traits>
 #include <utility>
 
@@ -79,13 +80,14 @@ class Dispatcher {
   template <typename Request, typename Response, typename Call, typename Answer>
   void take(Call& call, Turn turn, std::string_view api, const Answer& answer) {
     const ServeClock::time_point begun = ServeClock::now();
-    const auto run_it = [this, &call, api, begun, &answer] {
-      run<Request, Response>(call, api, begun, answer);
+    const bool is_short = turn == Turn::kInOrder && call.request().Length() <= kShortBytes;
+    const size_t kind = is_short ? kind_of(call.request()) : 0;
+    const auto run_it = [this, &call, api, begun, kind, &answer] {
+      run<Request, Response>(call, api, begun, kind, answer);
     };
     if (turn == Turn::kAtOnce) return run_it();
-    const bool taken = turn == Turn::kSlow
-                           ? slow_.submit(run_it)
-                           : threads_.answers().submit({run_it, call.request().Length() <= kShortBytes});
+    const bool taken = turn == Turn::kSlow ? slow_.submit(run_it)
+                                           : threads_.answers().submit({run_it, is_short, false, kind});
     if (taken) return;
     const RpcStatus refused{RpcCode::kResourceExhausted, "too many calls wait"};
     count(api, begun, {}, refused);
@@ -95,16 +97,31 @@ class Dispatcher {
  private:
   /// Throws nothing.
   template <typename Request, typename Response, typename Call, typename Answer>
-  void run(Call& call, std::string_view api, ServeClock::time_point begun, const Answer& answer) {
+  void run(Call& call, std::string_view api, ServeClock::time_point begun, size_t kind,
+           const Answer& answer) {
     CallSubject subject;
     RpcStatus status;
     try {
-      const CallContext context = call.context([this] { return threads_.answers().answer_another(); });
+      const bool nested = CallContext::is_nested();
+      bool postponed = false;
+      const CallContext context = call.context(
+          [this, kind](bool alike) {
+            return threads_.answers().answer_another(alike ? std::optional(kind) : std::nullopt);
+          },
+          nested ? &postponed : nullptr);
+      grpc::ByteBuffer again;  // for when it is postponed
+      if (nested) again = call.request();
       Request request;
       Response response;
       status = context.check();
       if (status.ok()) status = decode_message(call.request(), request);
       if (status.ok()) status = answer(request, context, response, subject);
+      if (postponed) {
+        call.request().Swap(&again);
+        return threads_.answers().submit_again([this, &call, api, begun, kind, &answer] {
+          run<Request, Response>(call, api, begun, kind, answer);
+        });
+      }
       count(api, begun, subject, status);
       return call.finish(std::move(status), &response);
     } catch (const std::bad_alloc&) {
@@ -185,8 +202,8 @@ void serve_models(Dispatcher& calls, ModelMethods& service) {
       });
   serve<tfs::ReloadConfigRequest, tfs::ReloadConfigResponse>(
       calls, service, &ModelMethods::RequestHandleReloadConfigRequest, Turn::kSlow, "",
-      [&core = calls.core()](const auto& question, const CallContext&, auto& response, CallSubject&) {
-        return answer_reload(core, question, response);
+      [&core = calls.core()](const auto& question, const CallContext& context, auto& response, CallSubject&) {
+        return answer_reload(core, question, context, response);
       });
 }
 
@@ -287,6 +304,7 @@ class GrpcServer::Impl {
   void drain(ServeClock::time_point deadline) {
     acceptor_->stop();
     health_.stop();
+    reflection_.stop();
     server_->Shutdown(std::chrono::system_clock::now() + (deadline - ServeClock::now()));
     calls_.threads().stop();
     server_ = nullptr;

@@ -51,10 +51,10 @@ RpcStatus answer_status(const ServeCore& core, const tfs::GetModelStatusRequest&
   return {};
 }
 
-RpcStatus answer_reload(ServeCore& core, const tfs::ReloadConfigRequest& request,
+RpcStatus answer_reload(ServeCore& core, const tfs::ReloadConfigRequest& request, const CallContext& context,
                         tfs::ReloadConfigResponse& response) {
   NACRE_ASSIGN_OR_RETURN(std::vector<ModelConfig> configs, model_configs_of(request.config()));
-  RpcStatus done = core.models.reload(std::move(configs));
+  RpcStatus done = core.models.reload(std::move(configs), context);
   fill_status(done, *response.mutable_status());
   return done;
 }

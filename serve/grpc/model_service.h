@@ -15,8 +15,8 @@ RpcStatus answer_status(const ServeCore& core, const tensorflow::serving::GetMod
                         tensorflow::serving::GetModelStatusResponse& response);
 
 /// Serves what the request's model_config_list says, and nothing else: blocks until that is loaded or has
-/// failed.
+/// failed, or the call is of no use any more.
 RpcStatus answer_reload(ServeCore& core, const tensorflow::serving::ReloadConfigRequest& request,
-                        tensorflow::serving::ReloadConfigResponse& response);
+                        const CallContext& context, tensorflow::serving::ReloadConfigResponse& response);
 
 }  // namespace nacre

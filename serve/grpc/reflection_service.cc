@@ -48,28 +48,68 @@ class ReflectionService::Stream final : QueuedCall {
     static_cast<void>(stream.release());  // it may have come, and gone, already
   }
 
+  /// Needs the mutex.
+  void stop() {
+    if (reading_ && !finishing_) finish({grpc::StatusCode::UNAVAILABLE, "the server stops"});
+  }
+
  private:
   Stream(ReflectionService& reflection, CallThreads& threads)
       : QueuedCall(threads), reflection_(reflection) {}
 
   void on_arrival(bool ok) {
-    if (!ok) return on_finished(ok);  // the server stops
+    if (!ok) {  // the server stops
+      const std::unique_ptr<Stream> last(this);
+      return;
+    }
     ask_next([this] { await(reflection_, threads()); });
-    stream_.Read(&request_, &read_);
+    std::unique_lock lock(reflection_.mutex_);
+    try {
+      reflection_.streams_.insert(this);
+    } catch (const std::bad_alloc&) {
+      return finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "out of memory"});
+    }
+    read();
   }
   void on_read(bool ok) {
-    if (!ok) return stream_.Finish(grpc::Status::OK, &finished_);  // the client has no more
+    Response response;
+    grpc::Status status;
     try {
-      stream_.Write(reflection_.answer(request_), &written_);
+      if (ok) response = reflection_.answer(request_);
     } catch (const std::bad_alloc&) {
-      stream_.Finish({grpc::StatusCode::RESOURCE_EXHAUSTED, "out of memory"}, &finished_);
+      status = {grpc::StatusCode::RESOURCE_EXHAUSTED, "out of memory"};
     }
+    std::unique_lock lock(reflection_.mutex_);
+    reading_ = false;
+    if (finishing_) return leave_if_over(lock);
+    if (!ok || !status.ok()) return finish(status);  // the client has no more, or there is no room
+    stream_.Write(response, &written_);
   }
   void on_written(bool ok) {
-    if (ok) return stream_.Read(&request_, &read_);
-    stream_.Finish(grpc::Status::CANCELLED, &finished_);
+    const std::lock_guard lock(reflection_.mutex_);
+    if (!ok) return finish(grpc::Status::CANCELLED);
+    read();
   }
   void on_finished(bool /*ok*/) {
+    std::unique_lock lock(reflection_.mutex_);
+    over_ = true;
+    leave_if_over(lock);
+  }
+
+  // What follows needs the mutex.
+  void read() {
+    if (reflection_.stopping_) return finish({grpc::StatusCode::UNAVAILABLE, "the server stops"});
+    reading_ = true;
+    stream_.Read(&request_, &read_);
+  }
+  void finish(const grpc::Status& status) {
+    finishing_ = true;
+    stream_.Finish(status, &finished_);
+  }
+  void leave_if_over(std::unique_lock<std::mutex>& lock) {
+    if (reading_ || !over_) return;
+    reflection_.streams_.erase(this);
+    lock.unlock();
     ask_next_at_last([this] { await(reflection_, threads()); });
     const std::unique_ptr<Stream> last(this);
   }
@@ -82,12 +122,21 @@ class ReflectionService::Stream final : QueuedCall {
   BoundEvent<Stream> read_{*this, &Stream::on_read};
   BoundEvent<Stream> written_{*this, &Stream::on_written};
   BoundEvent<Stream> finished_{*this, &Stream::on_finished};
+  bool reading_ = false;    ///< waits for the client's next question, or looks for its answer
+  bool finishing_ = false;  ///< nothing more is asked or said
+  bool over_ = false;       ///< gRPC has told of the call's end
 };
 
 ReflectionService::ReflectionService(std::set<std::string> services) : services_(std::move(services)) {}
 
 void ReflectionService::start(CallThreads& threads) {
   Stream::await(*this, threads);
+}
+
+void ReflectionService::stop() {
+  const std::lock_guard lock(mutex_);
+  stopping_ = true;
+  for (Stream* stream : streams_) stream->stop();
 }
 
 ReflectionService::Response ReflectionService::answer(const Request& request) const {

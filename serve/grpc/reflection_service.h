@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <mutex>
 #include <set>
 #include <string>
 
@@ -25,12 +26,17 @@ class ReflectionService {
   [[nodiscard]] Response answer(const Request& request) const;
   /// Takes calls from now on.
   void start(CallThreads& threads);
+  /// Ends the calls, also those that come later.
+  void stop();
 
  private:
   class Stream;
 
   const std::set<std::string> services_;
   Service service_;
+  std::mutex mutex_;
+  std::set<Stream*> streams_;  // guarded by mutex_; those that have come and not ended
+  bool stopping_ = false;      // guarded by mutex_
 };
 
 }  // namespace nacre

@@ -11,6 +11,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "serve/call_context.h"
@@ -31,6 +32,18 @@ inline RpcStatus decode_message(grpc::ByteBuffer& bytes, google::protobuf::Messa
   using Traits = grpc::SerializationTraits<google::protobuf::Message>;
   if (Traits::Deserialize(&bytes, &message).ok()) return {};
   return {RpcCode::kInternal, "Unable to parse request"};
+}
+
+/// Equal for requests that begin with the same ModelSpec, which is the first field of those that compute.
+inline size_t kind_of(grpc::ByteBuffer& request) {
+  grpc::ProtoBufferReader reader(&request);
+  const void* data = nullptr;
+  int size = 0;
+  if (!reader.status().ok() || !reader.Next(&data, &size)) return 0;
+  const std::string_view bytes(static_cast<const char*>(data), static_cast<size_t>(size));
+  constexpr char kFirstField = 0x0a;  // with a length, which is a byte where it is below 128
+  if (bytes.size() < 2 || bytes[0] != kFirstField || (bytes[1] & 0x80) != 0) return 0;
+  return std::hash<std::string_view>()(bytes.substr(0, 2 + static_cast<size_t>(bytes[1])));
 }
 
 /// One call with one answer, from before its arrival until gRPC is done with it; owns itself in between. Its
@@ -58,8 +71,8 @@ class UnaryCall final : QueuedCall {
 
   /// The request's bytes; decode_message takes them.
   [[nodiscard]] grpc::ByteBuffer& request() { return request_; }
-  [[nodiscard]] CallContext context(std::function<bool()> other_calls) const {
-    return {deadline_, stop_.get_token(), std::move(other_calls)};
+  [[nodiscard]] CallContext context(std::function<bool(bool alike)> other_calls, bool* postponed) const {
+    return {deadline_, stop_.get_token(), std::move(other_calls), postponed};
   }
 
   /// Sends the response, or the error, which needs none. The call may end its life at once.

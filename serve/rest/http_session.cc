@@ -12,6 +12,7 @@
 #include <boost/beast/http/rfc7230.hpp>
 #include <cerrno>
 #include <ctime>
+#include <functional>
 #include <new>
 #include <utility>
 
@@ -252,9 +253,10 @@ void HttpSession::dispatch() {
   state_ = State::kWorking;
   deadline_ = ServeClock::time_point::max();
   received_ = ServeClock::now();
+  kind_ = std::hash<std::string>()(request_->target);
   AnswerThreads::Job job{[self = shared_from_this()] { self->answer(); },
                          request_->body.size() <= kShortBytes && request_->content_encoding.empty(),
-                         shared_.handlers.is_quick(*request_)};
+                         shared_.handlers.is_quick(*request_), kind_};
   request_bytes_ = request_->body.size();
   overloaded_ = false;
   if (!shared_.threads.submit(std::move(job))) {
@@ -279,10 +281,16 @@ void HttpSession::check_client() {
 void HttpSession::answer() {
   Written written = Written::kFailed;
   try {
-    HttpReply reply = overloaded_ ? shared_.handlers.fail(429, "too many requests wait already")
-                                  : shared_.handlers.handle(
-                                        *request_, {received_ + shared_.limits.work, stop_.get_token(),
-                                                    [this] { return shared_.threads.answer_another(); }});
+    bool postponed = false;
+    const auto other_calls = [this](bool alike) {
+      return shared_.threads.answer_another(alike ? std::optional(kind_) : std::nullopt);
+    };
+    HttpReply reply = overloaded_
+                          ? shared_.handlers.fail(429, "too many requests wait already")
+                          : shared_.handlers.handle(
+                                *request_, {received_ + shared_.limits.work, stop_.get_token(), other_calls,
+                                            CallContext::is_nested() ? &postponed : nullptr});
+    if (postponed) return shared_.threads.submit_again([self = shared_from_this()] { self->answer(); });
     if (client_gone_) {
       log(499, 0);
     } else {

@@ -148,6 +148,7 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   std::stop_source stop_;
   ServeClock::time_point received_;
   std::optional<HttpRequest> request_;
+  size_t kind_ = 0;           ///< of the request: AnswerThreads::Job
   size_t request_bytes_ = 0;  ///< of its body, which goes when it has its answer
   int status_ = 0;
   std::string head_;

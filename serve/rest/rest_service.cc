@@ -210,6 +210,7 @@ RpcResult<HttpReply> RestService::infer(const Route& route, const HttpRequest& r
   const ServeClock::time_point begun = ServeClock::now();
   Call call;
   auto body = run(core_, route, request, max_body_bytes_, decoded_, context, call);
+  if (context.is_postponed()) return body.status();
   core_.metrics.count_call({"REST", api_of(route.kind)},
                            call.servable == nullptr ? "" : call.servable->name(),
                            call.signature == nullptr ? "" : call.signature->info.name,

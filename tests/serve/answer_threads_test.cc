@@ -196,6 +196,37 @@ TEST_F(AnswerThreadsTest, AnAnswerMayLetAShortOnePass) {
   EXPECT_EQ(said(4), (std::vector{1, 3, 4, 2}));
 }
 
+TEST_F(AnswerThreadsTest, AnAnswerMayLetThoseOfItsKindPassAlone) {
+  start({.at_once = 1});
+  submit({[this] {
+    say(1);
+    while (!has_said(3)) threads_->answer_another(7);
+    say(4);
+  }});
+  said(1);
+  request(2, {.is_short = true, .kind = 8});
+  request(3, {.is_short = true, .kind = 7});
+  EXPECT_EQ(said(4), (std::vector{1, 3, 4, 2}));
+}
+
+TEST_F(AnswerThreadsTest, WhatIsPostponedComesNextAndNeverWithinAnother) {
+  start({.at_once = 1});
+  std::atomic<bool> postponed{false};
+  submit({[&] {
+    while (!postponed) threads_->answer_another();
+    threads_->answer_another();
+    say(1);
+  }});
+  submit({.answer =
+              [&] {
+                postponed = true;
+                threads_->submit_again([this] { say(2); });
+              },
+          .is_short = true});
+  request(3);
+  EXPECT_EQ(said(3), (std::vector{1, 2, 3}));
+}
+
 TEST_F(AnswerThreadsTest, LetsNoneOtherPassWhileAThreadIsIdle) {
   start({.at_once = 2});
   std::atomic<bool> another{true};

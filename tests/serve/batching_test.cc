@@ -71,7 +71,7 @@ class Nested {
     std::vector<float> out(3);
     std::vector<float> expected(3);
     CallContext context;
-    context.other_calls = [this] { return next(); };
+    context.other_calls = [this](bool alike) { return alike && next(); };
     context.deadline = ServeClock::now() + std::chrono::seconds(20);
     EXPECT_TRUE(batcher_.run(input, out, context).ok());
     EXPECT_TRUE(model_.classify_inputs(input, expected).ok());
@@ -160,7 +160,7 @@ TEST_F(Batching, RowsAreLeftToAThreadThatIsAboutToComputeThem) {
   Batcher batcher(model_, options, slots_, metrics_);
   const std::vector<float> input(kRow, 1.0F);
   CallContext context;
-  context.other_calls = [&] {  // while its row waits for company
+  context.other_calls = [&](bool /*alike*/) {  // while its row waits for company
     std::jthread([&] {
       std::vector<float> out(3);
       EXPECT_TRUE(batcher.run(input, out, {}).ok());

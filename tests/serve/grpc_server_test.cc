@@ -6,6 +6,7 @@
 #include <fstream>
 #include <thread>
 
+#include "image/encode.h"
 #include "schemas/grpc/health.grpc.pb.h"
 #include "tests/serve/grpc_fixture.h"
 
@@ -108,6 +109,31 @@ TEST_F(GrpcServerTest, MoreCallsThanMayWaitAreRefusedAtOnce) {
   // One that waits for a CPU, and at most one that waits for its thread.
   EXPECT_GE(good, 1U);
   EXPECT_LE(good, 2U);
+}
+
+TEST_F(GrpcServerTest, WhatWouldHoldUpAnotherCallIsAnsweredAfterIt) {
+  options_.threads = 1;
+  start();
+  Image image{700, 700, 3, std::vector<uint8_t>(size_t{700} * 700 * 3, 7)};
+  const auto encoded = encode_png(image);
+  ASSERT_TRUE(encoded.ok());
+  const std::string large(reinterpret_cast<const char*>(encoded->data()), encoded->size());
+  ASSERT_LT(large.size(), 60'000U);
+  std::jthread outer([&] {
+    tfs::PredictRequest request;
+    request.mutable_model_spec()->set_name("stripes");
+    (*request.mutable_inputs())["image"] = string_tensor(std::vector<std::string>(4096, jpeg_));
+    tfs::PredictResponse response;
+    grpc::ClientContext context;
+    EXPECT_EQ(text_of(predictions_->Predict(&context, request, &response)), "OK");
+  });
+  for (int i = 0; i < 5; ++i) {
+    grpc::ClientContext first;
+    EXPECT_EQ(text_of(predict(first, large)), "OK");
+    EXPECT_EQ(text_of(predict()), "OK");
+  }
+  outer.join();
+  EXPECT_THAT(core_->metrics.prometheus(), Not(HasSubstr("ABORTED"))) << "what is postponed does not count";
 }
 
 TEST_F(GrpcServerTest, ARequestHasALargestSize) {

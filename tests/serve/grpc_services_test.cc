@@ -3,7 +3,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <filesystem>
+#include <mutex>
 #include <thread>
 
 #include "schemas/grpc/health.grpc.pb.h"
@@ -130,6 +132,79 @@ TEST_F(GrpcServices, ReflectionAnswersOneQuestionAfterTheOther) {
   EXPECT_TRUE(stream->WritesDone());
   EXPECT_FALSE(stream->Read(&response));
   EXPECT_EQ(text_of(stream->Finish()), "OK");
+}
+
+TEST_F(GrpcServices, AnOpenReflectionStreamDoesNotHoldUpTheEnd) {
+  using namespace grpc::reflection::v1alpha;
+  const auto stub = ServerReflection::NewStub(channel_);
+  grpc::ClientContext context;
+  const auto stream = stub->ServerReflectionInfo(&context);
+  ServerReflectionRequest request;
+  ServerReflectionResponse response;
+  request.set_list_services("");
+  ASSERT_TRUE(stream->Write(request) && stream->Read(&response));
+  const auto begun = ServeClock::now();
+  server_->drain(begun + 20s);
+  EXPECT_LT(ServeClock::now() - begun, 10s);
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_EQ(text_of(stream->Finish()), "UNAVAILABLE: the server stops");
+  server_.reset();
+}
+
+TEST_F(GrpcServices, AReloadInHandDoesNotHoldUpTheEnd) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool hold = false;
+  bool holds = false;
+  stop();
+  // The thread that loads waits when it logs.
+  core_ = std::make_unique<ServeCore>(core_options_, [&](std::string_view) {
+    std::unique_lock lock(mutex);
+    holds = hold;
+    changed.notify_all();
+    changed.wait(lock, [&] { return !hold; });
+  });
+  load(configs());
+  auto server = GrpcServer::start(options_, *core_);
+  ASSERT_TRUE(server.ok());
+  server_ = std::move(*server);
+  {
+    const std::lock_guard lock(mutex);
+    hold = true;
+  }
+  std::filesystem::create_directories(path("more/1"));
+  std::filesystem::copy(path("stripes/1/model.nacre"), path("more/1/model.nacre"));
+  const auto reload = [&](std::chrono::milliseconds time) {
+    tfs::ReloadConfigRequest request;
+    for (const std::string name : {"stripes", "one", "more"}) {
+      auto& model = *request.mutable_config()->mutable_model_config_list()->add_config();
+      model.set_name(name);
+      model.set_base_path(path(name));
+    }
+    tfs::ReloadConfigResponse response;
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + time);
+    const auto stub =
+        tfs::ModelService::NewStub(grpc::CreateChannel(address(), grpc::InsecureChannelCredentials()));
+    return text_of(stub->HandleReloadConfigRequest(&context, request, &response));
+  };
+  std::string ended;
+  std::jthread client([&] { ended = reload(60s); });
+  {
+    std::unique_lock lock(mutex);
+    ASSERT_TRUE(changed.wait_for(lock, 20s, [&] { return holds; }));
+  }
+  EXPECT_THAT(reload(100ms), HasSubstr("DEADLINE_EXCEEDED")) << "one that waits for another";
+  const auto begun = ServeClock::now();
+  server_->drain(begun + 100ms);
+  EXPECT_LT(ServeClock::now() - begun, 10s);
+  server_.reset();
+  client.join();
+  EXPECT_THAT(ended, testing::AnyOf(HasSubstr("CANCELLED"), HasSubstr("UNAVAILABLE")));
+  EXPECT_FALSE(core_->models.stop_loading());
+  const std::lock_guard lock(mutex);
+  hold = false;
+  changed.notify_all();
 }
 
 class GrpcCrowd : public GrpcTest, public testing::WithParamInterface<bool> {};

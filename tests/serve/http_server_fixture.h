@@ -20,7 +20,8 @@ namespace nacre {
 inline constexpr size_t kLargeReply = size_t{24} << 20;
 
 /// A server that echoes bodies, but holds what is sent to /hold until it is told to go on or its client has
-/// gone; /within waits until its thread has answered another request, and /large says much.
+/// gone; /within waits until its thread has answered another request, /dear is for no such thread, and /large
+/// says much.
 class HttpServerTest : public testing::Test {
  protected:
   HttpServerTest() {
@@ -38,6 +39,11 @@ class HttpServerTest : public testing::Test {
       while (request.target == "/within" && !short_answered_)
         if (!context.answer_another()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
       if (request.target == "/short") short_answered_ = true;
+      if (request.target == "/dear" && context.postponed != nullptr) {
+        *context.postponed = true;
+        ++postponed_;
+        return HttpReply();
+      }
       HttpReply reply;
       reply.body = request.method + " " + request.body;
       if (request.target == "/large") {
@@ -97,6 +103,7 @@ class HttpServerTest : public testing::Test {
   bool released_ = false;
   std::atomic<bool> short_answered_{false};
   std::atomic<size_t> large_replies_{0};
+  std::atomic<int> postponed_{0};
   int held_ = 0;
   int cancelled_ = 0;
   std::vector<int> statuses_;

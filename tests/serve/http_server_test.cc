@@ -159,6 +159,21 @@ TEST_F(HttpServerTest, AThreadThatWaitsMayAnswerAnotherShortRequest) {
   EXPECT_EQ(large.receive().body, "POST " + body);
 }
 
+TEST_F(HttpServerTest, WhatWouldHoldUpAnotherRequestIsAnsweredAfterIt) {
+  options_.threads = 1;
+  start();
+  Wire outer(server_->port());
+  outer.send("POST /within HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+  std::this_thread::sleep_for(milliseconds(10));
+  Wire dear(server_->port());
+  dear.send("POST /dear HTTP/1.1\r\nContent-Length: 1\r\n\r\nd");
+  ASSERT_TRUE(eventually([&] { return postponed_ == 1; }));
+  EXPECT_EQ(Wire(server_->port()).ask("POST", "/short", "x").body, "POST x");
+  EXPECT_EQ(outer.receive().body, "POST ");
+  EXPECT_EQ(dear.receive().body, "POST d");
+  EXPECT_EQ(postponed_, 1);
+}
+
 TEST_F(HttpServerTest, ALongReplyGoesAsItIsTaken) {
   options_.threads = 1;
   start();

@@ -115,6 +115,30 @@ TEST_P(PredictorTest, WorksForNobodyInVain) {
   EXPECT_EQ(core_->predictor.run(*servable_, {&image, 1}, gone).status().code(), RpcCode::kCancelled);
 }
 
+TEST_P(PredictorTest, WithinAnotherCallNothingTakesLong) {
+  const std::vector<std::byte> small = make_picture(1);
+  const std::vector<std::byte> large = make_picture(1, 600, 600);
+  CallContext within;
+  bool postponed = false;
+  within.postponed = &postponed;
+  const auto run = [&](const std::vector<EncodedImage>& images, const CallContext& context) {
+    postponed = false;
+    return core_->predictor.run(*servable_, images, context).ok();
+  };
+  EXPECT_TRUE(run({small, small}, within));
+  EXPECT_FALSE(postponed);
+  EXPECT_FALSE(run({small, large}, within));
+  EXPECT_TRUE(postponed) << "many pixels";
+  const std::vector<EncodedImage> many(kImagesPerTurn + 1, small);
+  EXPECT_FALSE(run(many, within));
+  EXPECT_TRUE(postponed) << "many images";
+  EXPECT_TRUE(run({small, large}, {}));
+  EXPECT_TRUE(run(many, {}));
+  const std::vector<float> rows((kImagesPerTurn + 1) * 6 * 6 * 3);
+  EXPECT_FALSE(core_->predictor.run(*servable_, rows, within).ok());
+  EXPECT_TRUE(postponed) << "many rows";
+}
+
 TEST_P(PredictorTest, BoundsTheImagesOfACall) {
   const std::vector<EncodedImage> images(kMaxImagesPerCall + 1);
   EXPECT_EQ(core_->predictor.run(*servable_, images, {}).status().code(), RpcCode::kInvalidArgument);

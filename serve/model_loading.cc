@@ -1,0 +1,210 @@
+// What ModelManager's thread does.
+#include <fmt/format.h>
+#include <malloc.h>
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "serve/model_entry.h"
+#include "serve/model_manager.h"
+
+namespace nacre {
+namespace {
+
+/// Versions without a use that the status of a model still lists.
+constexpr size_t kMaxEndedVersions = 16;
+
+}  // namespace
+
+void ModelManager::run(const std::stop_token& stop) {
+  std::unique_lock lock(work_mutex_);
+  while (!stop.stop_requested()) {
+    const auto asked = [this] { return asked_ > done_; };
+    if (options_.poll.count() > 0) {
+      work_.wait_for(lock, stop, options_.poll, asked);
+    } else {
+      work_.wait(lock, stop, asked);
+    }
+    if (stop.stop_requested()) break;
+    const uint64_t look = asked_;
+    lock.unlock();
+    refresh_all(stop);
+    lock.lock();
+    done_ = look;
+    work_.notify_all();
+  }
+  done_ = UINT64_MAX;  // whoever waits has waited enough
+  work_.notify_all();
+}
+
+void ModelManager::refresh_all(const std::stop_token& stop) {
+  for (const std::string& name : names()) {
+    refresh(name, stop);
+    set_labels(name);
+  }
+  forget_ended();
+  tell_ready();
+}
+
+void ModelManager::tell_ready() {
+  if (names().empty()) return;
+  const bool now = ready();
+  if (std::exchange(told_ready_, now) == now) return;
+  log_(now ? "ready" : "not ready: no version of some model is available");
+}
+
+/// A model's labels change together, when everything that they name is there to be found.
+void ModelManager::set_labels(const std::string& name) {
+  const std::unique_lock lock(mutex_);
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) return;
+  Entry& entry = found->second;
+  if (entry.config.labels == entry.wanted_labels || entry.absent_label() != entry.wanted_labels.end()) return;
+  entry.config.labels = entry.wanted_labels;
+  for (const auto& [label, version] : entry.config.labels) {
+    log_(fmt::format("model {}: label {} is for version {}", name, label, version));
+  }
+}
+
+std::optional<ModelConfig> ModelManager::config_of(const std::string& name) const {
+  const std::shared_lock lock(mutex_);
+  const auto entry = entries_.find(name);
+  return entry == entries_.end() ? std::nullopt : std::optional(entry->second.config);
+}
+
+void ModelManager::refresh(const std::string& name, const std::stop_token& stop) {
+  const std::optional<ModelConfig> config = config_of(name);
+  if (!config.has_value()) return;
+  const auto listed = list_versions(config->base_path);
+  const std::vector<VersionFolder> folders = listed.ok() ? *listed : std::vector<VersionFolder>();
+  note_folders(name, folders, listed.ok() ? "" : listed.status().message());
+
+  std::set<int64_t> available;
+  const auto* latest = std::get_if<LatestVersions>(&config->policy);
+  const auto* specific = std::get_if<SpecificVersions>(&config->policy);
+  for (const VersionFolder& folder : folders) {
+    // Those that cannot be loaded do not count: an older one takes their place.
+    if (latest != nullptr && available.size() >= latest->count) break;
+    if (specific != nullptr &&
+        std::ranges::find(specific->versions, folder.version) == specific->versions.end()) {
+      continue;
+    }
+    loading_ = true;
+    const bool loaded = !stop.stop_requested() && load(name, folder);
+    loading_ = false;
+    if (stop.stop_requested()) return;
+    if (loaded) available.insert(folder.version);
+  }
+  if (available.empty()) return;  // what is served stays, whatever became of its folder
+  std::vector<int64_t> superfluous;
+  {
+    const std::shared_lock lock(mutex_);
+    const auto entry = entries_.find(name);
+    if (entry == entries_.end()) return;
+    for (const auto& [number, version] : entry->second.versions) {
+      if (version.servable != nullptr && !available.contains(number)) superfluous.push_back(number);
+    }
+  }
+  for (const int64_t number : superfluous) unload(name, number);
+}
+
+/// Notes what the base path holds: failures of folders that have gone are forgotten.
+void ModelManager::note_folders(const std::string& name, const std::vector<VersionFolder>& folders,
+                                const std::string& fault) {
+  const std::unique_lock lock(mutex_);
+  const auto entry = entries_.find(name);
+  if (entry == entries_.end()) return;
+  if (fault != entry->second.fault && !fault.empty()) log_("model " + name + ": " + fault);
+  entry->second.fault = fault;
+  std::erase_if(entry->second.versions, [&](const auto& item) {
+    const auto& [number, version] = item;
+    return version.state == VersionState::kEnd && !version.status.ok() &&
+           std::ranges::find(folders, number, &VersionFolder::version) == folders.end();
+  });
+}
+
+/// Sees to it that a version is available; true when it is.
+bool ModelManager::load(const std::string& name, const VersionFolder& folder) {
+  const auto before = folder_fingerprint(folder.path);
+  {
+    const std::unique_lock lock(mutex_);
+    const auto entry = entries_.find(name);
+    if (entry == entries_.end()) return false;
+    Version& version = entry->second.versions[folder.version];
+    if (version.servable != nullptr && version.path == folder.path) return true;
+    if (before.ok() && !version.status.ok() && version.fingerprint == *before) return false;
+    if (!before.ok() && version.status.message() == rpc_status_of_load(before.status()).message())
+      return false;
+    if (version.servable == nullptr) version.state = VersionState::kLoading;
+  }
+  Status failed = before.status();
+  std::shared_ptr<const Servable> servable;
+  if (failed.ok()) {
+    auto loaded = Servable::load(name, folder.version, folder.path, options_.servable, slots_, metrics_);
+    const auto after = folder_fingerprint(folder.path);
+    if (!loaded.ok()) {
+      failed = loaded.status();
+    } else if (!after.ok() || *after != *before) {
+      failed = Status(StatusCode::kCorrupt, folder.path + ": changed while it was read");
+    } else {
+      servable = std::move(loaded).value();
+    }
+  }
+  metrics_.count_load(name, failed.ok());
+  log_(failed.ok()
+           ? fmt::format("model {}: version {} is available, from {}", name, folder.version, folder.path)
+           : fmt::format("model {}: version {} is not served: {}", name, folder.version, failed.message()));
+  std::shared_ptr<const Servable> old;  // goes after the lock
+  const std::unique_lock lock(mutex_);
+  const auto entry = entries_.find(name);
+  if (entry == entries_.end()) return false;
+  Version& version = entry->second.versions[folder.version];
+  version.status = rpc_status_of_load(failed);
+  if (!failed.ok()) {
+    version.fingerprint = before.ok() ? *before : "";
+    if (version.servable == nullptr) version.state = VersionState::kEnd;
+    return false;
+  }
+  old = std::exchange(version.servable, std::move(servable));
+  version.path = folder.path;
+  version.state = VersionState::kAvailable;
+  return true;
+}
+
+void ModelManager::unload(const std::string& name, int64_t number) {
+  std::shared_ptr<const Servable> old;  // goes after the lock
+  {
+    const std::unique_lock lock(mutex_);
+    const auto entry = entries_.find(name);
+    if (entry == entries_.end()) return;
+    Version& version = entry->second.versions[number];
+    old = std::exchange(version.servable, nullptr);
+    version.draining = old;
+    version.state = VersionState::kUnloading;
+  }
+  log_(fmt::format("model {}: version {} is let go", name, number));
+}
+
+/// Notes which versions have been freed, gives their memory back, and forgets the oldest of them.
+void ModelManager::forget_ended() {
+  bool freed = false;
+  {
+    const std::unique_lock lock(mutex_);
+    for (auto& [name, entry] : entries_) {
+      size_t ended = 0;
+      for (auto item = entry.versions.begin(); item != entry.versions.end();) {
+        Version& version = item->second;
+        if (version.state == VersionState::kUnloading && version.draining.expired()) {
+          version.state = VersionState::kEnd;
+          freed = true;
+        }
+        const bool gone = version.state == VersionState::kEnd && version.status.ok();
+        item = gone && ++ended > kMaxEndedVersions ? entry.versions.erase(item) : std::next(item);
+      }
+    }
+  }
+  if (freed) malloc_trim(0);
+}
+
+}  // namespace nacre
