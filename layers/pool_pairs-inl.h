@@ -115,7 +115,7 @@ HWY_INLINE void unpool_pairs(const float* grad, const uint8_t* winners, int64_t 
   HWY_ALIGN uint8_t some[kLanes] = {};
   const uint8_t* from = winners + at;
   if (count < kLanes) from = static_cast<uint8_t*>(std::memcpy(some, from, static_cast<size_t>(count)));
-  const Winner winner = hn::PromoteTo(di, hn::LoadU(bytes, from));
+  const auto winner = hn::PromoteTo(di, hn::LoadU(bytes, from));
   const Vector all = count >= kLanes ? hn::LoadU(d, grad + at)
                                      : Part{at, static_cast<size_t>(count) * sizeof(float)}.load(grad);
 #pragma GCC unroll 4
