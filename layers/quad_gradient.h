@@ -14,8 +14,8 @@ namespace nacre {
 /// winner,
 ///   grad_kernel[tap, c, f] = sum over cells of grad[cell, f] * quad(cell, tap, c)[winner(cell, f)],
 /// and the sums of all taps stay in registers. The quads of 3 x 3 taps lie in a window of 4 x 4 inputs of one
-/// channel: a vector of 16, of which a permutation makes all filters' inputs at a tap. Dead cells count as
-/// zeros.
+/// channel (quad_windows.h), each within eight floats, of which the same permutation makes all filters'
+/// inputs at any tap. Dead cells count as zeros.
 class QuadKernelGradient {
  public:
   /// Only sizes are looked at; needs can().
