@@ -44,13 +44,22 @@ inline constexpr int kPanelsOfOne = static_cast<int>(std::min<int64_t>(kLivePane
 inline LiveBits find_live(int64_t depth, const float* from) {
   const Tag d;
   LiveBits alive{};
-  for_each_vector(depth, [&](const auto& lanes) HWY_ATTR {
-    uint8_t bits[8] = {};
-    hn::StoreMaskBits(d, hn::Not(hn::Eq(lanes.load(from), hn::Zero(d))), bits);
+  const auto bits_of = [&](const auto& lanes) HWY_ATTR {
+    uint8_t bytes[8];
+    hn::StoreMaskBits(d, hn::Not(hn::Eq(lanes.load(from), hn::Zero(d))), bytes);
+    uint64_t bits = 0;
+    // No more than was stored: a load that spans several stores waits for them.
+    std::memcpy(&bits, bytes, (kLanes + 7) / 8);
+    return bits;
+  };
+  for (int64_t k = 0; k < depth; k += 64) {
     uint64_t word = 0;
-    std::memcpy(&word, bits, sizeof(word));
-    alive[static_cast<size_t>(lanes.at / 64)] |= word << (lanes.at % 64);
-  });
+    const int64_t end = std::min<int64_t>(depth, k + 64);
+    int64_t i = k;
+    for (; i + kLanes <= end; i += kLanes) word |= bits_of(Whole{i}) << (i - k);
+    if (i < end) word |= bits_of(Part{i, static_cast<size_t>(end - i) * sizeof(float)}) << (i - k);
+    alive[static_cast<size_t>(k / 64)] = word;
+  }
   return alive;
 }
 
@@ -191,12 +200,12 @@ HWY_INLINE void sum_panels(const LiveProduct& product, const LiveSums& sums, con
   const uint8_t* term = product.terms;
   for (const uint8_t* const end = term + product.rows->terms; term < end; ++term, values += kRows) {
     const float* const line = product.b + *term * product.line;
-    // A row alone waits for its loads.
+    // A row alone waits for its loads, and has none to spare.
     if constexpr (kRows > 1) {
 #pragma GCC unroll 2
-      for (const float*& at : next) {
-        __builtin_prefetch(at, 0, 2);
-        at += line_ahead;
+      for (int i = 0; i < kPanels; ++i) {
+        __builtin_prefetch(next[i], 0, 2);
+        next[i] += line_ahead;
       }
     }
     Vector b[kVectors];
@@ -239,7 +248,7 @@ HWY_INLINE void sum_rows(LiveProduct product, int64_t panels, LiveSums sums, Liv
       product.panel_stride = 0;
       sum_panels<kRows, kAtOnce>(product, sums, ahead);
     }
-    if constexpr (kRows > 1) ahead.advance(product.rows->terms);
+    if constexpr (kRows > 1) ahead.advance(product.rows->terms, kAtOnce);
     product.b += done * product.panel_stride;
     sums.c += done * kLivePanel;
     panels -= done;
@@ -266,7 +275,7 @@ inline void sum_live_rows(int64_t count, int64_t depth, LiveProduct product, int
       for (int64_t i = 0; i < lines; ++i) {
         for (const float* at : ahead.at) __builtin_prefetch(at + i * LiveAhead::kLine, 0, 2);
       }
-      ahead.advance(lines);
+      ahead.advance(lines, 2);
     } else {
       kKernels[static_cast<size_t>(together - 1)](product, panels, sums, ahead);
     }

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 
 namespace nacre {
 
@@ -35,8 +36,9 @@ struct LiveSums {
   LiveSum kind;
 };
 
-/// Memory that will be read or written next: two runs of so many floats, a line of each of which is brought
-/// into the second-level cache with every term of a sum (more at once would stop the sums).
+/// Memory that will be read or written next: two runs of so many floats, a line of each of which (or of one,
+/// by turns) is brought into the second-level cache with every term of a sum. More at once would stop the
+/// sums.
 struct LiveAhead {
   static constexpr int64_t kLine = 16;
 
@@ -48,12 +50,16 @@ struct LiveAhead {
     return {{data, data + floats / 2}, (floats + 1) / 2};
   }
 
-  /// What a loop of `steps` goes past; it ends up to that much behind the end.
-  void advance(int64_t steps) {
+  /// Behind `steps` terms that brought `lines` lines each; it ends up to that much behind the end.
+  void advance(int64_t steps, int lines) {
     const int64_t count = floats > 0 ? steps * kLine : 0;
     at[0] += count;
-    at[1] += count;
-    floats -= count;
+    if (lines == 2) {
+      at[1] += count;
+    } else {
+      std::swap(at[0], at[1]);
+    }
+    floats -= count * lines / 2;
   }
 };
 
