@@ -120,7 +120,7 @@ struct LiveLists {
   }
 };
 
-/// What is alive in any of kCount rows.
+/// One list of kCount rows.
 template <int kCount>
 void list_terms(const LiveBits& alive, const LiveLists& lists) {
   const float* rows[kCount];
@@ -161,6 +161,7 @@ inline void list_together(int64_t count, const LiveLists& lists) {
   kListing[static_cast<size_t>(count - 1)](all.alive, lists);
 }
 
+/// Lists of `count` rows, each together with its neighbours if that takes less time.
 inline void list_live_rows(int64_t count, const LiveLists& lists) {
   const int64_t parts = (count + kMostLiveRows - 1) / kMostLiveRows;
   for (int64_t part = 0; part < parts; ++part) {
@@ -194,8 +195,10 @@ HWY_INLINE void sum_panels(const LiveProduct& product, const LiveSums& sums, con
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::LoadU(d, place(r) + v * kLanes);
   }
-  const float* next[2] = {ahead.at[0], ahead.at[1]};
-  const int64_t line_ahead = ahead.floats > 0 ? LiveAhead::kLine : 0;
+  // What is asked for in vain must be mapped, or each time its address is looked up.
+  const bool fetches = ahead.floats > 0;
+  const float* next[2] = {fetches ? ahead.at[0] : product.b, fetches ? ahead.at[1] : product.b};
+  const int64_t line_ahead = fetches ? LiveAhead::kLine : 0;
   const float* values = product.values;
   const uint8_t* term = product.terms;
   for (const uint8_t* const end = term + product.rows->terms; term < end; ++term, values += kRows) {
