@@ -24,18 +24,6 @@ using nacre::HWY_NAMESPACE::kLanes;
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// The first `count` floats at `from`, fewer than a vector, and zeros.
-template <class D>
-HWY_INLINE hn::Vec<D> load_some(D d, const float* from, int64_t count) {
-#if HWY_TARGET <= HWY_AVX2
-  return hn::MaskedLoad(hn::FirstN(d, static_cast<size_t>(count)), d, from);
-#else
-  HWY_ALIGN float some[hn::MaxLanes(D())] = {};
-  std::memcpy(some, from, static_cast<size_t>(count) * sizeof(float));
-  return hn::Load(d, some);
-#endif
-}
-
 /// to[k][r] = from[r][k] for r < kWidth; rows from `valid` on repeat the last one. Blocks of a vector's
 /// square are transposed in registers: so each line of memory is read and written once.
 template <int kWidth>

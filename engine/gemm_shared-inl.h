@@ -8,21 +8,12 @@
 #endif
 
 #include "engine/gemm_sparse-inl.h"
-#include "engine/live_rows-inl.h"
+#include "engine/live_rows.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nacre::gemm {
 namespace HWY_NAMESPACE {
 namespace {
-
-using nacre::HWY_NAMESPACE::find_live;
-using nacre::HWY_NAMESPACE::find_live_rows;
-using nacre::HWY_NAMESPACE::kMostLiveRows;
-using nacre::HWY_NAMESPACE::list_live_rows;
-using nacre::HWY_NAMESPACE::LiveUnion;
-using nacre::HWY_NAMESPACE::should_share;
-using nacre::HWY_NAMESPACE::sum_live_rows;
-using nacre::HWY_NAMESPACE::terms_of;
 
 // B goes by in parts of kLiveDepth x kLiveWidth that stay in the first-level cache while many rows use them;
 // sums wait in memory for the next part.
@@ -31,7 +22,7 @@ inline constexpr int64_t kSharingRows = 48;  ///< that use a part of B before th
 inline constexpr int64_t kWidePanels = kLiveWidth / kTileColumns;
 
 /// Whether few enough elements are alive in any of some rows, by a sixth of the rows.
-inline bool is_shared(const SparseA& a, int64_t columns) {
+bool is_shared(const SparseA& a, int64_t columns) {
   constexpr int64_t kPerVector = 8;  // what listing a vector of A takes, in multiply-adds of a vector
   constexpr int64_t kPerSum = 3;     // a sum that waits in memory
   const int64_t rows = std::min<int64_t>(a.rows, kMostLiveRows);
@@ -42,9 +33,7 @@ inline bool is_shared(const SparseA& a, int64_t columns) {
     const float* const first = a.data + a.rows * sample / samples * a.ld;
     for (int64_t part = 0; part < a.parts(); ++part) {
       const int64_t begin = a.begin(part);
-      LiveUnion all;
-      for (int64_t i = 0; i < rows; ++i)
-        all.take(find_live(a.begin(part + 1) - begin, first + i * a.ld + begin));
+      const LiveUnion all = live_in_any(rows, a.begin(part + 1) - begin, first + begin, a.ld);
       shared += terms_of(all.alive);
       own += all.own;
     }
@@ -56,8 +45,8 @@ inline bool is_shared(const SparseA& a, int64_t columns) {
 }
 
 /// The part of B after `part` of the first panels of b, of which `columns` are left.
-inline LiveAhead next_shared_part(const SparseA& a, int64_t columns, int64_t part, const float* b,
-                                  int64_t panel_stride) {
+LiveAhead next_shared_part(const SparseA& a, int64_t columns, int64_t part, const float* b,
+                           int64_t panel_stride) {
   if (part + 1 == a.parts()) {
     columns -= kLiveWidth;
     b += kWidePanels * panel_stride;
@@ -82,10 +71,10 @@ struct BlockLists {
     for (int64_t first = 0; first < a.rows; first += kSharingRows) {
       for (int64_t part = 0; part < a.parts(); ++part) {
         const float* const from = a.data + first * a.ld + a.begin(part);
-        find_live_rows(rows_from(first), depth_of(part), from, a.ld, alive, rows[part] + first);
         const int64_t at = place(first, part);
         list_live_rows(rows_from(first),
-                       {depth_of(part), from, a.ld, alive, rows[part] + first, terms + at, values + at});
+                       {depth_of(part), from, a.ld, alive, rows[part] + first, terms + at, values + at},
+                       false);
       }
     }
   }
@@ -98,13 +87,12 @@ struct BlockLists {
 };
 
 /// C from a block of A and `columns` columns of one of B, as multiply_block; `memory` as of BlockLists.
-inline void multiply_shared(int64_t columns, const SparseA& a, const float* b, int64_t panel_stride,
-                            const Finish& finish, bool fetches, float* memory) {
+void multiply_shared(int64_t columns, const SparseA& a, const float* b, int64_t panel_stride,
+                     const Finish& finish, bool fetches, float* memory) {
   HWY_ALIGN float sums[kSharingRows * kLiveWidth];
   const BlockLists lists(a, memory);
   for (int64_t j = 0; j < columns; j += kLiveWidth, b += kWidePanels * panel_stride) {
     const int64_t width = std::min(kLiveWidth, columns - j);
-    const int64_t panels = ceil_div(width, kTileColumns);
     for (int64_t first = 0; first < a.rows; first += kSharingRows) {
       const int64_t count = lists.rows_from(first);
       for (int64_t part = 0; part < a.parts(); ++part) {
@@ -114,7 +102,7 @@ inline void multiply_shared(int64_t columns, const SparseA& a, const float* b, i
         sum_live_rows(count, lists.depth_of(part),
                       {lists.rows[part] + first, lists.terms + at, lists.values + at,
                        b + a.begin(part) * kTileColumns, kTileColumns, panel_stride},
-                      panels, {sums, kLiveWidth, part == 0 ? LiveSum::kStore : LiveSum::kContinue}, ahead);
+                      width, {sums, kLiveWidth, part == 0 ? LiveSum::kStore : LiveSum::kContinue}, ahead);
       }
       Finish row = finish;
       row.c += first * finish.ldc + j;

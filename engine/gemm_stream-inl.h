@@ -21,7 +21,8 @@ template <typename Body>
 HWY_INLINE void for_each_live(const float* a, int64_t begin, int64_t end, const Body& body) {
   const Tag d;
   for (int64_t k = begin; k < end; k += kLanes) {
-    const Vector v = end - k >= kLanes ? hn::LoadU(d, a + k) : load_some(d, a + k, end - k);
+    const Vector v = end - k >= kLanes ? hn::LoadU(d, a + k)
+                                       : Part{k, static_cast<size_t>(end - k) * sizeof(float)}.load(a);
     body(k, hn::Not(hn::Eq(v, hn::Zero(d))));  // NaN is not zero either
   }
 }
@@ -90,7 +91,9 @@ void sum_terms(const Terms& terms, const float* b, int64_t ldb, int64_t count, f
     for (int v = 0; v < kVectors; ++v) {
       __builtin_prefetch(next + v * kLanes);
       const float* at = row + v * kLanes;
-      const Vector x = v + 1 < kVectors || count == kLanes ? hn::LoadU(d, at) : load_some(d, at, count);
+      const Vector x = v + 1 < kVectors || count == kLanes
+                           ? hn::LoadU(d, at)
+                           : Part{0, static_cast<size_t>(count) * sizeof(float)}.load(at);
       total[v] = hn::MulAdd(factor, x, total[v]);
     }
   }

@@ -32,6 +32,7 @@ using nacre::HWY_NAMESPACE::compressed;
 using nacre::HWY_NAMESPACE::for_each_vector;
 using nacre::HWY_NAMESPACE::kLanes;
 using nacre::HWY_NAMESPACE::kTileRows;
+using nacre::HWY_NAMESPACE::Part;
 using nacre::HWY_NAMESPACE::set;
 using nacre::HWY_NAMESPACE::Tag;
 using nacre::HWY_NAMESPACE::Vector;

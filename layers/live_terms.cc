@@ -11,26 +11,12 @@
 // Highway's ops, for the target that foreach_target.h chose.
 #include <hwy/highway.h>
 
-#include "engine/live_rows-inl.h"
 #include "engine/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nacre {
 namespace HWY_NAMESPACE {
 namespace {
-
-void multiply_here(int64_t count, int64_t depth, const LiveRow* rows, const uint8_t* terms,
-                   const float* values, const float* panel, int64_t line, const LiveSums& sums,
-                   LiveAhead& ahead) {
-  sum_live_rows(count, depth, {rows, terms, values, panel, line, kLivePanel}, kLivePanels, sums, ahead);
-}
-
-void list_here(int64_t count, int64_t depth, const float* a, int64_t lda, LiveBits* alive, LiveRow* rows,
-               uint8_t* terms, float* values) {
-  find_live_rows(count, depth, a, lda, alive, rows);
-  sort_live_rows(count, alive, rows);
-  list_live_rows(count, {depth, a, lda, alive, rows, terms, values});
-}
 
 void transpose_here(int64_t rows, int64_t columns, const float* from, int64_t from_step, float* to,
                     int64_t to_step) {
@@ -66,8 +52,6 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace nacre {
 
-HWY_EXPORT(multiply_here);
-HWY_EXPORT(list_here);
 HWY_EXPORT(transpose_here);
 
 LiveTerms::LiveTerms(int64_t rows, int64_t depth, int64_t group)
@@ -129,8 +113,7 @@ void LiveTerms::list(int64_t group, const float* a, int64_t row_step, int64_t te
       from = to.transposed;
       step = depth;
     }
-    HWY_DYNAMIC_DISPATCH(list_here)
-    (count, depth, from, step, to.alive, to.rows, to.terms, to.values);
+    list_live_rows(count, {depth, from, step, to.alive, to.rows, to.terms, to.values}, true);
   }
 }
 
@@ -145,8 +128,8 @@ void LiveTerms::multiply(int64_t group, int64_t block, const std::byte* lists, c
                          const LiveSums& sums, LiveAhead& ahead, int64_t line) const {
   // Only read here.
   const Lists from = lists_of(group, block, const_cast<std::byte*>(lists));
-  HWY_DYNAMIC_DISPATCH(multiply_here)
-  (rows_of(group), depth_of(block), from.rows, from.terms, from.values, panel, line, sums, ahead);
+  sum_live_rows(rows_of(group), depth_of(block), {from.rows, from.terms, from.values, panel, line, 0}, kWidth,
+                sums, ahead);
 }
 
 void transpose_block(int64_t rows, int64_t columns, const float* from, int64_t from_step, float* to,

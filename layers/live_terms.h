@@ -9,7 +9,7 @@
 namespace nacre {
 
 /// A matrix [rows, depth] of many zeros, such as the gradient behind a relu and a dropout, as lists of its
-/// other elements, and its product with a dense one (engine/live_rows-inl.h). The sums take live elements
+/// other elements, and its product with a dense one (engine/live_rows.h). The sums take live elements
 /// only, in ascending order of depth, which is cut into blocks by its length alone. So the bits of a row of
 /// the product depend on that row of the matrix alone.
 ///

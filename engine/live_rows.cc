@@ -1,29 +1,15 @@
-// Products of a matrix with many zeros, compiled once for every instruction set: foreach_target.h flips
-// HWY_TARGET_TOGGLE.
-//
-// Behind a relu half of all elements are zeros, often more. A row of the product is summed over the others of
-// its row alone, which it lists; a zero adds nothing to a sum. With a list of its own each multiply-add loads
-// its vector of the other matrix, and waits for it. Rows are mostly alive in much the same places: then
-// several share a list of what is alive in any of them, and a vector is loaded once for all. What a row has
-// of another's list are zeros, which change no bit (the other matrix must be finite). So the bits of a row of
-// the product depend on that row alone.
-#if defined(NACRE_ENGINE_LIVE_ROWS_INL_H) == defined(HWY_TARGET_TOGGLE)
-#ifdef NACRE_ENGINE_LIVE_ROWS_INL_H
-#undef NACRE_ENGINE_LIVE_ROWS_INL_H
-#else
-#define NACRE_ENGINE_LIVE_ROWS_INL_H
-#endif
-
-#include <hwy/highway.h>
+#include "engine/live_rows.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
-#include <cstdint>
 #include <cstring>
-#include <utility>
 
-#include "engine/live_rows.h"
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "engine/live_rows.cc"
+#include <hwy/foreach_target.h>  // IWYU pragma: keep
+// Highway's ops, for the target that foreach_target.h chose.
+#include <hwy/highway.h>
+
 #include "engine/vectors-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -33,7 +19,8 @@ namespace {
 
 // Of one row, eight chains of multiply-adds keep the units busy. Of several, registers hold the sums of
 // kMostLiveRows x kSharedPanels * 2 vectors.
-inline constexpr int kMostLiveRows = 6;
+// Without vectors there are none to share.
+inline constexpr int kMostTogether = HWY_TARGET == HWY_SCALAR ? 1 : kMostLiveRows;
 inline constexpr int kSharedPanels = kTileRows / kMostLiveRows;
 inline constexpr int64_t kLivePanel = 2 * kLanes;  ///< columns
 inline constexpr int64_t kLivePanels = kLiveWidth / kLivePanel;
@@ -41,51 +28,30 @@ static_assert(kLivePanels % kSharedPanels == 0);
 inline constexpr int kPanelsOfOne = static_cast<int>(std::min<int64_t>(kLivePanels, 4));
 
 /// Which of `depth` elements are not zero (a NaN is not).
-inline LiveBits find_live(int64_t depth, const float* from) {
+LiveBits find_live(int64_t depth, const float* from) {
   const Tag d;
   LiveBits alive{};
-  for_each_vector(depth, [&](const auto& lanes) HWY_ATTR {
-    uint8_t bits[8] = {};
-    hn::StoreMaskBits(d, hn::Not(hn::Eq(lanes.load(from), hn::Zero(d))), bits);
+  const auto bits_of = [&](const auto& lanes) HWY_ATTR {
+    uint8_t bytes[8];
+    hn::StoreMaskBits(d, hn::Not(hn::Eq(lanes.load(from), hn::Zero(d))), bytes);
+    uint64_t bits = 0;
+    // No more than was stored: a load that spans several stores waits for them.
+    std::memcpy(&bits, bytes, (kLanes + 7) / 8);
+    return bits;
+  };
+  for (int64_t k = 0; k < depth; k += 64) {
     uint64_t word = 0;
-    std::memcpy(&word, bits, sizeof(word));
-    alive[static_cast<size_t>(lanes.at / 64)] |= word << (lanes.at % 64);
-  });
+    const int64_t end = std::min<int64_t>(depth, k + 64);
+    int64_t i = k;
+    for (; i + kLanes <= end; i += kLanes) word |= bits_of(Whole{i}) << (i - k);
+    if (i < end) word |= bits_of(Part{i, static_cast<size_t>(end - i) * sizeof(float)}) << (i - k);
+    alive[static_cast<size_t>(k / 64)] = word;
+  }
   return alive;
 }
 
-inline int32_t terms_of(const LiveBits& alive) {
-  return std::popcount(alive[0]) + std::popcount(alive[1]);
-}
-
-/// Whether rows with `own` terms of their own take less time with one list of `shared` terms.
-inline bool should_share(int64_t rows, int64_t shared, int64_t own) {
-  return rows * shared * 4 <= own * 5;
-}
-
-/// What is alive in any of some rows, and how many terms these have.
-struct LiveUnion {
-  LiveBits alive{};
-  int64_t own = 0;
-
-  void take(const LiveBits& row) {
-    alive[0] |= row[0];
-    alive[1] |= row[1];
-    own += terms_of(row);
-  }
-};
-
-/// Which elements of `count` rows, which are `lda` apart, are alive.
-inline void find_live_rows(int64_t count, int64_t depth, const float* a, int64_t lda, LiveBits* alive,
-                           LiveRow* rows) {
-  for (int64_t r = 0; r < count; ++r) {
-    alive[r] = find_live(depth, a + r * lda);
-    rows[r].row = static_cast<int32_t>(r);
-  }
-}
-
 /// Sorts rows, the longest lists first: those of nearly the same length have most in common.
-inline void sort_live_rows(int64_t count, const LiveBits* alive, LiveRow* rows) {
+void sort_live_rows(int64_t count, const LiveBits* alive, LiveRow* rows) {
   std::array<int32_t, kLiveDepth + 1> place_of{};  // of the next row with so many terms
   for (int64_t r = 0; r < count; ++r) ++place_of[static_cast<size_t>(terms_of(alive[r]))];
   int32_t longer = 0;
@@ -95,23 +61,7 @@ inline void sort_live_rows(int64_t count, const LiveBits* alive, LiveRow* rows) 
   }
 }
 
-/// Rows of a matrix, `lda` apart, and where their lists go: those of rows[i] and what is summed together with
-/// it to terms[i * depth] and values[i * depth] on, the values term by term.
-struct LiveLists {
-  int64_t depth;
-  const float* a;
-  int64_t lda;
-  const LiveBits* alive;  ///< of each row of a
-  LiveRow* rows;
-  uint8_t* terms;
-  float* values;
-
-  [[nodiscard]] LiveLists from(int64_t row) const {
-    return {depth, a, lda, alive, rows + row, terms + row * depth, values + row * depth};
-  }
-};
-
-/// What is alive in any of kCount rows.
+/// One list of kCount rows.
 template <int kCount>
 void list_terms(const LiveBits& alive, const LiveLists& lists) {
   const float* rows[kCount];
@@ -138,7 +88,7 @@ constexpr std::array<ListTerms, sizeof...(kLess)> listing(std::integer_sequence<
 }
 
 /// Lists of `count` rows, together or in parts.
-inline void list_together(int64_t count, const LiveLists& lists) {
+void list_together(int64_t count, const LiveLists& lists) {
   LiveUnion all;
   for (int64_t i = 0; i < count; ++i) all.take(lists.alive[lists.rows[i].row]);
   const int32_t shared = terms_of(all.alive);
@@ -148,27 +98,28 @@ inline void list_together(int64_t count, const LiveLists& lists) {
   }
   lists.rows->terms = shared;
   lists.rows->together = static_cast<int32_t>(count);
-  static constexpr auto kListing = listing(std::make_integer_sequence<int, kMostLiveRows>());
+  static constexpr auto kListing = listing(std::make_integer_sequence<int, kMostTogether>());
   kListing[static_cast<size_t>(count - 1)](all.alive, lists);
 }
 
-inline void list_live_rows(int64_t count, const LiveLists& lists) {
-  const int64_t parts = (count + kMostLiveRows - 1) / kMostLiveRows;
+void list_live_rows_here(int64_t count, const LiveLists& lists, bool sorts) {
+  for (int64_t r = 0; r < count; ++r) {
+    lists.alive[r] = find_live(lists.depth, lists.a + r * lists.lda);
+    lists.rows[r].row = static_cast<int32_t>(r);
+  }
+  if (sorts) sort_live_rows(count, lists.alive, lists.rows);
+  const int64_t parts = (count + kMostTogether - 1) / kMostTogether;
   for (int64_t part = 0; part < parts; ++part) {
     const int64_t begin = part * count / parts;
     list_together((part + 1) * count / parts - begin, lists.from(begin));
   }
 }
 
-/// A product's factors, of one list of rows.
-struct LiveProduct {
-  const LiveRow* rows;
-  const uint8_t* terms;
-  const float* values;
-  const float* b;  ///< (k, j) at k * line + j, of each panel of kLivePanel columns
-  int64_t line;
-  int64_t panel_stride;  ///< from panel to panel
-};
+LiveUnion live_in_any_here(int64_t count, int64_t depth, const float* a, int64_t lda) {
+  LiveUnion all;
+  for (int64_t i = 0; i < count; ++i) all.take(find_live(depth, a + i * lda));
+  return all;
+}
 
 /// The sums of kRows rows over kPanels panels.
 template <int kRows, int kPanels>
@@ -185,18 +136,20 @@ HWY_INLINE void sum_panels(const LiveProduct& product, const LiveSums& sums, con
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::LoadU(d, place(r) + v * kLanes);
   }
-  const float* next[2] = {ahead.at[0], ahead.at[1]};
-  const int64_t line_ahead = ahead.floats > 0 ? LiveAhead::kLine : 0;
+  // What is asked for in vain must be mapped, or each time its address is looked up.
+  const bool fetches = ahead.floats > 0;
+  const float* next[2] = {fetches ? ahead.at[0] : product.b, fetches ? ahead.at[1] : product.b};
+  const int64_t line_ahead = fetches ? LiveAhead::kLine : 0;
   const float* values = product.values;
   const uint8_t* term = product.terms;
   for (const uint8_t* const end = term + product.rows->terms; term < end; ++term, values += kRows) {
     const float* const line = product.b + *term * product.line;
-    // A row alone waits for its loads.
+    // A row alone waits for its loads, and has none to spare.
     if constexpr (kRows > 1) {
 #pragma GCC unroll 2
-      for (const float*& at : next) {
-        __builtin_prefetch(at, 0, 2);
-        at += line_ahead;
+      for (int i = 0; i < kPanels; ++i) {
+        __builtin_prefetch(next[i], 0, 2);
+        next[i] += line_ahead;
       }
     }
     Vector b[kVectors];
@@ -229,20 +182,29 @@ HWY_INLINE void sum_rows(LiveProduct product, int64_t panels, LiveSums sums, Liv
   constexpr int kAtOnce = kRows == 1 ? kPanelsOfOne : kSharedPanels;
   while (panels > 0) {
     int64_t done = kAtOnce;
-    if (panels >= kAtOnce) {
-      sum_panels<kRows, kAtOnce>(product, sums, ahead);
-    } else if constexpr (kAtOnce > 2) {
-      sum_panels<kRows, 1>(product, sums, ahead);
-      done = 1;
+    if constexpr (kAtOnce > 2) {
+      if (panels >= kAtOnce) {
+        sum_panels<kRows, kAtOnce>(product, sums, ahead);
+      } else {
+        sum_panels<kRows, 1>(product, sums, ahead);
+        done = 1;
+      }
     } else {
       // The last panel twice, for want of another.
-      product.panel_stride = 0;
+      if (panels < kAtOnce) product.panel_stride = 0;
       sum_panels<kRows, kAtOnce>(product, sums, ahead);
     }
-    if constexpr (kRows > 1) ahead.advance(product.rows->terms);
+    if constexpr (kRows > 1) ahead.advance(product.rows->terms, kAtOnce);
     product.b += done * product.panel_stride;
     sums.c += done * kLivePanel;
     panels -= done;
+  }
+  if constexpr (kRows == 1) {
+    const int64_t lines = ahead.floats <= 0 ? 0 : product.rows->terms / 8 + 1;
+    for (int64_t i = 0; i < lines; ++i) {
+      for (const float* at : ahead.at) __builtin_prefetch(at + i * LiveAhead::kLine, 0, 2);
+    }
+    ahead.advance(lines, 2);
   }
 }
 
@@ -254,19 +216,15 @@ constexpr std::array<SumRows, sizeof...(kLess)> live_kernels(std::integer_sequen
               HWY_ATTR { sum_rows<kLess + 1>(product, panels, sums, ahead); }...};
 }
 
-/// The sums of `count` rows, as list_live_rows lists them for that depth, over `panels` panels.
-inline void sum_live_rows(int64_t count, int64_t depth, LiveProduct product, int64_t panels,
-                          const LiveSums& sums, LiveAhead& ahead) {
-  static constexpr auto kKernels = live_kernels(std::make_integer_sequence<int, kMostLiveRows>());
+void sum_live_rows_here(int64_t count, int64_t depth, LiveProduct product, int64_t columns,
+                        const LiveSums& sums, LiveAhead& ahead) {
+  static constexpr auto kKernels = live_kernels(std::make_integer_sequence<int, kMostTogether>());
+  const int64_t panels = (columns + kLivePanel - 1) / kLivePanel;
+  if (product.panel_stride == 0) product.panel_stride = kLivePanel;
   while (count > 0) {
     const int64_t together = product.rows->together;
     if (together == 1) {
-      sum_rows<1>(product, panels, sums, ahead);
-      const int64_t lines = ahead.floats <= 0 ? 0 : product.rows->terms / 8 + 1;
-      for (int64_t i = 0; i < lines; ++i) {
-        for (const float* at : ahead.at) __builtin_prefetch(at + i * LiveAhead::kLine, 0, 2);
-      }
-      ahead.advance(lines);
+      sum_rows<1>(product, panels, sums, ahead);  // little work for a call
     } else {
       kKernels[static_cast<size_t>(together - 1)](product, panels, sums, ahead);
     }
@@ -282,4 +240,25 @@ inline void sum_live_rows(int64_t count, int64_t depth, LiveProduct product, int
 }  // namespace nacre
 HWY_AFTER_NAMESPACE();
 
-#endif  // per-target include guard
+#if HWY_ONCE
+namespace nacre {
+
+HWY_EXPORT(list_live_rows_here);
+HWY_EXPORT(live_in_any_here);
+HWY_EXPORT(sum_live_rows_here);
+
+void list_live_rows(int64_t count, const LiveLists& lists, bool sorts) {
+  HWY_DYNAMIC_DISPATCH(list_live_rows_here)(count, lists, sorts);
+}
+
+LiveUnion live_in_any(int64_t count, int64_t depth, const float* a, int64_t lda) {
+  return HWY_DYNAMIC_DISPATCH(live_in_any_here)(count, depth, a, lda);
+}
+
+void sum_live_rows(int64_t count, int64_t depth, const LiveProduct& product, int64_t columns,
+                   const LiveSums& sums, LiveAhead& ahead) {
+  HWY_DYNAMIC_DISPATCH(sum_live_rows_here)(count, depth, product, columns, sums, ahead);
+}
+
+}  // namespace nacre
+#endif  // HWY_ONCE
