@@ -104,6 +104,22 @@ void add_rest_options(CLI::App& app, ServeOptions& options) {
       ->type_name("none|text|json");
 }
 
+/// TensorFlow Serving's flags about what nacre does not have: taken, so that its command lines work as they
+/// are.
+void add_ignored_options(CLI::App& app, ServeOptions& options) {
+  for (const char* const name :
+       {"--allow_version_labels_for_unavailable_models", "--enable_profiler",
+        "--enable_signature_method_name_check", "--flush_filesystem_caches", "--grpc_channel_arguments",
+        "--load_retry_interval_micros", "--max_num_load_retries", "--num_load_threads",
+        "--num_unload_threads", "--per_process_gpu_memory_fraction", "--platform_config_file",
+        "--prefer_tflite_model", "--remove_unused_fields_from_bundle_metagraph", "--saved_model_tags",
+        "--tensorflow_inter_op_parallelism", "--tensorflow_session_parallelism", "--use_tflite_model",
+        "--xla_cpu_compilation_enabled"}) {
+    const auto note = [&options, name](const std::string& /*value*/) { options.ignored.emplace_back(name); };
+    app.add_option_function<std::string>(name, note)->expected(0, 1)->group("");
+  }
+}
+
 size_t slots_of(const ServeOptions& options) {
   return static_cast<size_t>(options.threads > 0 ? options.threads : available_threads());
 }
@@ -127,6 +143,7 @@ void add_serve_options(CLI::App& app, ServeOptions& options) {
   add_compute_options(app, options);
   add_grpc_options(app, options);
   add_rest_options(app, options);
+  add_ignored_options(app, options);
 }
 
 std::vector<std::string> normalized_arguments(int argc, const char* const* argv) {

@@ -40,6 +40,8 @@ struct ServeOptions {
   int max_request_megabytes = 64;
   std::string monitoring_config_file;
   std::string access_log = "none";
+
+  std::vector<std::string> ignored;  ///< flags that were given and have no meaning here
 };
 
 void add_serve_options(CLI::App& app, ServeOptions& options);

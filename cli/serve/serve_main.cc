@@ -79,6 +79,7 @@ Status serve(const ServeOptions& options) {
   rest_given.access_lines = [](std::string_view line) {
     static_cast<void>(print(fmt::format("{}\n", line)));
   };
+  for (const std::string& flag : options.ignored) core.log(flag + ": has no meaning here, is ignored");
   std::unique_ptr<RestServer> rest;
   if (options.rest_api_port != 0) {
     // Before the models: health and status answer from the start.

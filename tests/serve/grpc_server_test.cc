@@ -136,6 +136,12 @@ TEST_F(GrpcServerTest, WhatWouldHoldUpAnotherCallIsAnsweredAfterIt) {
   EXPECT_THAT(core_->metrics.prometheus(), Not(HasSubstr("ABORTED"))) << "what is postponed does not count";
 }
 
+TEST_F(GrpcServerTest, ARequestMayBeCompressed) {
+  grpc::ClientContext context;
+  context.set_compression_algorithm(GRPC_COMPRESS_GZIP);
+  EXPECT_EQ(text_of(predict(context, jpeg_)), "OK");
+}
+
 TEST_F(GrpcServerTest, ARequestHasALargestSize) {
   options_.max_message_bytes = 10000;
   start();

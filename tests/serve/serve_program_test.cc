@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -109,6 +110,31 @@ TEST(ServeOptionsTest, DashesAreUnderscores) {
   const std::vector<const char*> argv = {"nacre-serve", "--model-name=a-b", "--rest-api-port", "-1", "--x_y"};
   EXPECT_THAT(normalized_arguments(static_cast<int>(argv.size()), argv.data()),
               ElementsAre("--model_name=a-b", "--rest_api_port", "-1", "--x_y"));
+}
+
+TEST(ServeOptionsTest, TensorflowServingsFlagsAreTaken) {
+  CLI::App app;
+  ServeOptions options;
+  add_serve_options(app, options);
+  const std::vector<const char*> argv = {"nacre-serve",
+                                         "--tensorflow-session-parallelism=4",
+                                         "--port",
+                                         "1",
+                                         "--flush_filesystem_caches",
+                                         "--enable_batching=false",
+                                         "--grpc_channel_arguments=grpc.max_concurrent_streams=9",
+                                         "--saved_model_tags",
+                                         "serve",
+                                         "--rest_api_port=2"};
+  std::vector<std::string> arguments = normalized_arguments(static_cast<int>(argv.size()), argv.data());
+  std::ranges::reverse(arguments);
+  app.parse(std::move(arguments));
+  EXPECT_EQ(options.port, 1);
+  EXPECT_EQ(options.rest_api_port, 2);
+  EXPECT_THAT(options.ignored,
+              testing::UnorderedElementsAre("--tensorflow_session_parallelism", "--flush_filesystem_caches",
+                                            "--grpc_channel_arguments", "--saved_model_tags"));
+  EXPECT_EQ(app.help().find("saved_model_tags"), std::string::npos);
 }
 
 TEST_F(ServeProgram, ServesUntilSigterm) {
