@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <functional>
-#include <map>
 #include <set>
 #include <system_error>
 
@@ -61,6 +59,14 @@ std::optional<uint64_t> RunFolder::step_of(std::string_view name) {
   return step;
 }
 
+Result<std::vector<std::string>> RunFolder::checkpoint_names() const {
+  NACRE_ASSIGN_OR_RETURN(std::vector<std::string> names, names_in(checkpoints()));
+  std::erase_if(names, [](const std::string& name) { return !step_of(name).has_value(); });
+  std::sort(names.begin(), names.end(),
+            [](const std::string& a, const std::string& b) { return *step_of(a) > *step_of(b); });
+  return names;
+}
+
 bool RunFolder::occupied() const {
   std::error_code error;
   const fs::file_status status = fs::symlink_status(path_, error);
@@ -110,13 +116,9 @@ Status RunFolder::prune(int64_t keep) const {
     std::error_code none;
     linked.insert(fs::read_symlink(link, none).filename().string());
   }
-  NACRE_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(checkpoints()));
-  std::map<uint64_t, std::string, std::greater<>> newest_first;
-  for (const std::string& name : names) {
-    if (const auto step = step_of(name)) newest_first.emplace(*step, name);
-  }
+  NACRE_ASSIGN_OR_RETURN(const std::vector<std::string> newest_first, checkpoint_names());
   int64_t kept = 0;
-  for (const auto& [step, name] : newest_first) {
+  for (const std::string& name : newest_first) {
     if (kept++ < keep || linked.contains(name)) continue;
     NACRE_RETURN_IF_ERROR(remove_file(checkpoints() + "/" + name));
   }

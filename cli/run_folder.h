@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/status.h"
 
@@ -31,6 +32,8 @@ class RunFolder {
   /// The step in such a name.
   [[nodiscard]] static std::optional<uint64_t> step_of(std::string_view name);
 
+  /// Names of the checkpoints that are there, the newest first; kIo.
+  [[nodiscard]] Result<std::vector<std::string>> checkpoint_names() const;
   /// True when something of worth is there: checkpoints, or anything that `train` has not written. What a run
   /// leaves that ended before its first checkpoint is not.
   [[nodiscard]] bool occupied() const;

@@ -13,6 +13,7 @@
 #include "cli/data_source.h"
 #include "cli/metrics.h"
 #include "cli/progress.h"
+#include "cli/run_checkpoints.h"
 #include "cli/run_folder.h"
 #include "cli/stop_signal.h"
 #include "cli/tensorboard.h"
@@ -109,6 +110,7 @@ class TrainCommand {
   std::optional<TrainConfig> before_;
   std::optional<RunLock> lock_;
   std::optional<Checkpoint> checkpoint_;
+  std::string checkpoint_path_;  ///< where it was read
   bool resuming_ = false;
   TrainingData data_;
   TrainOptions options_;
@@ -147,9 +149,12 @@ Status TrainCommand::open_run() {
     NACRE_ASSIGN_OR_RETURN(lock_, RunLock::acquire(folder_.path()));
   }
   if (!settings.resume) return {};
-  NACRE_ASSIGN_OR_RETURN(checkpoint_, latest_checkpoint(folder_));
-  resuming_ = checkpoint_.has_value();
+  NACRE_ASSIGN_OR_RETURN(std::optional<FoundCheckpoint> found, find_checkpoint(folder_));
+  resuming_ = found.has_value();
   if (resuming_) {
+    if (!found->note.empty()) print_message(found->note);
+    checkpoint_path_ = std::move(found->path);
+    checkpoint_ = std::move(found->checkpoint);
     const std::vector<std::string>& labels = checkpoint_->contract.labels;
     if (!settings.labels.empty() && setup_.labels != labels) {
       return {StatusCode::kBadData,
@@ -197,7 +202,7 @@ Status TrainCommand::make_start() {
   const RunStart start{setup_, options_, *plan, data_.training};
   std::vector<std::string> notes;
   if (resuming_) {
-    NACRE_ASSIGN_OR_RETURN(notes, adapt_checkpoint(session_, start, before_, *checkpoint_));
+    NACRE_ASSIGN_OR_RETURN(notes, adapt_checkpoint(session_, start, before_, checkpoint_path_, *checkpoint_));
     keep_origin(notes);
   } else {
     checkpoint_ = first_checkpoint(start);
@@ -232,7 +237,7 @@ Status TrainCommand::write_run() {
   if (!lock_.has_value()) {
     NACRE_ASSIGN_OR_RETURN(lock_, RunLock::acquire(folder_.path()));
   }
-  if (!resuming_) NACRE_RETURN_IF_ERROR(folder_.remove_run());
+  NACRE_RETURN_IF_ERROR(resuming_ ? mend_links(folder_, checkpoint_->state) : folder_.remove_run());
   NACRE_RETURN_IF_ERROR(atomic_write_text(folder_.config(), config_text(setup_)));
   if (validation_fraction(setup_.settings.validation).has_value()) {
     if (const std::string list = csv_of_files(*data_.validation); !list.empty()) {
