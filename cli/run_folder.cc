@@ -8,6 +8,8 @@
 #include <set>
 #include <system_error>
 
+#include "engine/file.h"
+#include "layers/strict_json.h"
 #include "serialize/tensorflow/event_writer.h"
 
 namespace nacre {
@@ -67,12 +69,21 @@ Result<std::vector<std::string>> RunFolder::checkpoint_names() const {
   return names;
 }
 
+bool RunFolder::holds_run() const {
+  const Result<std::vector<std::byte>> bytes = read_file(config(), kMaxJsonBytes);
+  if (!bytes.ok()) return false;
+  const auto json =
+      parse_strict_json({reinterpret_cast<const char*>(bytes->data()), bytes->size()}, config());
+  return json.ok() && json->is_object() && json->contains("nacre_version");
+}
+
 bool RunFolder::occupied() const {
   std::error_code error;
   const fs::file_status status = fs::symlink_status(path_, error);
   if (!fs::exists(status)) return false;
-  const std::set<std::string, std::less<>> worthless = {
-      ".lock", "config.json", "metrics.jsonl", "labels.txt", "validation.csv", "checkpoints", "events"};
+  std::set<std::string, std::less<>> worthless = {".lock", "checkpoints", "events"};
+  // Of these a run writes config.json first: without it they are somebody else's, as another config.json is.
+  if (holds_run()) worthless.insert({"config.json", "metrics.jsonl", "labels.txt", "validation.csv"});
   // A killed run may leave the temporary of the file that it was writing (AtomicFile's name for it).
   const auto is_temporary = [](std::string_view name) {
     return name.starts_with('.') && name.ends_with(".tmp");
@@ -91,11 +102,21 @@ Status RunFolder::create() const {
   return error ? io_error(checkpoints(), error) : Status();
 }
 
+std::vector<std::string> RunFolder::files() const {
+  return {latest(), best(), metrics(), validation(), labels(), config()};
+}
+
+bool RunFolder::would_remove(const std::string& file) const {
+  const std::vector<std::string> removed = files();
+  return std::any_of(removed.begin(), removed.end(), [&](const std::string& own) {
+    std::error_code error;  // of what is not there
+    return fs::equivalent(file, own, error) && !error;
+  });
+}
+
 Status RunFolder::remove_run() const {
   // The links go first: at no moment does one point to what is gone.
-  for (const std::string& file : {latest(), best(), metrics(), validation(), labels(), config()}) {
-    NACRE_RETURN_IF_ERROR(remove_file(file));
-  }
+  for (const std::string& file : files()) NACRE_RETURN_IF_ERROR(remove_file(file));
   const auto remove_those = [](const std::string& folder, const auto& ours) -> Status {
     NACRE_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(folder));
     for (const std::string& name : names) {

@@ -40,12 +40,12 @@ Status check_unoccupied(const RunFolder& folder) {
     const Result<RunLock> lock = RunLock::acquire(folder.path());
     if (!lock.ok() && lock.status().code() == StatusCode::kLocked) return lock.status();
   }
-  const bool is_run = is_there(folder.config());
-  return {StatusCode::kIo,
-          folder.path() + (is_run ? ": holds a run already: --resume goes on with it, --overwrite "
-                                    "replaces it"
-                                  : ": exists and is no empty folder (--overwrite writes a run into "
-                                    "it all the same)")};
+  return {
+      StatusCode::kIo,
+      folder.path() + (folder.holds_run() ? ": holds a run already: --resume goes on with it, --overwrite "
+                                            "replaces it"
+                                          : ": exists and is no empty folder (--overwrite writes a run into "
+                                            "it all the same)")};
 }
 
 /// A run folder among the folders of classes would be taken for one of them when the run is resumed.
@@ -96,6 +96,7 @@ class TrainCommand {
 
  private:
   Status settle();
+  [[nodiscard]] Status check_spared() const;
   Status open_run();
   Status open_data();
   Status make_start();
@@ -140,11 +141,26 @@ Status TrainCommand::settle() {
   return {};
 }
 
+/// A run that starts anew removes what is there of another, but never a file that it is given.
+Status TrainCommand::check_spared() const {
+  for (const char* option : {"validation", "data", "labels", "config"}) {
+    const auto given = given_.find(option);
+    if (given == given_.end()) continue;
+    const std::string file = given->second.value.get<std::string>();
+    if (!folder_.would_remove(file)) continue;
+    return {StatusCode::kUsage,
+            fmt::format("--{}: {} would be replaced by the run in {}; give a copy of it that lies elsewhere",
+                        option, file, folder_.path())};
+  }
+  return {};
+}
+
 Status TrainCommand::open_run() {
   const TrainSettings& settings = setup_.settings;
+  if (!settings.resume) NACRE_RETURN_IF_ERROR(check_spared());
   if (!settings.resume && !settings.overwrite) return check_unoccupied(folder_);
   // What is no run may hold files that only look like a run's.
-  if (settings.resume && !is_there(folder_.config())) NACRE_RETURN_IF_ERROR(check_unoccupied(folder_));
+  if (settings.resume && !folder_.holds_run()) NACRE_RETURN_IF_ERROR(check_unoccupied(folder_));
   if (is_there(folder_.path())) {
     NACRE_ASSIGN_OR_RETURN(lock_, RunLock::acquire(folder_.path()));
   }
@@ -162,6 +178,7 @@ Status TrainCommand::open_run() {
     }
     setup_.labels = labels;
   } else {
+    NACRE_RETURN_IF_ERROR(check_spared());
     print_message(folder_.path() + ": there is no checkpoint to go on from: training starts anew");
   }
   return {};
