@@ -67,11 +67,16 @@ std::string label_lines(const std::vector<std::string>& labels) {
   return lines;
 }
 
-/// The message of a run that ended too soon.
-Status explain(const Status& status, const RunFolder& folder) {
-  if (status.code() != StatusCode::kDiverged) return status;
+/// The message of a run that ended too soon, after `steps` steps.
+Status explain(const Status& status, const RunFolder& folder, uint64_t steps) {
   std::error_code none;
   const std::string last = fs::read_symlink(folder.latest(), none).filename().string();
+  if (status.code() != StatusCode::kDiverged) {
+    if (steps == 0 || last != RunFolder::checkpoint_name(steps)) return status;
+    return {status.code(), fmt::format("{}; step {} is kept: --resume goes on from there (with --force when "
+                                       "images are replaced or left out)",
+                                       status.message(), steps)};
+  }
   return {status.code(),
           fmt::format("{}: {} ({}; a smaller --learning-rate may help)", folder.path(), status.message(),
                       last.empty() ? "there is no checkpoint yet"
@@ -304,7 +309,7 @@ Status TrainCommand::train_run() {
       failure = outcome.status();
     }
   }
-  if (!result.has_value()) return explain(failure, folder_);
+  if (!result.has_value()) return explain(failure, folder_, checkpoint_->state.step);
   if (result->reason == StopReason::kStopRequested) {
     return {signal == SIGTERM ? StatusCode::kTerminated : StatusCode::kInterrupted,
             fmt::format("{}: stopped after step {}, with a checkpoint; nacre train --resume --out {} goes on",
