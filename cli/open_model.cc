@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "cli/run_checkpoints.h"
 #include "engine/file.h"
 #include "layers/strict_json.h"
 #include "runtime/prediction_bundle.h"
@@ -59,6 +60,32 @@ Result<OpenedModel> open_checkpoint(const Session& session, const std::string& p
   return opened;
 }
 
+/// open_model of what resolve_model_file has found.
+Result<OpenedModel> open_file_of_model(const Session& session, const std::string& path,
+                                       const OpenOptions& options) {
+  NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(path));
+  switch (kind) {
+    case FileKind::kBundle:
+      if (!options.model.empty()) {
+        return Status(StatusCode::kUsage, path + ": a bundle brings its own network: leave --model out");
+      }
+      break;
+    case FileKind::kCheckpoint:
+      return open_checkpoint(session, path, options);
+    case FileKind::kOther:
+      break;  // the reader of bundles says what is wrong with it
+  }
+  OpenedModel opened;
+  opened.kind = FileKind::kBundle;
+  opened.path = path;
+  NACRE_ASSIGN_OR_RETURN(opened.model, open_bundle(path, session.registry, options.read));
+  return opened;
+}
+
+std::string in_its_place(const std::string& newest) {
+  return "; give " + newest + " in its place, the newest checkpoint of the run that can be read";
+}
+
 }  // namespace
 
 Result<std::string> resolve_model_file(const std::string& file, RunCheckpoint which) {
@@ -73,14 +100,18 @@ Result<std::string> resolve_model_file(const std::string& file, RunCheckpoint wh
     return Status(StatusCode::kBadData,
                   file + ": is a SavedModel; nacre convert --to bundle makes a bundle of it");
   }
-  const fs::path checkpoints = fs::path(file) / "checkpoints";
-  if (!is_there(fs::path(file) / "config.json") && !is_there(checkpoints)) {
+  const RunFolder run(file);
+  if (!is_there(run.config()) && !is_there(run.checkpoints())) {
     return Status(StatusCode::kBadData,
                   file + ": is a folder, expected a bundle, a checkpoint or a run folder of nacre train");
   }
-  if (which == RunCheckpoint::kBest && is_there(checkpoints / "best")) return (checkpoints / "best").string();
-  if (is_there(checkpoints / "latest")) return (checkpoints / "latest").string();
-  return Status(StatusCode::kBadData, file + ": the run has no checkpoint yet");
+  // Where `best` leads nowhere, `latest` is not what was asked for.
+  const bool best = which == RunCheckpoint::kBest && fs::exists(fs::symlink_status(run.best(), error));
+  const std::string link = best ? run.best() : run.latest();
+  if (is_there(link)) return link;
+  const std::optional<std::string> newest = newest_readable(run);
+  if (!newest.has_value()) return Status(StatusCode::kBadData, file + ": the run has no checkpoint yet");
+  return Status(StatusCode::kBadData, link + ": leads to no checkpoint" + in_its_place(*newest));
 }
 
 std::optional<std::string> run_folder_of(const std::string& checkpoint) {
@@ -121,23 +152,11 @@ Result<RunConfig> read_run_config(const std::string& run_folder, const Registry&
 
 Result<OpenedModel> open_model(const Session& session, const std::string& file, const OpenOptions& options) {
   NACRE_ASSIGN_OR_RETURN(const std::string path, resolve_model_file(file, options.which));
-  NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(path));
-  switch (kind) {
-    case FileKind::kBundle:
-      if (!options.model.empty()) {
-        return Status(StatusCode::kUsage, path + ": a bundle brings its own network: leave --model out");
-      }
-      break;
-    case FileKind::kCheckpoint:
-      return open_checkpoint(session, path, options);
-    case FileKind::kOther:
-      break;  // the reader of bundles says what is wrong with it
-  }
-  OpenedModel opened;
-  opened.kind = FileKind::kBundle;
-  opened.path = path;
-  NACRE_ASSIGN_OR_RETURN(opened.model, open_bundle(path, session.registry, options.read));
-  return opened;
+  Result<OpenedModel> opened = open_file_of_model(session, path, options);
+  if (opened.ok() || path == file || opened.status().code() != StatusCode::kCorrupt) return opened;
+  const std::optional<std::string> newest = newest_readable(RunFolder(file));
+  if (!newest.has_value()) return opened;
+  return Status(StatusCode::kCorrupt, opened.status().message() + in_its_place(*newest));
 }
 
 }  // namespace nacre

@@ -20,7 +20,8 @@ enum class RunCheckpoint : uint8_t {
 };
 
 /// `file` itself, or, when it is a folder, the path of its checkpoint. kBadData when the folder is no run
-/// folder or has no checkpoint yet; kIo when `file` is not there.
+/// folder, has no checkpoint yet, or its link leads to none (naming the newest one); kIo when `file` is not
+/// there.
 Result<std::string> resolve_model_file(const std::string& file, RunCheckpoint which = RunCheckpoint::kBest);
 
 /// The run folder that the checkpoint lies in (RUN/checkpoints/NAME with RUN/config.json), if any.

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
-#include <functional>
-#include <map>
 #include <set>
 #include <system_error>
 
+#include "engine/file.h"
+#include "layers/strict_json.h"
 #include "serialize/tensorflow/event_writer.h"
 
 namespace nacre {
@@ -61,12 +61,29 @@ std::optional<uint64_t> RunFolder::step_of(std::string_view name) {
   return step;
 }
 
+Result<std::vector<std::string>> RunFolder::checkpoint_names() const {
+  NACRE_ASSIGN_OR_RETURN(std::vector<std::string> names, names_in(checkpoints()));
+  std::erase_if(names, [](const std::string& name) { return !step_of(name).has_value(); });
+  std::sort(names.begin(), names.end(),
+            [](const std::string& a, const std::string& b) { return *step_of(a) > *step_of(b); });
+  return names;
+}
+
+bool RunFolder::holds_run() const {
+  const Result<std::vector<std::byte>> bytes = read_file(config(), kMaxJsonBytes);
+  if (!bytes.ok()) return false;
+  const auto json =
+      parse_strict_json({reinterpret_cast<const char*>(bytes->data()), bytes->size()}, config());
+  return json.ok() && json->is_object() && json->contains("nacre_version");
+}
+
 bool RunFolder::occupied() const {
   std::error_code error;
   const fs::file_status status = fs::symlink_status(path_, error);
   if (!fs::exists(status)) return false;
-  const std::set<std::string, std::less<>> worthless = {
-      ".lock", "config.json", "metrics.jsonl", "labels.txt", "validation.csv", "checkpoints", "events"};
+  std::set<std::string, std::less<>> worthless = {".lock", "checkpoints", "events"};
+  // Of these a run writes config.json first: without it they are somebody else's, as another config.json is.
+  if (holds_run()) worthless.insert({"config.json", "metrics.jsonl", "labels.txt", "validation.csv"});
   // A killed run may leave the temporary of the file that it was writing (AtomicFile's name for it).
   const auto is_temporary = [](std::string_view name) {
     return name.starts_with('.') && name.ends_with(".tmp");
@@ -85,11 +102,21 @@ Status RunFolder::create() const {
   return error ? io_error(checkpoints(), error) : Status();
 }
 
+std::vector<std::string> RunFolder::files() const {
+  return {latest(), best(), metrics(), validation(), labels(), config()};
+}
+
+bool RunFolder::would_remove(const std::string& file) const {
+  const std::vector<std::string> removed = files();
+  return std::any_of(removed.begin(), removed.end(), [&](const std::string& own) {
+    std::error_code error;  // of what is not there
+    return fs::equivalent(file, own, error) && !error;
+  });
+}
+
 Status RunFolder::remove_run() const {
   // The links go first: at no moment does one point to what is gone.
-  for (const std::string& file : {latest(), best(), metrics(), validation(), labels(), config()}) {
-    NACRE_RETURN_IF_ERROR(remove_file(file));
-  }
+  for (const std::string& file : files()) NACRE_RETURN_IF_ERROR(remove_file(file));
   const auto remove_those = [](const std::string& folder, const auto& ours) -> Status {
     NACRE_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(folder));
     for (const std::string& name : names) {
@@ -110,13 +137,9 @@ Status RunFolder::prune(int64_t keep) const {
     std::error_code none;
     linked.insert(fs::read_symlink(link, none).filename().string());
   }
-  NACRE_ASSIGN_OR_RETURN(const std::vector<std::string> names, names_in(checkpoints()));
-  std::map<uint64_t, std::string, std::greater<>> newest_first;
-  for (const std::string& name : names) {
-    if (const auto step = step_of(name)) newest_first.emplace(*step, name);
-  }
+  NACRE_ASSIGN_OR_RETURN(const std::vector<std::string> newest_first, checkpoint_names());
   int64_t kept = 0;
-  for (const auto& [step, name] : newest_first) {
+  for (const std::string& name : newest_first) {
     if (kept++ < keep || linked.contains(name)) continue;
     NACRE_RETURN_IF_ERROR(remove_file(checkpoints() + "/" + name));
   }

@@ -4,12 +4,13 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/status.h"
 
 namespace nacre {
 
-/// The files of a run folder. Knows names, not contents.
+/// The files of a run folder. Knows names, and whether a config.json is of a run; no other contents.
 class RunFolder {
  public:
   explicit RunFolder(std::string path);
@@ -31,6 +32,10 @@ class RunFolder {
   /// The step in such a name.
   [[nodiscard]] static std::optional<uint64_t> step_of(std::string_view name);
 
+  /// Names of the checkpoints that are there, the newest first; kIo.
+  [[nodiscard]] Result<std::vector<std::string>> checkpoint_names() const;
+  /// True when `train` has written the config.json that is there.
+  [[nodiscard]] bool holds_run() const;
   /// True when something of worth is there: checkpoints, or anything that `train` has not written. What a run
   /// leaves that ended before its first checkpoint is not.
   [[nodiscard]] bool occupied() const;
@@ -38,10 +43,14 @@ class RunFolder {
   [[nodiscard]] Status create() const;
   /// Removes what a run has written, and nothing else; kIo.
   [[nodiscard]] Status remove_run() const;
+  /// True when that would remove `file`.
+  [[nodiscard]] bool would_remove(const std::string& file) const;
   /// Removes old checkpoints but for the `keep` newest ones and those that `latest` and `best` point to; kIo.
   [[nodiscard]] Status prune(int64_t keep) const;
 
  private:
+  [[nodiscard]] std::vector<std::string> files() const;
+
   std::string path_;
 };
 

@@ -13,6 +13,7 @@
 #include "cli/data_source.h"
 #include "cli/metrics.h"
 #include "cli/progress.h"
+#include "cli/run_checkpoints.h"
 #include "cli/run_folder.h"
 #include "cli/stop_signal.h"
 #include "cli/tensorboard.h"
@@ -39,12 +40,12 @@ Status check_unoccupied(const RunFolder& folder) {
     const Result<RunLock> lock = RunLock::acquire(folder.path());
     if (!lock.ok() && lock.status().code() == StatusCode::kLocked) return lock.status();
   }
-  const bool is_run = is_there(folder.config());
-  return {StatusCode::kIo,
-          folder.path() + (is_run ? ": holds a run already: --resume goes on with it, --overwrite "
-                                    "replaces it"
-                                  : ": exists and is no empty folder (--overwrite writes a run into "
-                                    "it all the same)")};
+  return {
+      StatusCode::kIo,
+      folder.path() + (folder.holds_run() ? ": holds a run already: --resume goes on with it, --overwrite "
+                                            "replaces it"
+                                          : ": exists and is no empty folder (--overwrite writes a run into "
+                                            "it all the same)")};
 }
 
 /// A run folder among the folders of classes would be taken for one of them when the run is resumed.
@@ -66,11 +67,16 @@ std::string label_lines(const std::vector<std::string>& labels) {
   return lines;
 }
 
-/// The message of a run that ended too soon.
-Status explain(const Status& status, const RunFolder& folder) {
-  if (status.code() != StatusCode::kDiverged) return status;
+/// The message of a run that ended too soon, after `steps` steps.
+Status explain(const Status& status, const RunFolder& folder, uint64_t steps) {
   std::error_code none;
   const std::string last = fs::read_symlink(folder.latest(), none).filename().string();
+  if (status.code() != StatusCode::kDiverged) {
+    if (steps == 0 || last != RunFolder::checkpoint_name(steps)) return status;
+    return {status.code(), fmt::format("{}; step {} is kept: --resume goes on from there (with --force when "
+                                       "images are replaced or left out)",
+                                       status.message(), steps)};
+  }
   return {status.code(),
           fmt::format("{}: {} ({}; a smaller --learning-rate may help)", folder.path(), status.message(),
                       last.empty() ? "there is no checkpoint yet"
@@ -95,6 +101,7 @@ class TrainCommand {
 
  private:
   Status settle();
+  [[nodiscard]] Status check_spared() const;
   Status open_run();
   Status open_data();
   Status make_start();
@@ -109,6 +116,7 @@ class TrainCommand {
   std::optional<TrainConfig> before_;
   std::optional<RunLock> lock_;
   std::optional<Checkpoint> checkpoint_;
+  std::string checkpoint_path_;  ///< where it was read
   bool resuming_ = false;
   TrainingData data_;
   TrainOptions options_;
@@ -138,18 +146,36 @@ Status TrainCommand::settle() {
   return {};
 }
 
+/// A run that starts anew removes what is there of another, but never a file that it is given.
+Status TrainCommand::check_spared() const {
+  for (const char* option : {"validation", "data", "labels", "config"}) {
+    const auto given = given_.find(option);
+    if (given == given_.end()) continue;
+    const std::string file = given->second.value.get<std::string>();
+    if (!folder_.would_remove(file)) continue;
+    return {StatusCode::kUsage,
+            fmt::format("--{}: {} would be replaced by the run in {}; give a copy of it that lies elsewhere",
+                        option, file, folder_.path())};
+  }
+  return {};
+}
+
 Status TrainCommand::open_run() {
   const TrainSettings& settings = setup_.settings;
+  if (!settings.resume) NACRE_RETURN_IF_ERROR(check_spared());
   if (!settings.resume && !settings.overwrite) return check_unoccupied(folder_);
   // What is no run may hold files that only look like a run's.
-  if (settings.resume && !is_there(folder_.config())) NACRE_RETURN_IF_ERROR(check_unoccupied(folder_));
+  if (settings.resume && !folder_.holds_run()) NACRE_RETURN_IF_ERROR(check_unoccupied(folder_));
   if (is_there(folder_.path())) {
     NACRE_ASSIGN_OR_RETURN(lock_, RunLock::acquire(folder_.path()));
   }
   if (!settings.resume) return {};
-  NACRE_ASSIGN_OR_RETURN(checkpoint_, latest_checkpoint(folder_));
-  resuming_ = checkpoint_.has_value();
+  NACRE_ASSIGN_OR_RETURN(std::optional<FoundCheckpoint> found, find_checkpoint(folder_));
+  resuming_ = found.has_value();
   if (resuming_) {
+    if (!found->note.empty()) print_message(found->note);
+    checkpoint_path_ = std::move(found->path);
+    checkpoint_ = std::move(found->checkpoint);
     const std::vector<std::string>& labels = checkpoint_->contract.labels;
     if (!settings.labels.empty() && setup_.labels != labels) {
       return {StatusCode::kBadData,
@@ -157,6 +183,7 @@ Status TrainCommand::open_run() {
     }
     setup_.labels = labels;
   } else {
+    NACRE_RETURN_IF_ERROR(check_spared());
     print_message(folder_.path() + ": there is no checkpoint to go on from: training starts anew");
   }
   return {};
@@ -197,7 +224,7 @@ Status TrainCommand::make_start() {
   const RunStart start{setup_, options_, *plan, data_.training};
   std::vector<std::string> notes;
   if (resuming_) {
-    NACRE_ASSIGN_OR_RETURN(notes, adapt_checkpoint(session_, start, before_, *checkpoint_));
+    NACRE_ASSIGN_OR_RETURN(notes, adapt_checkpoint(session_, start, before_, checkpoint_path_, *checkpoint_));
     keep_origin(notes);
   } else {
     checkpoint_ = first_checkpoint(start);
@@ -232,7 +259,7 @@ Status TrainCommand::write_run() {
   if (!lock_.has_value()) {
     NACRE_ASSIGN_OR_RETURN(lock_, RunLock::acquire(folder_.path()));
   }
-  if (!resuming_) NACRE_RETURN_IF_ERROR(folder_.remove_run());
+  NACRE_RETURN_IF_ERROR(resuming_ ? mend_links(folder_, checkpoint_->state) : folder_.remove_run());
   NACRE_RETURN_IF_ERROR(atomic_write_text(folder_.config(), config_text(setup_)));
   if (validation_fraction(setup_.settings.validation).has_value()) {
     if (const std::string list = csv_of_files(*data_.validation); !list.empty()) {
@@ -282,7 +309,7 @@ Status TrainCommand::train_run() {
       failure = outcome.status();
     }
   }
-  if (!result.has_value()) return explain(failure, folder_);
+  if (!result.has_value()) return explain(failure, folder_, checkpoint_->state.step);
   if (result->reason == StopReason::kStopRequested) {
     return {signal == SIGTERM ? StatusCode::kTerminated : StatusCode::kInterrupted,
             fmt::format("{}: stopped after step {}, with a checkpoint; nacre train --resume --out {} goes on",

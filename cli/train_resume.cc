@@ -3,12 +3,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <filesystem>
 #include <utility>
 
 #include "cli/command.h"
 #include "layers/strict_json.h"
-#include "serialize/checkpoint_file.h"
 
 namespace nacre {
 namespace {
@@ -67,15 +65,6 @@ std::string schedule_note(const RunStart& start, const TrainSettings& before) {
 
 }  // namespace
 
-Result<std::optional<Checkpoint>> latest_checkpoint(const RunFolder& folder) {
-  std::error_code error;
-  if (!std::filesystem::exists(std::filesystem::symlink_status(folder.latest(), error))) {
-    return std::optional<Checkpoint>();
-  }
-  NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, read_checkpoint(folder.latest()));
-  return std::optional<Checkpoint>(std::move(checkpoint));
-}
-
 Checkpoint first_checkpoint(const RunStart& start) {
   Checkpoint checkpoint;
   stamp(start, checkpoint);
@@ -85,11 +74,11 @@ Checkpoint first_checkpoint(const RunStart& start) {
 
 Result<std::vector<std::string>> adapt_checkpoint(const Session& session, const RunStart& start,
                                                   const std::optional<TrainConfig>& before,
-                                                  Checkpoint& checkpoint) {
+                                                  const std::string& path, Checkpoint& checkpoint) {
   const TrainSettings& settings = start.setup.settings;
   const RunFolder folder(settings.out);
-  NACRE_RETURN_IF_ERROR(start.plan.check_variables(checkpoint.variables).at(folder.latest()));
-  NACRE_ASSIGN_OR_RETURN(const TrainSettings old, settings_of(checkpoint, folder.latest() + ": recipe"));
+  NACRE_RETURN_IF_ERROR(start.plan.check_variables(checkpoint.variables).at(path));
+  NACRE_ASSIGN_OR_RETURN(const TrainSettings old, settings_of(checkpoint, path + ": recipe"));
 
   std::vector<std::string> differences = differing_options(settings, old);
   TrainingState& state = checkpoint.state;

@@ -15,9 +15,6 @@
 
 namespace nacre {
 
-/// The checkpoint of `latest`; nothing when the run has none yet.
-Result<std::optional<Checkpoint>> latest_checkpoint(const RunFolder& folder);
-
 /// What a run is made ready with.
 struct RunStart {
   const TrainSetup& setup;
@@ -29,12 +26,12 @@ struct RunStart {
 /// A checkpoint of step 0: initial variables.
 Checkpoint first_checkpoint(const RunStart& start);
 
-/// Makes `checkpoint`, just read, ready to go on from, and returns what the user should know, a line each.
-/// kBadData when its variables are not those of the network (listing the first ones), or when data or options
-/// on which the weights depend have changed (naming them), unless --force. `before` is the run's config.json,
-/// if it is there.
+/// Makes `checkpoint`, just read from `path`, ready to go on from, and returns what the user should know, a
+/// line each. kBadData when its variables are not those of the network (listing the first ones), or when data
+/// or options on which the weights depend have changed (naming them), unless --force. `before` is the run's
+/// config.json, if it is there.
 Result<std::vector<std::string>> adapt_checkpoint(const Session& session, const RunStart& start,
                                                   const std::optional<TrainConfig>& before,
-                                                  Checkpoint& checkpoint);
+                                                  const std::string& path, Checkpoint& checkpoint);
 
 }  // namespace nacre

@@ -94,6 +94,7 @@ class Training {
   Status step(const Batch& batch, StepReport& report);
   Status validate(StepReport& report, bool in_turn, bool& best);
   Status hand_out_checkpoint(bool best);
+  Status keep_steps(const Status& error, const StepReport* unreported);
   [[nodiscard]] StopReason early_end() const;
 
   const Graph& graph_;
@@ -112,6 +113,7 @@ class Training {
   Tensor grad_logits_;
   LossOptions loss_;
   TrainResult result_;
+  uint64_t kept_step_ = 0;  ///< of the last checkpoint
 };
 
 Status Training::prepare() {
@@ -221,7 +223,19 @@ Status Training::hand_out_checkpoint(bool best) {
   NACRE_RETURN_IF_ERROR(check_finite(checkpoint_.variables, checkpoint_.state.step));
   for (TrainObserver* observer : observers_)
     NACRE_RETURN_IF_ERROR(observer->on_checkpoint(checkpoint_, best));
+  kept_step_ = checkpoint_.state.step;
   return {};
+}
+
+/// Data that cannot be read ends the run, but costs no step that was done.
+Status Training::keep_steps(const Status& error, const StepReport* unreported) {
+  if (error.code() == StatusCode::kDiverged || checkpoint_.state.step == kept_step_) return error;
+  // The first error is the one to tell of.
+  for (TrainObserver* observer : observers_) {
+    if (unreported != nullptr && !observer->on_step(*unreported).ok()) return error;
+  }
+  static_cast<void>(hand_out_checkpoint(/*best=*/false));
+  return error;
 }
 
 /// Why the run needs no further step, kFinished when it does. By its state alone: so a resumed run stops
@@ -240,6 +254,7 @@ StopReason Training::early_end() const {
 Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
   TrainingState& state = checkpoint_.state;
   result_.steps = static_cast<int64_t>(state.step);
+  kept_step_ = state.step;
   result_.reason = early_end();
   if (result_.reason != StopReason::kFinished || state.step >= static_cast<uint64_t>(total_)) return result_;
 
@@ -261,7 +276,9 @@ Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
       options_.validate_every > 0 ? options_.validate_every : batches_per_epoch(options_, data_->size());
   for (int64_t number = result_.steps + 1; number <= total_; ++number) {
     const Clock::time_point start = Clock::now();
-    NACRE_ASSIGN_OR_RETURN(const Batch* batch, loader->next());
+    const Result<const Batch*> next = loader->next();
+    if (!next.ok()) return keep_steps(next.status(), nullptr);
+    const Batch* batch = *next;
     StepReport report;
     report.step = number;
     report.total_steps = total_;
@@ -279,7 +296,9 @@ Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
     const auto due = [&](int64_t every) { return every > 0 ? number % every == 0 : batch->last_in_epoch; };
     bool best = false;
     if (const bool in_turn = due(options_.validate_every); validation_ != nullptr && (in_turn || last)) {
-      NACRE_RETURN_IF_ERROR(validate(report, in_turn, best));
+      if (const Status validated = validate(report, in_turn, best); !validated.ok()) {
+        return keep_steps(validated, &report);
+      }
     }
     if (report.validation.has_value()) one_validation = report.validation_seconds;
     report.seconds_left =

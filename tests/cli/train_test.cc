@@ -164,6 +164,42 @@ TEST_F(TrainTest, AFolderOfOtherThingsIsRefused) {
   EXPECT_EQ(train("file").code, 5);
 }
 
+TEST_F(TrainTest, FilesThatItIsGivenAreNotReplaced) {
+  write_csv("faces");
+  write_colour_model("colour.json");
+  write("mine/validation.csv", read("faces/list.csv"));
+  write("mine/config.json", R"({"seed": 3})");
+  const std::vector<std::string> command{"train", "--model", "colour.json", "--data", "faces/list.csv",
+                                         "--out", "mine",    "--steps",     "1",      "--image-root",
+                                         "faces"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), command.begin(), command.end());
+    return nacre(more);
+  };
+  for (const char* file : {"validation", "config"}) {
+    const std::string path = file == std::string("config") ? "mine/config.json" : "./mine/validation.csv";
+    const Outcome refused = with({"--" + std::string(file), path, "--overwrite"});
+    expect_one_line(refused, 2,
+                    "--" + std::string(file) + ": " + path + " would be replaced by the run in mine; ");
+    EXPECT_EQ(with({"--" + std::string(file), path}).code, 2);
+    EXPECT_EQ(with({"--" + std::string(file), path, "--resume"}).code, 5);
+  }
+  // What only has a run's names is taken for no run.
+  EXPECT_EQ(with({}).code, 5);
+  EXPECT_EQ(with({"--resume"}).code, 5);
+  fs::remove(path("mine/config.json"));
+  EXPECT_EQ(with({}).code, 5);
+  EXPECT_EQ(read("mine/validation.csv"), read("faces/list.csv"));
+  // Neither does a run replace the list of what another one held out.
+  ASSERT_EQ(nacre({"train", "--model", "colour.json", "--data", "faces/list.csv", "--out", "run", "--steps",
+                   "1", "--validation", "0.3"})
+                .code,
+            0);
+  const Outcome again = nacre({"train", "--model", "colour.json", "--data", "faces/list.csv", "--out", "run",
+                               "--steps", "1", "--validation", "run/validation.csv", "--overwrite"});
+  expect_one_line(again, 2, "--validation: run/validation.csv would be replaced");
+}
+
 TEST_F(TrainTest, KeepsTheNewestAndTheBest) {
   ASSERT_EQ(train("run", {"--checkpoint-every", "1", "--keep", "2", "--steps", "9"}).code, 0);
   const auto names = checkpoints("run");
