@@ -68,8 +68,11 @@ Status run_eval(const Session& session, const EvalOptions& options) {
   const PackedVariables packed(plan, model.variables, options.threads);
   Executor executor(plan);
   NACRE_RETURN_IF_ERROR(executor.bind(model.variables, &packed));
-  NACRE_ASSIGN_OR_RETURN(const Evaluation evaluation,
-                         evaluate(executor, plan, data, options.threads, /*probabilities=*/true));
+  const Result<Evaluation> evaluated =
+      evaluate(executor, plan, data, options.threads, /*probabilities=*/true);
+  if (evaluated.status().code() == StatusCode::kDiverged) return evaluated.status().at(opened.path);
+  NACRE_RETURN_IF_ERROR(evaluated.status());
+  const Evaluation& evaluation = *evaluated;
   if (options.json) return print(eval_json(evaluation, data->labels()));
   return print(measured_line(opened, *data, options.data) + eval_text(evaluation, data->labels()));
 }

@@ -97,18 +97,19 @@ class Predictor {
     pending_.clear();
     return print(text);
   }
-  /// What the command says at its end: the error of the only image, or kBadData when one of several was bad.
+  /// What the command says at its end: the error of the only image, or when one of several was bad kBadData,
+  /// or kDiverged when the network was.
   [[nodiscard]] Status outcome() const {
     if (bad_ == 0) return {};
-    if (count_ == 1) return {last_error_, ""};
-    return {StatusCode::kBadData,
+    if (count_ == 1) return {error_, ""};
+    return {error_ == StatusCode::kDiverged ? error_ : StatusCode::kBadData,
             fmt::format("predict: {} of {} images could not be classified", bad_, count_)};
   }
 
  private:
   void note_error(const Status& error) {
     ++bad_;
-    last_error_ = error.code();
+    if (error_ != StatusCode::kDiverged) error_ = error.code();
     print_message(error.message());
   }
   [[nodiscard]] std::string describe(const std::string& path, const std::vector<float>& prediction) const {
@@ -139,7 +140,7 @@ class Predictor {
   std::vector<std::string> pending_;
   int64_t count_ = 0;
   int64_t bad_ = 0;
-  StatusCode last_error_ = StatusCode::kOk;
+  StatusCode error_ = StatusCode::kOk;
 };
 
 /// The paths that an argument stands for, one after the other.

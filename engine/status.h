@@ -17,7 +17,7 @@ enum class StatusCode : int {
   kIo = 5,             ///< the operating system refused to read or write
   kUnsupported = 6,    ///< well-formed, but of a kind or version that is not supported
   kLimit = 7,          ///< over a stated limit
-  kDiverged = 8,       ///< training produced a value that is not finite
+  kDiverged = 8,       ///< a network produced a value that is not finite
   kInternal = 70,      ///< a bug of nacre's own
   kLocked = 75,        ///< another process holds the lock
   kInterrupted = 130,  ///< SIGINT, after a checkpoint

@@ -157,11 +157,14 @@ std::vector<Model::Answer> Model::classify_loaded(size_t count, const Load& load
       });
       const float* output = lane.run(lane.input(), n);
       for (size_t row = 0; row < n; ++row) {
-        if (loaded[row].ok()) {
-          const float* probabilities = output + row * outputs;
+        const float* probabilities = output + row * outputs;
+        if (!loaded[row].ok()) {
+          answers.emplace_back(std::move(loaded[row]));
+        } else if (std::all_of(probabilities, probabilities + outputs,
+                               [](float p) { return std::isfinite(p); })) {
           answers.emplace_back(std::vector<float>(probabilities, probabilities + outputs));
         } else {
-          answers.emplace_back(std::move(loaded[row]));
+          answers.emplace_back(Status(StatusCode::kDiverged, "the network's answer is not finite"));
         }
       }
     }
@@ -179,9 +182,13 @@ std::vector<Model::Answer> Model::classify(std::span<const std::span<const std::
 }
 
 std::vector<Model::Answer> Model::classify_files(std::span<const std::string> paths) const {
-  return classify_loaded(paths.size(), [&](size_t i, float* out) {
+  std::vector<Answer> answers = classify_loaded(paths.size(), [&](size_t i, float* out) {
     return load_image(paths[i], input(), out, state_->options.limits);
   });
+  for (size_t i = 0; i < answers.size(); ++i) {
+    if (answers[i].status().code() == StatusCode::kDiverged) answers[i] = answers[i].status().at(paths[i]);
+  }
+  return answers;
 }
 
 Status Model::classify_inputs(std::span<const float> inputs, std::span<float> probabilities) const {

@@ -66,8 +66,8 @@ class NACRE_EXPORT Model {
                             const ModelOptions& options = {});
 
   /// An answer for each encoded image (JPEG or PNG, told apart by content), in order; a bad one does not
-  /// hinder the others. Errors carry no file name; they are those of decode_image, and kLimit when memory
-  /// runs out.
+  /// hinder the others. Errors carry no file name; they are those of decode_image, kLimit when memory
+  /// runs out, and kDiverged for an answer that is not finite.
   [[nodiscard]] std::vector<Answer> classify(std::span<const std::span<const std::byte>> encoded) const;
   /// The same for files; errors are `path: reason`, kIo too.
   [[nodiscard]] std::vector<Answer> classify_files(std::span<const std::string> paths) const;

@@ -14,6 +14,13 @@
 namespace nacre {
 namespace {
 
+/// The first row of [N, classes] with a number that is not finite; -1 when there is none.
+int64_t row_not_finite(TensorView<const float> scores) {
+  const float* end = scores.data + scores.size();
+  const float* found = std::find_if_not(scores.data, end, [](float x) { return std::isfinite(x); });
+  return found == end ? -1 : (found - scores.data) / scores.shape.elements_per_row();
+}
+
 Result<Evaluation> evaluate_batches(Executor& executor, const Plan& plan,
                                     const std::shared_ptr<const Dataset>& data, int threads,
                                     bool probabilities) {
@@ -46,6 +53,10 @@ Result<Evaluation> evaluate_batches(Executor& executor, const Plan& plan,
                              : std::log(std::max(output.data[i], std::numeric_limits<float>::min()));
       }
       output = {logs.data(), output.shape};
+    }
+    if (const int64_t row = row_not_finite(output); row >= 0) {
+      return Status(StatusCode::kDiverged, fmt::format("the network's scores for {} are not finite",
+                                                       data->name(batch->samples[static_cast<size_t>(row)])));
     }
     const LossResult score =
         softmax_cross_entropy(output, {batch->labels, static_cast<size_t>(batch->n)}, TensorView<float>{});

@@ -23,7 +23,8 @@ struct Evaluation {
 
 /// Runs the whole data set, in order and without augmentation, through `executor`, whose plan is one for
 /// inference and gives logits [N, classes], or, with `probabilities`, the softmax of them. Errors are those
-/// of reading images, and kBadData when the number of classes differs.
+/// of reading images, kBadData when the number of classes differs, and kDiverged, naming the image, when a
+/// score is not finite.
 Result<Evaluation> evaluate(Executor& executor, const Plan& plan, const std::shared_ptr<const Dataset>& data,
                             int threads, bool probabilities);
 

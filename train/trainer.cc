@@ -202,8 +202,13 @@ Status Training::validate(StepReport& report, bool in_turn, bool& best) {
   // Training has changed the variables since the last one.
   const PackedVariables packed(*validation_plan_, checkpoint_.variables, options_.threads);
   NACRE_RETURN_IF_ERROR(validation_executor_->bind(checkpoint_.variables, &packed));
-  NACRE_ASSIGN_OR_RETURN(report.validation, evaluate(*validation_executor_, *validation_plan_, validation_,
-                                                     options_.threads, /*probabilities=*/false));
+  Result<Evaluation> evaluation = evaluate(*validation_executor_, *validation_plan_, validation_,
+                                           options_.threads, /*probabilities=*/false);
+  if (evaluation.status().code() == StatusCode::kDiverged) {
+    return evaluation.status().at(fmt::format("step {}: validation", report.step));
+  }
+  if (!evaluation.ok()) return evaluation.status();
+  report.validation = std::move(evaluation).value();
   report.validation_seconds = seconds_since(start);
   result_.validation_seconds += report.validation_seconds;
   result_.last_validation = report.validation;

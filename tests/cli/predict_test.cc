@@ -1,6 +1,8 @@
 #include <filesystem>
+#include <limits>
 #include <sstream>
 
+#include "serialize/checkpoint_file.h"
 #include "tests/cli/run_fixture.h"
 
 namespace nacre {
@@ -98,6 +100,33 @@ TEST_F(PredictTest, ARunFolderAndACheckpointGiveTheSame) {
   const Outcome lone = nacre({"predict", "lone.ckpt", "faces"});
   EXPECT_NE(lone.code, 0);
   EXPECT_THAT(lone.err, HasSubstr("--model"));
+}
+
+TEST_F(PredictTest, ANetworkThatIsNotFiniteAnswersNothing) {
+  auto checkpoint = read_checkpoint(path("run/checkpoints/latest"));
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  checkpoint->variables = checkpoint->variables.clone();
+  checkpoint->variables.find("out/bias")->data()[1] = std::numeric_limits<float>::quiet_NaN();
+  ASSERT_TRUE(write_checkpoint(path("nan.ckpt"), *checkpoint, /*overwrite=*/false).ok());
+  const std::string reason = "faces/faces00.png: the network's answer is not finite";
+  for (const std::string form : {"--json", "--top-k=2"}) {
+    const Outcome one = nacre({"predict", "nan.ckpt", "faces/faces00.png", "--model", "colour.json", form});
+    expect_one_line(one, 8, reason);
+    EXPECT_EQ(one.out, "");
+  }
+  const Outcome more = nacre({"predict", "nan.ckpt", "faces", "missing.png", "--model", "colour.json"});
+  EXPECT_EQ(more.code, 8);
+  EXPECT_EQ(more.out, "");
+  EXPECT_THAT(more.err, HasSubstr("nacre: predict: 13 of 13 images could not be classified\n"));
+  for (const std::vector<std::string>& form : {std::vector<std::string>{}, {"--json"}}) {
+    std::vector<std::string> arguments{"eval",           "nan.ckpt", "--data",
+                                       "faces/list.csv", "--model",  "colour.json"};
+    arguments.insert(arguments.end(), form.begin(), form.end());
+    const Outcome evaluated = nacre(arguments);
+    expect_one_line(evaluated, 8,
+                    "nacre: nan.ckpt: the network's scores for faces/faces00.png are not finite");
+    EXPECT_EQ(evaluated.out, "");
+  }
 }
 
 TEST_F(PredictTest, BadUseIsNamed) {

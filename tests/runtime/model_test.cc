@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <thread>
 
 #include "image/encode.h"
@@ -144,6 +145,20 @@ TEST_F(ModelTest, ThreadsShareOneModel) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(different, 0);
+}
+
+TEST_F(ModelTest, AnAnswerThatIsNotFiniteIsAnError) {
+  auto bundle = make_bundle({"a", "b", "c"});
+  ASSERT_TRUE(bundle.ok()) << bundle.status().message();
+  bundle->variables = bundle->variables.clone();
+  bundle->variables.find("out/bias")->data()[2] = std::numeric_limits<float>::quiet_NaN();
+  const auto model = Model::make(std::make_shared<const Bundle>(std::move(*bundle)), builtin_ops());
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  const std::vector<std::byte> image = picture(1);
+  const std::span<const std::byte> span = image;
+  const Status status = model->classify({&span, 1})[0].status();
+  EXPECT_EQ(status.code(), StatusCode::kDiverged);
+  EXPECT_EQ(status.message(), "the network's answer is not finite");
 }
 
 TEST_F(ModelTest, FilesAndFloatsGiveTheSame) {

@@ -1,4 +1,6 @@
 // Validation during training: when it comes, what it ends, what it does to the time that is left.
+#include <algorithm>
+
 #include "tests/train/trainer_fixture.h"
 
 namespace nacre {
@@ -66,6 +68,30 @@ TEST(TrainerValidation, StopsAtAccuracy) {
   ASSERT_TRUE(more.ok());
   EXPECT_EQ(more->reason, StopReason::kReachedAccuracy);
   EXPECT_TRUE(again.steps.empty());
+}
+
+TEST(TrainerValidation, ScoresThatAreNotFiniteEndTheRun) {
+  // Black pictures train whatever the weights are; brighter ones overflow.
+  InputContract contract;
+  contract.height = 4;
+  contract.width = 4;
+  contract.channels = 1;
+  const auto black =
+      Dataset::from_pixels(std::vector<uint8_t>(48), 4, 4, 1, {0, 1, 2}, {"a", "b", "c"}, contract, "black");
+  ASSERT_TRUE(black.ok()) << black.status().message();
+  const Graph graph = small_network(3, false);
+  Checkpoint checkpoint = fresh(graph, 2);
+  Tensor* kernel = checkpoint.variables.find("hidden/kernel");
+  std::fill_n(kernel->data(), kernel->size(), 1e38F);
+  TrainOptions options = options_of(OptimizerKind::kSgd, 0.1, 2);
+  options.stop_at_accuracy = 0.1;
+  Recorder recorder;
+  const Status status = run(graph, *black, striped_pictures(6, 3), options, checkpoint, recorder).status();
+  EXPECT_EQ(status.code(), StatusCode::kDiverged);
+  EXPECT_EQ(status.message(), "step 1: validation: the network's scores for grey[0] are not finite");
+  EXPECT_TRUE(recorder.steps.empty());
+  EXPECT_TRUE(recorder.checkpoints.empty());
+  EXPECT_LT(checkpoint.state.best_accuracy, 0);
 }
 
 TEST(TrainerValidation, PatienceEndsARunThatNoLongerGetsBetter) {
