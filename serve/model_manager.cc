@@ -20,53 +20,19 @@ RpcStatus not_found(const ModelSelector& selector, std::optional<int64_t> versio
               : fmt::format("Servable not found for request: Latest({})", selector.name)};
 }
 
-}  // namespace
-
-std::string_view version_state_name(VersionState state) {
-  switch (state) {
-    case VersionState::kUnknown:
-      return "UNKNOWN";
-    case VersionState::kStart:
-      return "START";
-    case VersionState::kLoading:
-      return "LOADING";
-    case VersionState::kAvailable:
-      return "AVAILABLE";
-    case VersionState::kUnloading:
-      return "UNLOADING";
-    case VersionState::kEnd:
-      return "END";
-  }
-  return "UNKNOWN";
+bool holds(const std::vector<VersionFolder>& folders, int64_t version) {
+  return std::ranges::find(folders, version, &VersionFolder::version) != folders.end();
 }
 
-struct ModelManager::Version {
-  VersionState state = VersionState::kStart;
-  std::string path;                          ///< of the folder that it is or was made of
-  std::string fingerprint;                   ///< of the files that could not be loaded
-  RpcStatus status;                          ///< why not
-  std::shared_ptr<const Servable> servable;  ///< while it is available
-  std::weak_ptr<const Servable> draining;    ///< after that, while calls still use it
+/// "version 77 is not in BASE" of the first that is asked for and not there; empty when all are.
+std::string missing_version(const SpecificVersions& wanted, const std::vector<VersionFolder>& folders,
+                            const std::string& base_path) {
+  const auto missing =
+      std::ranges::find_if_not(wanted.versions, [&](int64_t version) { return holds(folders, version); });
+  return missing == wanted.versions.end() ? "" : fmt::format("version {} is not in {}", *missing, base_path);
+}
 
-  [[nodiscard]] VersionState state_now() const {
-    return state == VersionState::kUnloading && draining.expired() ? VersionState::kEnd : state;
-  }
-};
-
-struct ModelManager::Entry {
-  ModelConfig config;
-  std::map<std::string, int64_t> wanted_labels;  ///< by the configuration; config.labels are those in force
-  std::map<int64_t, Version, std::greater<>> versions;
-  std::string fault;  ///< why its base path could not be read
-
-  /// A wanted label whose version is not available; end() when there is none.
-  [[nodiscard]] std::map<std::string, int64_t>::const_iterator absent_label() const {
-    return std::ranges::find_if(wanted_labels, [&](const auto& label) {
-      const auto version = versions.find(label.second);
-      return version == versions.end() || version->second.servable == nullptr;
-    });
-  }
-};
+}  // namespace
 
 ModelManager::ModelManager(const Options& options, std::shared_ptr<ComputeSlots> slots, ServeMetrics& metrics,
                            Log log)
@@ -129,10 +95,8 @@ RpcResult<std::vector<VersionStatus>> ModelManager::status(const ModelSelector& 
 
 bool ModelManager::ready() const {
   const std::shared_lock lock(mutex_);
-  return !entries_.empty() && std::ranges::all_of(entries_, [](const auto& entry) {
-    return std::ranges::any_of(entry.second.versions,
-                               [](const auto& version) { return version.second.servable != nullptr; });
-  });
+  return !entries_.empty() &&
+         std::ranges::all_of(entries_, [](const auto& entry) { return entry.second.available(); });
 }
 
 std::vector<std::string> ModelManager::names() const {
@@ -145,13 +109,13 @@ std::vector<std::string> ModelManager::names() const {
 RpcStatus ModelManager::reload(std::vector<ModelConfig> configs) {
   if (RpcStatus checked = check_model_configs(configs); !checked.ok()) return checked;
   const std::lock_guard one_at_a_time(reload_mutex_);
-  std::map<std::string, Entry, std::less<>> dropped;
+  std::map<std::string, ModelEntry, std::less<>> dropped;
   {
     const std::unique_lock lock(mutex_);
     std::set<std::string, std::less<>> kept;
     for (ModelConfig& config : configs) {
       kept.insert(config.name);
-      Entry& entry = entries_[config.name];
+      ModelEntry& entry = entries_[config.name];
       entry.wanted_labels = std::exchange(config.labels, entry.config.labels);
       entry.config = std::move(config);
     }
@@ -167,7 +131,7 @@ RpcStatus ModelManager::reload(std::vector<ModelConfig> configs) {
   dropped.clear();  // not under the lock: the last use of a servable may go here
   poll_now();
   const std::shared_lock lock(mutex_);
-  if (RpcStatus missing = unavailable(); !missing.ok()) return missing;
+  if (RpcStatus missing = unmet(); !missing.ok()) return missing;
   for (const auto& [name, entry] : entries_) {
     const auto absent = entry.absent_label();
     if (absent == entry.wanted_labels.end()) continue;
@@ -178,22 +142,14 @@ RpcStatus ModelManager::reload(std::vector<ModelConfig> configs) {
   return {};
 }
 
-/// The models of which no version is available, in TensorFlow Serving's words. Needs the mutex.
-RpcStatus ModelManager::unavailable() const {
+/// The models of which no version that is asked for is available. Needs the mutex.
+RpcStatus ModelManager::unmet() const {
   std::string faults;
   size_t count = 0;
   for (const auto& [name, entry] : entries_) {
-    const auto available = [](const auto& version) { return version.second.servable != nullptr; };
-    if (std::ranges::any_of(entry.versions, available)) continue;
+    if (entry.config_met) continue;
     ++count;
-    if (entry.versions.empty()) {
-      faults += fmt::format("{{{{name: {}}} due to error: {}}}, ", name,
-                            entry.fault.empty() ? "no versions" : entry.fault);
-      continue;
-    }
-    const auto& [number, version] = *entry.versions.begin();
-    faults += fmt::format("{{{{name: {} version: {}}} due to error: {}}}, ", name, number,
-                          version.status.message());
+    faults += fmt::format("{{{}}}, ", entry.unmet_text());
   }
   if (count == 0) return {};
   return {RpcCode::kUnknown, fmt::format("{} servable(s) did not become available: {{{}}}", count, faults)};
@@ -248,7 +204,7 @@ void ModelManager::set_labels(const std::string& name) {
   const std::unique_lock lock(mutex_);
   const auto found = entries_.find(name);
   if (found == entries_.end()) return;
-  Entry& entry = found->second;
+  ModelEntry& entry = found->second;
   if (entry.config.labels == entry.wanted_labels || entry.absent_label() != entry.wanted_labels.end()) return;
   entry.config.labels = entry.wanted_labels;
   for (const auto& [label, version] : entry.config.labels) {
@@ -267,7 +223,7 @@ void ModelManager::refresh(const std::string& name) {
   if (!config.has_value()) return;
   const auto listed = list_versions(config->base_path);
   const std::vector<VersionFolder> folders = listed.ok() ? *listed : std::vector<VersionFolder>();
-  note_folders(name, folders, listed.ok() ? "" : listed.status().message());
+  forget_failures(name, folders);
 
   std::set<int64_t> available;
   const auto* latest = std::get_if<LatestVersions>(&config->policy);
@@ -281,6 +237,9 @@ void ModelManager::refresh(const std::string& name) {
     }
     if (load(name, folder)) available.insert(folder.version);
   }
+  std::string fault = listed.ok() ? "" : listed.status().message();
+  if (listed.ok() && specific != nullptr) fault = missing_version(*specific, folders, config->base_path);
+  note_outcome(name, std::move(fault), !available.empty());
   if (available.empty()) return;  // what is served stays, whatever became of its folder
   std::vector<int64_t> superfluous;
   {
@@ -294,19 +253,27 @@ void ModelManager::refresh(const std::string& name) {
   for (const int64_t number : superfluous) unload(name, number);
 }
 
-/// Notes what the base path holds: failures of folders that have gone are forgotten.
-void ModelManager::note_folders(const std::string& name, const std::vector<VersionFolder>& folders,
-                                const std::string& fault) {
+/// Failures of folders that have gone are forgotten.
+void ModelManager::forget_failures(const std::string& name, const std::vector<VersionFolder>& folders) {
   const std::unique_lock lock(mutex_);
   const auto entry = entries_.find(name);
   if (entry == entries_.end()) return;
-  if (fault != entry->second.fault && !fault.empty()) log_("model " + name + ": " + fault);
-  entry->second.fault = fault;
   std::erase_if(entry->second.versions, [&](const auto& item) {
     const auto& [number, version] = item;
-    return version.state == VersionState::kEnd && !version.status.ok() &&
-           std::ranges::find(folders, number, &VersionFolder::version) == folders.end();
+    return version.state == VersionState::kEnd && !version.status.ok() && !holds(folders, number);
   });
+}
+
+/// Notes, and says once, what of the configuration is not there.
+void ModelManager::note_outcome(const std::string& name, std::string fault, bool config_met) {
+  const std::unique_lock lock(mutex_);
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) return;
+  ModelEntry& entry = found->second;
+  entry.config_met = config_met;
+  if (!fault.empty() && !config_met && entry.available()) fault += "; " + entry.staying_text();
+  if (fault != entry.fault && !fault.empty()) log_("model " + name + ": " + fault);
+  entry.fault = std::move(fault);
 }
 
 /// Sees to it that a version is available; true when it is.
@@ -316,8 +283,11 @@ bool ModelManager::load(const std::string& name, const VersionFolder& folder) {
     const std::unique_lock lock(mutex_);
     const auto entry = entries_.find(name);
     if (entry == entries_.end()) return false;
-    Version& version = entry->second.versions[folder.version];
-    if (version.servable != nullptr && version.path == folder.path) return true;
+    ModelVersion& version = entry->second.versions[folder.version];
+    if (version.servable != nullptr && version.path == folder.path) {
+      version.status = {};  // of another base path's folder, if any
+      return true;
+    }
     if (before.ok() && !version.status.ok() && version.fingerprint == *before) return false;
     if (!before.ok() && version.status.message() == rpc_status_of_load(before.status()).message())
       return false;
@@ -344,7 +314,7 @@ bool ModelManager::load(const std::string& name, const VersionFolder& folder) {
   const std::unique_lock lock(mutex_);
   const auto entry = entries_.find(name);
   if (entry == entries_.end()) return false;
-  Version& version = entry->second.versions[folder.version];
+  ModelVersion& version = entry->second.versions[folder.version];
   version.status = rpc_status_of_load(failed);
   if (!failed.ok()) {
     version.fingerprint = before.ok() ? *before : "";
@@ -363,7 +333,7 @@ void ModelManager::unload(const std::string& name, int64_t number) {
     const std::unique_lock lock(mutex_);
     const auto entry = entries_.find(name);
     if (entry == entries_.end()) return;
-    Version& version = entry->second.versions[number];
+    ModelVersion& version = entry->second.versions[number];
     old = std::exchange(version.servable, nullptr);
     version.draining = old;
     version.state = VersionState::kUnloading;
@@ -379,7 +349,7 @@ void ModelManager::forget_ended() {
     for (auto& [name, entry] : entries_) {
       size_t ended = 0;
       for (auto item = entry.versions.begin(); item != entry.versions.end();) {
-        Version& version = item->second;
+        ModelVersion& version = item->second;
         if (version.state == VersionState::kUnloading && version.draining.expired()) {
           version.state = VersionState::kEnd;
           freed = true;
