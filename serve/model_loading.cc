@@ -15,6 +15,18 @@ namespace {
 /// Versions without a use that the status of a model still lists.
 constexpr size_t kMaxEndedVersions = 16;
 
+bool holds(const std::vector<VersionFolder>& folders, int64_t version) {
+  return std::ranges::find(folders, version, &VersionFolder::version) != folders.end();
+}
+
+/// "version 77 is not in BASE" of the first that is asked for and not there; empty when all are.
+std::string missing_version(const SpecificVersions& wanted, const std::vector<VersionFolder>& folders,
+                            const std::string& base_path) {
+  const auto missing =
+      std::ranges::find_if_not(wanted.versions, [&](int64_t version) { return holds(folders, version); });
+  return missing == wanted.versions.end() ? "" : fmt::format("version {} is not in {}", *missing, base_path);
+}
+
 }  // namespace
 
 void ModelManager::run(const std::stop_token& stop) {
@@ -59,7 +71,7 @@ void ModelManager::set_labels(const std::string& name) {
   const std::unique_lock lock(mutex_);
   const auto found = entries_.find(name);
   if (found == entries_.end()) return;
-  Entry& entry = found->second;
+  ModelEntry& entry = found->second;
   if (entry.config.labels == entry.wanted_labels || entry.absent_label() != entry.wanted_labels.end()) return;
   entry.config.labels = entry.wanted_labels;
   for (const auto& [label, version] : entry.config.labels) {
@@ -78,7 +90,7 @@ void ModelManager::refresh(const std::string& name, const std::stop_token& stop)
   if (!config.has_value()) return;
   const auto listed = list_versions(config->base_path);
   const std::vector<VersionFolder> folders = listed.ok() ? *listed : std::vector<VersionFolder>();
-  note_folders(name, folders, listed.ok() ? "" : listed.status().message());
+  forget_failures(name, folders);
 
   std::set<int64_t> available;
   const auto* latest = std::get_if<LatestVersions>(&config->policy);
@@ -96,6 +108,9 @@ void ModelManager::refresh(const std::string& name, const std::stop_token& stop)
     if (stop.stop_requested()) return;
     if (loaded) available.insert(folder.version);
   }
+  std::string fault = listed.ok() ? "" : listed.status().message();
+  if (listed.ok() && specific != nullptr) fault = missing_version(*specific, folders, config->base_path);
+  note_outcome(name, std::move(fault), !available.empty());
   if (available.empty()) return;  // what is served stays, whatever became of its folder
   std::vector<int64_t> superfluous;
   {
@@ -109,19 +124,27 @@ void ModelManager::refresh(const std::string& name, const std::stop_token& stop)
   for (const int64_t number : superfluous) unload(name, number);
 }
 
-/// Notes what the base path holds: failures of folders that have gone are forgotten.
-void ModelManager::note_folders(const std::string& name, const std::vector<VersionFolder>& folders,
-                                const std::string& fault) {
+/// Failures of folders that have gone are forgotten.
+void ModelManager::forget_failures(const std::string& name, const std::vector<VersionFolder>& folders) {
   const std::unique_lock lock(mutex_);
   const auto entry = entries_.find(name);
   if (entry == entries_.end()) return;
-  if (fault != entry->second.fault && !fault.empty()) log_("model " + name + ": " + fault);
-  entry->second.fault = fault;
   std::erase_if(entry->second.versions, [&](const auto& item) {
     const auto& [number, version] = item;
-    return version.state == VersionState::kEnd && !version.status.ok() &&
-           std::ranges::find(folders, number, &VersionFolder::version) == folders.end();
+    return version.state == VersionState::kEnd && !version.status.ok() && !holds(folders, number);
   });
+}
+
+/// Notes, and says once, what of the configuration is not there.
+void ModelManager::note_outcome(const std::string& name, std::string fault, bool config_met) {
+  const std::unique_lock lock(mutex_);
+  const auto found = entries_.find(name);
+  if (found == entries_.end()) return;
+  ModelEntry& entry = found->second;
+  entry.config_met = config_met;
+  if (!fault.empty() && !config_met && entry.available()) fault += "; " + entry.staying_text();
+  if (fault != entry.fault && !fault.empty()) log_("model " + name + ": " + fault);
+  entry.fault = std::move(fault);
 }
 
 /// Sees to it that a version is available; true when it is.
@@ -131,8 +154,11 @@ bool ModelManager::load(const std::string& name, const VersionFolder& folder) {
     const std::unique_lock lock(mutex_);
     const auto entry = entries_.find(name);
     if (entry == entries_.end()) return false;
-    Version& version = entry->second.versions[folder.version];
-    if (version.servable != nullptr && version.path == folder.path) return true;
+    ModelVersion& version = entry->second.versions[folder.version];
+    if (version.servable != nullptr && version.path == folder.path) {
+      version.status = {};  // of another base path's folder, if any
+      return true;
+    }
     if (before.ok() && !version.status.ok() && version.fingerprint == *before) return false;
     if (!before.ok() && version.status.message() == rpc_status_of_load(before.status()).message())
       return false;
@@ -159,7 +185,7 @@ bool ModelManager::load(const std::string& name, const VersionFolder& folder) {
   const std::unique_lock lock(mutex_);
   const auto entry = entries_.find(name);
   if (entry == entries_.end()) return false;
-  Version& version = entry->second.versions[folder.version];
+  ModelVersion& version = entry->second.versions[folder.version];
   version.status = rpc_status_of_load(failed);
   if (!failed.ok()) {
     version.fingerprint = before.ok() ? *before : "";
@@ -178,7 +204,7 @@ void ModelManager::unload(const std::string& name, int64_t number) {
     const std::unique_lock lock(mutex_);
     const auto entry = entries_.find(name);
     if (entry == entries_.end()) return;
-    Version& version = entry->second.versions[number];
+    ModelVersion& version = entry->second.versions[number];
     old = std::exchange(version.servable, nullptr);
     version.draining = old;
     version.state = VersionState::kUnloading;
@@ -194,7 +220,7 @@ void ModelManager::forget_ended() {
     for (auto& [name, entry] : entries_) {
       size_t ended = 0;
       for (auto item = entry.versions.begin(); item != entry.versions.end();) {
-        Version& version = item->second;
+        ModelVersion& version = item->second;
         if (version.state == VersionState::kUnloading && version.draining.expired()) {
           version.state = VersionState::kEnd;
           freed = true;

@@ -20,24 +20,6 @@ RpcStatus not_found(const ModelSelector& selector, std::optional<int64_t> versio
 
 }  // namespace
 
-std::string_view version_state_name(VersionState state) {
-  switch (state) {
-    case VersionState::kUnknown:
-      return "UNKNOWN";
-    case VersionState::kStart:
-      return "START";
-    case VersionState::kLoading:
-      return "LOADING";
-    case VersionState::kAvailable:
-      return "AVAILABLE";
-    case VersionState::kUnloading:
-      return "UNLOADING";
-    case VersionState::kEnd:
-      return "END";
-  }
-  return "UNKNOWN";
-}
-
 ModelManager::ModelManager(const Options& options, std::shared_ptr<ComputeSlots> slots, ServeMetrics& metrics,
                            Log log)
     : options_(options),
@@ -99,10 +81,8 @@ RpcResult<std::vector<VersionStatus>> ModelManager::status(const ModelSelector& 
 
 bool ModelManager::ready() const {
   const std::shared_lock lock(mutex_);
-  return !entries_.empty() && std::ranges::all_of(entries_, [](const auto& entry) {
-    return std::ranges::any_of(entry.second.versions,
-                               [](const auto& version) { return version.second.servable != nullptr; });
-  });
+  return !entries_.empty() &&
+         std::ranges::all_of(entries_, [](const auto& entry) { return entry.second.available(); });
 }
 
 std::vector<std::string> ModelManager::names() const {
@@ -130,13 +110,13 @@ RpcStatus ModelManager::reload(std::vector<ModelConfig> configs, const CallConte
     }
   };
   const Turn turn{*this};
-  std::map<std::string, Entry, std::less<>> dropped;
+  std::map<std::string, ModelEntry, std::less<>> dropped;
   {
     const std::unique_lock lock(mutex_);
     std::set<std::string, std::less<>> kept;
     for (ModelConfig& config : configs) {
       kept.insert(config.name);
-      Entry& entry = entries_[config.name];
+      ModelEntry& entry = entries_[config.name];
       entry.wanted_labels = std::exchange(config.labels, entry.config.labels);
       entry.config = std::move(config);
     }
@@ -152,7 +132,7 @@ RpcStatus ModelManager::reload(std::vector<ModelConfig> configs, const CallConte
   dropped.clear();  // not under the lock: the last use of a servable may go here
   if (!look(context)) return context.check();
   const std::shared_lock lock(mutex_);
-  if (RpcStatus missing = unavailable(); !missing.ok()) return missing;
+  if (RpcStatus missing = unmet(); !missing.ok()) return missing;
   for (const auto& [name, entry] : entries_) {
     const auto absent = entry.absent_label();
     if (absent == entry.wanted_labels.end()) continue;
@@ -163,22 +143,14 @@ RpcStatus ModelManager::reload(std::vector<ModelConfig> configs, const CallConte
   return {};
 }
 
-/// The models of which no version is available, in TensorFlow Serving's words. Needs the mutex.
-RpcStatus ModelManager::unavailable() const {
+/// The models of which no version that is asked for is available. Needs the mutex.
+RpcStatus ModelManager::unmet() const {
   std::string faults;
   size_t count = 0;
   for (const auto& [name, entry] : entries_) {
-    const auto available = [](const auto& version) { return version.second.servable != nullptr; };
-    if (std::ranges::any_of(entry.versions, available)) continue;
+    if (entry.config_met) continue;
     ++count;
-    if (entry.versions.empty()) {
-      faults += fmt::format("{{{{name: {}}} due to error: {}}}, ", name,
-                            entry.fault.empty() ? "no versions" : entry.fault);
-      continue;
-    }
-    const auto& [number, version] = *entry.versions.begin();
-    faults += fmt::format("{{{{name: {} version: {}}} due to error: {}}}, ", name, number,
-                          version.status.message());
+    faults += fmt::format("{{{}}}, ", entry.unmet_text());
   }
   if (count == 0) return {};
   return {RpcCode::kUnknown, fmt::format("{} servable(s) did not become available: {{{}}}", count, faults)};

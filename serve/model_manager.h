@@ -19,6 +19,7 @@
 #include "serve/log.h"
 #include "serve/metrics.h"
 #include "serve/model_config.h"
+#include "serve/model_entry.h"
 #include "serve/rpc_status.h"
 #include "serve/servable.h"
 #include "serve/version_folders.h"
@@ -32,18 +33,6 @@ struct ModelSelector {
   std::string label;
 };
 
-/// TensorFlow Serving's numbers.
-enum class VersionState : int {
-  kUnknown = 0,
-  kStart = 10,
-  kLoading = 20,
-  kAvailable = 30,
-  kUnloading = 40,
-  kEnd = 50
-};
-/// "START", "LOADING" ...
-std::string_view version_state_name(VersionState state);
-
 struct VersionStatus {
   int64_t version = 0;
   VersionState state = VersionState::kUnknown;
@@ -55,8 +44,8 @@ struct VersionStatus {
 /// One thread of its own does all the loading, one version at a time; find() never waits for it. A new
 /// version becomes available in one step, when it is loaded, verified and warm; only then the one that it
 /// replaces is let go, and it is freed when the last call that uses it has its answer. What cannot be loaded
-/// is tried again when its files have changed, and never takes the place of what can. When the folders of all
-/// versions have gone, those that are served stay.
+/// is tried again when its files have changed, and never takes the place of what can. When nothing that is
+/// asked for is there, be it that folders have gone or that the configuration is wrong, what is served stays.
 class ModelManager {
  public:
   struct Options {
@@ -72,9 +61,10 @@ class ModelManager {
 
   /// Serves these models from now on, and no others: waits until every version that they ask for has been
   /// loaded or has failed. kInvalidArgument for what check_model_configs refuses; all else is applied, with
-  /// kUnknown when no version of some model is available, kFailedPrecondition when a label names a version
-  /// that is not (that model keeps its old labels until it is). When the call is of no use any more before it
-  /// is over, kCancelled or kDeadlineExceeded: loading goes on.
+  /// kUnknown when of some model no version that it asks for is available (what was served before stays),
+  /// kFailedPrecondition when a label names a version that is not (that model keeps its old labels until it
+  /// is). When the call is of no use any more before it is over, kCancelled or kDeadlineExceeded: loading
+  /// goes on.
   RpcStatus reload(std::vector<ModelConfig> configs, const CallContext& context = {});
 
   /// Looks at the base paths once, and waits until what is new has been loaded or has failed.
@@ -98,21 +88,18 @@ class ModelManager {
   [[nodiscard]] std::vector<std::string> names() const;
 
  private:
-  struct Version;
-  struct Entry;
-
   void run(const std::stop_token& stop);
   void refresh_all(const std::stop_token& stop);
   void refresh(const std::string& name, const std::stop_token& stop);
   bool look(const CallContext& context);
   void set_labels(const std::string& name);
   void tell_ready();
-  void note_folders(const std::string& name, const std::vector<VersionFolder>& folders,
-                    const std::string& fault);
+  void forget_failures(const std::string& name, const std::vector<VersionFolder>& folders);
+  void note_outcome(const std::string& name, std::string fault, bool config_met);
   bool load(const std::string& name, const VersionFolder& folder);
   void unload(const std::string& name, int64_t version);
   void forget_ended();
-  [[nodiscard]] RpcStatus unavailable() const;
+  [[nodiscard]] RpcStatus unmet() const;
   std::optional<ModelConfig> config_of(const std::string& name) const;
 
   const Options options_;
@@ -121,7 +108,7 @@ class ModelManager {
   const Log log_;
 
   mutable std::shared_mutex mutex_;
-  std::map<std::string, Entry, std::less<>> entries_;  // guarded by mutex_
+  std::map<std::string, ModelEntry, std::less<>> entries_;  // guarded by mutex_
 
   std::mutex work_mutex_;
   std::condition_variable_any work_;

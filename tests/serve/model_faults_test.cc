@@ -1,0 +1,64 @@
+// What is wrong with a configuration or a base path is said, while what was served is served on.
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+
+#include "tests/serve/model_manager_fixture.h"
+
+namespace nacre {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+class ModelFaultsTest : public ModelManagerTest {
+ protected:
+  /// That a reload is refused for this reason, which the log says once, and that version 1 stays.
+  void expect_unmet(const ModelConfig& given, const std::string& reason) const {
+    const RpcStatus refused = core_->models.reload({given});
+    EXPECT_EQ(refused.code(), RpcCode::kUnknown);
+    EXPECT_EQ(refused.message(),
+              "1 servable(s) did not become available: {{{name: m} due to error: " + reason + "}, }");
+    core_->models.poll_now();
+    EXPECT_THAT(lines(), Contains("model m: " + reason).Times(1));
+    EXPECT_EQ(states(), "1 AVAILABLE OK");
+    EXPECT_TRUE(core_->ready());
+  }
+};
+
+TEST_F(ModelFaultsTest, AReloadIsRefusedWhenNothingThatItAsksForIsThere) {
+  write_version("base/1", make_small_bundle(1));
+  serve({config()});
+  expect_unmet(config(SpecificVersions{{77}}), "version 77 is not in " + path("base") + "; version 1 stays");
+  expect_unmet(config({}, "none"), path("none") + ": No such file or directory; version 1 stays");
+  EXPECT_TRUE(core_->models.reload({config()}).ok());
+  EXPECT_EQ(states(), "1 AVAILABLE OK");
+}
+
+TEST_F(ModelFaultsTest, AVersionOfAnotherBasePathDoesNotCount) {
+  write_version("base/1", make_small_bundle(1));
+  write_file("other/1/model.nacre", "broken");
+  serve({config()});
+  const RpcStatus refused = core_->models.reload({config({}, "other")});
+  EXPECT_EQ(refused.code(), RpcCode::kUnknown);
+  EXPECT_THAT(refused.message(), HasSubstr("{name: m version: 1} due to error: " + path("other/1/")));
+  EXPECT_EQ(live(), 1);
+  EXPECT_TRUE(core_->models.reload({config()}).ok());
+  EXPECT_EQ(states(), "1 AVAILABLE OK") << "the other's failure is none of its own";
+}
+
+TEST_F(ModelFaultsTest, VersionsThatAreAskedForAndNotThereAreNamed) {
+  for (const char* version : {"base/1", "base/3"}) write_version(version, make_small_bundle(1));
+  serve({config(SpecificVersions{{1, 3, 99}})});
+  EXPECT_EQ(states(), "3 AVAILABLE OK, 1 AVAILABLE OK");
+  EXPECT_THAT(lines(), Contains("model m: version 99 is not in " + path("base")));
+  fs::remove_all(path("base/1"));
+  fs::remove_all(path("base/3"));
+  core_->models.poll_now();
+  EXPECT_THAT(lines(), Contains("model m: version 1 is not in " + path("base") + "; versions 3, 1 stay"));
+}
+
+}  // namespace
+}  // namespace nacre
