@@ -79,7 +79,7 @@ struct Matrices {
     const auto at = static_cast<size_t>(k);
     if (!at_i(point)) return others(point < kFinite ? point : -1, kImaginary)[at];
     const auto all = others(-1, false);
-    return part(point, k, k == 0 ? 0.0 : all[at - (k == 0 ? 0 : 1)], all[at]);
+    return part(point, k, k == 0 ? 0.0 : all[at - 1], all[at]);
   }
 
   /// G[point][k]: the kernel's polynomial at the point, over the product of the distances to the others.

@@ -51,6 +51,22 @@ TYPED_TEST(WinogradMatrices, OppositePointsDifferInTheSignOfOddPowers) {
   }
 }
 
+// And on this: the row of the real part at i is a multiple of what the two before it have in common.
+TEST(WinogradRealPart, IsAMultipleOfEvenPowers) {
+  using M = winograd::Matrices<6, 5>;
+  const auto common = [](double one, double other) { return (one + other) / 2; };
+  constexpr int p = M::kRealPart;
+  for (int k = 0; k < M::kInputs; ++k) {
+    EXPECT_EQ(M::input(p, k), common(M::input(p - 2, k), M::input(p - 1, k)));
+    if (k < M::kKernel) {
+      EXPECT_EQ(M::kernel(p, k), M::kRealPartOfKernel * common(M::kernel(p - 2, k), M::kernel(p - 1, k)));
+    }
+    if (k < M::kTile) {
+      EXPECT_EQ(M::output(p, k), common(M::output(p - 2, k), M::output(p - 1, k)));
+    }
+  }
+}
+
 /// Of a convolution of normally distributed numbers, the largest error of a result relative to the largest
 /// result.
 struct Errors {
