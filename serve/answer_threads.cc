@@ -153,9 +153,9 @@ AnswerThreads::Answered AnswerThreads::answer_next(Lock& lock) {
   if (!quick && !others) return Answered::kNone;
   Job job = quick ? take(quick_, quick_.begin()) : take(jobs_, jobs_.begin());
   if (!quick) ++answering_;
-  // Somebody else must receive now, or look now and then.
-  if (looking_ == 0 && (all_busy() ? watching_ == 0 && receiving_ == 0 : wants_receiver()))
-    called_.notify_one();
+  // Somebody else must receive now, or look now and then, or answer the quick ones that had to let it pass.
+  const bool lacks_receiver = all_busy() ? watching_ == 0 && receiving_ == 0 : wants_receiver();
+  if ((looking_ == 0 && lacks_receiver) || (!quick && !quick_.empty())) called_.notify_one();
   lock.unlock();
   job.answer();
   job.answer = nullptr;  // what it holds goes without the lock
