@@ -1,5 +1,9 @@
 #include "cli/command.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <csignal>
 #include <exception>
 #include <new>
@@ -21,6 +25,16 @@ Status run_session(const Command& chosen) {
   use_isa(isa);
   const Session session{builtin_ops(), isa_is_reference(isa)};
   return chosen(session);
+}
+
+/// A standard descriptor that the program was started without would go to the next file that is opened, and
+/// with it what is printed. What stands in for it fails to be read or written, as a closed one does.
+void occupy_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) != -1) continue;
+    // It takes the lowest number that is free: fd.
+    static_cast<void>(::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+  }
 }
 
 int parse_and_run(int argc, const char* const* argv) {
@@ -100,6 +114,7 @@ int exit_code(const Status& status) {
 
 int run_guarded(const std::function<int()>& program) {
   try {
+    occupy_standard_descriptors();
     // A write to a pipe whose reader has gone shall fail, not kill: a training run goes on.
     std::signal(SIGPIPE, SIG_IGN);
     return program();

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <iterator>
 #include <sstream>
 
@@ -125,6 +126,21 @@ TEST_F(CommandLine, FilesThatAreNoModelsAreRefused) {
   }
   expect_error(nacre({"diff", "text", "text"}), 4);
   expect_error(nacre({"bench", "load", "missing"}), 5);
+}
+
+TEST_F(CommandLine, StandardDescriptorsThatAreClosedTakeNoFilesOfTheRun) {
+  const auto shell = [&](const std::string& line) {
+    const std::string program = std::string(NACRE_BINARY_DIR) + "/nacre ";
+    const int status = std::system(("cd " + folder_ + " && " + program + line).c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  };
+  const std::string train = "train --model tiny.json --data idx --steps 2 --batch-size 10 --threads 1 --out ";
+  // The answer cannot be printed, which is told by the code.
+  EXPECT_EQ(shell(train + "run <&- >&- 2>&-"), 5);
+  EXPECT_EQ(metrics("run").size(), 2U);
+  EXPECT_EQ(shell(train + "quiet >out 2>&-"), 0);
+  EXPECT_EQ(metrics("quiet").size(), 2U);
+  EXPECT_TRUE(identical("run", "quiet"));
 }
 
 TEST_F(CommandLine, AnUnknownInstructionSetIsRefused) {
