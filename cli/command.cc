@@ -8,6 +8,7 @@
 #include <exception>
 #include <new>
 
+#include "cli/arguments.h"
 #include "cli/console.h"
 #include "cli/help.h"
 #include "cli/usage_error.h"
@@ -54,8 +55,11 @@ int parse_and_run(int argc, const char* const* argv) {
   app.footer(
       "nacre COMMAND --help lists a command's options. To begin with:\n"
       "  nacre train --model face96 --data photos --validation 0.2 --out runs/photos");
+  const Result<std::vector<std::string>> words =
+      plain_arguments(app, {argv + std::min(argc, 1), argv + argc});
+  if (!words.ok()) return exit_code(words.status());
   try {
-    app.parse(argc, argv);
+    parse_arguments(app, *words);
   } catch (const CLI::CallForVersion&) {
     return exit_code(print("nacre " + std::string(nacre_version()) + "\n"));
   } catch (const CLI::Success&) {

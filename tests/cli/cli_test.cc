@@ -106,6 +106,14 @@ TEST_F(CommandLine, WrongUsageSaysWhatIsWrong) {
   expect({"models", "a", "b", "c"}, "models: unexpected argument b (see nacre models --help)");
   expect({"train", "--out", "run", "--skip-bad"},
          "train: --skip-bad: needs a value N (see nacre train --help)");
+  // CLI11 would take the next word, a flag that then has no effect.
+  expect({"train", "--image-root=", "--exif-orient", "--out", "run"},
+         "train: --image-root: needs a value DIR (see nacre train --help)");
+  expect({"predict", "m.nacre", "--model=", "--json", "x.png"},
+         "predict: --model: needs a value PRESET|FILE (see nacre predict --help)");
+  expect({"bench", "train", "--steps=", "3"},
+         "bench train: --steps: needs a value N (see nacre bench train --help)");
+  expect({"train", "--frob=", "--out", "run"}, "train: unknown option --frob (see nacre train --help)");
   expect({"eval"}, "eval: FILE and --data are required (see nacre eval --help)");
   expect({"eval", "run"}, "eval: --data is required (see nacre eval --help)");
   expect({"train"}, "train: --model, --data and --out are required (see nacre train --help)");
