@@ -13,7 +13,10 @@ Evaluation small_evaluation() {
   evaluation.loss = 0.5;
   evaluation.correct = 5;
   evaluation.count = 6;
-  evaluation.confusion = {{3, 1, 0}, {0, 2, 0}, {0, 0, 0}};
+  evaluation.confusion = Confusion(3);
+  evaluation.confusion.add(0, 0, 3);
+  evaluation.confusion.add(0, 1);
+  evaluation.confusion.add(1, 1, 2);
   return evaluation;
 }
 
@@ -44,13 +47,32 @@ TEST(EvalReport, ManyClassesGetTheirWorstPairs) {
   Evaluation evaluation;
   evaluation.count = 30;
   evaluation.correct = 28;
-  evaluation.confusion.assign(30, std::vector<int64_t>(30, 0));
-  evaluation.confusion[3][7] = 2;
+  evaluation.confusion = Confusion(30);
+  evaluation.confusion.add(3, 7, 2);
   std::vector<std::string> labels;
   for (int i = 0; i < 30; ++i) labels.push_back("class" + std::to_string(i));
   const std::string text = eval_text(evaluation, labels);
   EXPECT_THAT(text, HasSubstr("Most confused"));
   EXPECT_THAT(text, testing::ContainsRegex("class3 +class7 +2"));
+}
+
+TEST(EvalReport, ThousandsOfClassesGetNoMatrix) {
+  constexpr int kClasses = 10000;
+  Evaluation evaluation;
+  evaluation.count = 3;
+  evaluation.correct = 1;
+  evaluation.confusion = Confusion(kClasses);
+  evaluation.confusion.add(9000, 9000);
+  evaluation.confusion.add(3, 7, 2);
+  std::vector<std::string> labels;
+  for (int i = 0; i < kClasses; ++i) labels.push_back(std::to_string(i));
+  const std::string text = eval_json(evaluation, labels);
+  EXPECT_LT(text.size(), size_t{2} << 20);  // of per_class
+  const auto json = nlohmann::json::parse(text);
+  EXPECT_TRUE(json.at("confusion").is_null());
+  EXPECT_EQ(json.at("confusion_cells"), nlohmann::json::parse("[[3,7,2],[9000,9000,1]]"));
+  EXPECT_EQ(json.at("per_class").at(9000).at("recall"), 1.0);
+  EXPECT_EQ(json.at("per_class").at(3).at("recall"), 0.0);
 }
 
 using EvalTest = RunTest;
