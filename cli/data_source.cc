@@ -115,7 +115,7 @@ std::string csv_of_files(const Dataset& data) {
   std::string lines;
   for (int64_t i = 0; i < data.size(); ++i) {
     const fs::path path = fs::absolute(data.name(i), error).lexically_normal();
-    if (error) return "";
+    if (error || !can_be_listed(path.string())) return "";
     const int32_t label = data.label(i);
     lines += csv_line(path.string(), data.labels()[static_cast<size_t>(label)], label);
   }

@@ -46,7 +46,8 @@ Result<TrainingData> open_training_data(const DataRequest& request, const InputC
 Result<std::shared_ptr<const Dataset>> open_evaluation_data(const DataRequest& request,
                                                             const InputContract& contract);
 
-/// A CSV list of the images of a set, with absolute paths; empty when they are no files of their own.
+/// A CSV list of the images of a set, with absolute paths; empty when they are no files of their own, or
+/// below a folder that no list can name (with a control character).
 std::string csv_of_files(const Dataset& data);
 
 }  // namespace nacre
