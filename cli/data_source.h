@@ -23,6 +23,7 @@ struct DataRequest {
   int64_t skip_bad = 0;
   int64_t cache_mib = 1024;
   int threads = 1;
+  bool has_validation = true;  ///< the command has an option for it, which a message may suggest
 };
 
 /// The number that a value of --validation is; nothing when it is a path.

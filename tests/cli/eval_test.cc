@@ -1,5 +1,6 @@
 #include "cli/eval_report.h"
 
+#include "serialize/checkpoint_file.h"
 #include "tests/cli/run_fixture.h"
 
 namespace nacre {
@@ -87,13 +88,16 @@ TEST_F(EvalTest, BundleCheckpointAndRunAgree) {
   double best = 0;
   for (const auto& line : metrics("run")) best = std::max(best, line.value("validation_accuracy", 0.0));
   EXPECT_EQ(json.at("accuracy"), best);
+  const auto state = nlohmann::json::parse(nacre({"inspect", "run", "--json"}).out).at("state");
+  // Of the same logits.
+  const auto at_best = metrics("run").at(state.at("step").get<size_t>() - 1);
+  EXPECT_NEAR(json.at("loss").get<double>(), at_best.at("validation_loss").get<double>(), 1e-9);
   EXPECT_EQ(nacre({"eval", "run", "--data", "idx", "--json"}).out, bundle.out);
   EXPECT_EQ(nacre({"eval", "run/checkpoints/best", "--data", "idx", "--json", "--threads", "3"}).out,
             bundle.out);
   EXPECT_EQ(nacre({"eval", "run", "--data", "idx", "--json", "--batch-size", "7"}).code, 0);
   // For reading, it says first what was measured.
   const std::string of_run = nacre({"eval", "run", "--data", "idx"}).out;
-  const auto state = nlohmann::json::parse(nacre({"inspect", "run", "--json"}).out).at("state");
   const std::string step = state.at("step").dump();
   EXPECT_THAT(of_run, testing::StartsWith("Measured run/checkpoints/best (checkpoint, step " + step +
                                           ") on 30 images of idx.\nAccuracy "));
@@ -118,9 +122,25 @@ TEST_F(EvalTest, CsvOfImagesWithTheModelsClasses) {
   EXPECT_THAT(stranger.err, HasSubstr("faces/other.csv:1: "));
 }
 
+TEST_F(EvalTest, ALargeLossIsNotCutOff) {
+  ASSERT_EQ(train("run").code, 0);
+  auto checkpoint = read_checkpoint(path("run/checkpoints/best"));
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status().message();
+  checkpoint->variables = checkpoint->variables.clone();
+  Tensor* kernel = checkpoint->variables.find("out/kernel");
+  for (int64_t i = 0; i < kernel->size(); ++i) kernel->data()[i] *= -1e5F;
+  ASSERT_TRUE(write_checkpoint(path("far.ckpt"), *checkpoint, /*overwrite=*/false).ok());
+  const Outcome far = nacre({"eval", "far.ckpt", "--data", "idx", "--model", "tiny.json", "--json"});
+  ASSERT_EQ(far.code, 0) << far.err;
+  // Probabilities that underflow would give 87.3 an image at most.
+  EXPECT_GT(nlohmann::json::parse(far.out).at("loss"), 1000.0);
+}
+
 TEST_F(EvalTest, BadUseIsNamed) {
   ASSERT_EQ(train("run").code, 0);
   EXPECT_EQ(nacre({"eval", "run"}).code, 2);
+  expect_one_line(nacre({"eval", "run", "--data", "idx", "--skip-bad", "-1"}), 2,
+                  "Value -1 not in range 0 to 1099511627776");
   EXPECT_EQ(nacre({"eval", "run", "--data", "nosuch"}).code, 5);
   EXPECT_EQ(nacre({"eval", "run", "--data", "run"}).code, 3);
 }
