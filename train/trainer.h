@@ -85,8 +85,8 @@ struct TrainResult {
 ///
 /// Checkpoints are handed out at the end, at every `checkpoint_every` steps, whenever validation is best, and
 /// when `stop_requested` (called after every step) returns true. Errors: kDiverged with step and image names
-/// when the loss is not finite, or a score in validation, or a variable at a checkpoint: the last checkpoint handed out stays the last
-/// good one; kBadData for data that cannot be read; those of the observers.
+/// when the loss is not finite, or a score in validation, or a variable at a checkpoint: the last checkpoint
+/// handed out stays the last good one; kBadData for data that cannot be read; those of the observers.
 Result<TrainResult> train(const Graph& graph, const Registry& registry,
                           const std::shared_ptr<const Dataset>& data,
                           const std::shared_ptr<const Dataset>& validation, const TrainOptions& options,
