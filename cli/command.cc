@@ -1,9 +1,14 @@
 #include "cli/command.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <csignal>
 #include <exception>
 #include <new>
 
+#include "cli/arguments.h"
 #include "cli/console.h"
 #include "cli/help.h"
 #include "cli/usage_error.h"
@@ -23,6 +28,16 @@ Status run_session(const Command& chosen) {
   return chosen(session);
 }
 
+/// A standard descriptor that the program was started without would go to the next file that is opened, and
+/// with it what is printed. What stands in for it fails to be read or written, as a closed one does.
+void occupy_standard_descriptors() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (::fcntl(fd, F_GETFD) != -1) continue;
+    // It takes the lowest number that is free: fd.
+    static_cast<void>(::open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+  }
+}
+
 int parse_and_run(int argc, const char* const* argv) {
   CLI::App app("nacre trains, exports and runs image classifiers on a CPU.", "nacre");
   app.set_version_flag("--version", "nacre " + std::string(nacre_version()), "print the version");
@@ -40,8 +55,11 @@ int parse_and_run(int argc, const char* const* argv) {
   app.footer(
       "nacre COMMAND --help lists a command's options. To begin with:\n"
       "  nacre train --model face96 --data photos --validation 0.2 --out runs/photos");
+  const Result<std::vector<std::string>> words =
+      plain_arguments(app, {argv + std::min(argc, 1), argv + argc});
+  if (!words.ok()) return exit_code(words.status());
   try {
-    app.parse(argc, argv);
+    parse_arguments(app, *words);
   } catch (const CLI::CallForVersion&) {
     return exit_code(print("nacre " + std::string(nacre_version()) + "\n"));
   } catch (const CLI::Success&) {
@@ -100,6 +118,7 @@ int exit_code(const Status& status) {
 
 int run_guarded(const std::function<int()>& program) {
   try {
+    occupy_standard_descriptors();
     // A write to a pipe whose reader has gone shall fail, not kill: a training run goes on.
     std::signal(SIGPIPE, SIG_IGN);
     return program();

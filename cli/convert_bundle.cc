@@ -11,6 +11,7 @@
 #include "cli/convert.h"
 #include "cli/data_source.h"
 #include "cli/output_file.h"
+#include "cli/shell_word.h"
 #include "cli/tensorflow_files.h"
 #include "runtime/golden.h"
 #include "runtime/prediction_bundle.h"
@@ -89,7 +90,8 @@ Status report(const ConvertOptions& options, const ImportedModel& imported, cons
                       imported.scale_told ? "" : " (the graph does not tell: --scale sets another)",
                       in.resize == ResizePolicy::kExact ? "images of that size only" : "others are resized");
   if (in.labels.empty()) text += "Classes are numbers: --labels names them.\n";
-  return print(text + fmt::format("Next: nacre verify {0}\n      nacre predict {0} IMAGE...\n", options.out));
+  return print(text + fmt::format("Next: nacre verify {0}\n      nacre predict {0} IMAGE...\n",
+                                  shell_word(options.out)));
 }
 
 }  // namespace

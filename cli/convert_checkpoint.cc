@@ -14,6 +14,7 @@
 #include "cli/name_map.h"
 #include "cli/open_model.h"
 #include "cli/output_file.h"
+#include "cli/shell_word.h"
 #include "cli/variable_match.h"
 #include "serialize/bundle_file.h"
 #include "serialize/checkpoint_file.h"
@@ -228,12 +229,12 @@ Status convert_to_checkpoint(const Session& session, const ConvertOptions& optio
   }
   NACRE_RETURN_IF_ERROR(make_parents(options.out));
   NACRE_RETURN_IF_ERROR(write_checkpoint(options.out, checkpoint, options.overwrite));
-  return print(
-      fmt::format("Wrote {}: {}, {}.\n"
-                  "Next: nacre export {} --model {} --out FILE\n",
-                  options.out, described(checkpoint),
-                  counted(static_cast<int64_t>(checkpoint.contract.labels.size()), "class", "classes"),
-                  options.out, options.model.empty() ? "PRESET|FILE" : options.model));
+  return print(fmt::format(
+      "Wrote {}: {}, {}.\n"
+      "Next: nacre export {} --model {} --out FILE\n",
+      options.out, described(checkpoint),
+      counted(static_cast<int64_t>(checkpoint.contract.labels.size()), "class", "classes"),
+      shell_word(options.out), options.model.empty() ? "PRESET|FILE" : shell_word(options.model)));
 }
 
 }  // namespace nacre

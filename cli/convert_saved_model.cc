@@ -8,6 +8,7 @@
 #include "cli/export_bundle.h"
 #include "cli/open_model.h"
 #include "cli/output_file.h"
+#include "cli/shell_word.h"
 #include "runtime/golden.h"
 #include "serialize/tensorflow/saved_model_writer.h"
 
@@ -68,7 +69,7 @@ Status report(const std::string& out, const SavedModelOptions& options, const Op
       "Next: saved_model_cli show --dir {} --all\n"
       "      nacre serve --model_base_path=FOLDER serves what is FOLDER/1, and so does "
       "tensorflow_model_server\n",
-      out);
+      shell_word(out));
   return print(text);
 }
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "cli/shell_word.h"
 #include "engine/file.h"
 #include "image/file_type.h"
 #include "train/class_folders.h"
@@ -23,7 +24,8 @@ constexpr size_t kMaxLabelBytes = size_t{16} << 20;
 
 /// A folder whose only sub-folders are `train` and `val` (or another name of the same) holds data sets, not
 /// classes: a network would learn to tell the one from the other.
-Status check_not_splits(const std::string& folder, const std::vector<std::string>& names) {
+Status check_not_splits(const std::string& folder, const std::vector<std::string>& names,
+                        bool has_validation) {
   constexpr std::array<std::string_view, 4> kHeldOut{"val", "valid", "validation", "test"};
   std::string held_out;
   bool has_train = false;
@@ -38,9 +40,10 @@ Status check_not_splits(const std::string& folder, const std::vector<std::string
   }
   if (!has_train || held_out.empty()) return {};
   const fs::path path(folder);
+  const std::string validation = shell_word((path / held_out).string());
+  const std::string training = shell_word((path / "train").string());
   return {StatusCode::kBadData, folder + ": holds data sets, not classes; give --data " +
-                                    (path / "train").string() + " --validation " +
-                                    (path / held_out).string()};
+                                    (has_validation ? training + " --validation " + validation : validation)};
 }
 
 /// Refuses an image, or another file of a known kind, given in place of a list of images.
@@ -84,7 +87,7 @@ Result<std::shared_ptr<const Dataset>> open_one(const std::string& path, IdxSpli
   }
   NACRE_ASSIGN_OR_RETURN(const std::vector<std::string> names, class_folder_names(path));
   if (!names.empty()) {
-    NACRE_RETURN_IF_ERROR(check_not_splits(path, names));
+    NACRE_RETURN_IF_ERROR(check_not_splits(path, names, request.has_validation));
     return Dataset::from_folder(path, contract, options);
   }
   return Status(
@@ -115,7 +118,7 @@ std::string csv_of_files(const Dataset& data) {
   std::string lines;
   for (int64_t i = 0; i < data.size(); ++i) {
     const fs::path path = fs::absolute(data.name(i), error).lexically_normal();
-    if (error) return "";
+    if (error || !can_be_listed(path.string())) return "";
     const int32_t label = data.label(i);
     lines += csv_line(path.string(), data.labels()[static_cast<size_t>(label)], label);
   }

@@ -23,6 +23,7 @@ struct DataRequest {
   int64_t skip_bad = 0;
   int64_t cache_mib = 1024;
   int threads = 1;
+  bool has_validation = true;  ///< the command has an option for it, which a message may suggest
 };
 
 /// The number that a value of --validation is; nothing when it is a path.
@@ -46,7 +47,8 @@ Result<TrainingData> open_training_data(const DataRequest& request, const InputC
 Result<std::shared_ptr<const Dataset>> open_evaluation_data(const DataRequest& request,
                                                             const InputContract& contract);
 
-/// A CSV list of the images of a set, with absolute paths; empty when they are no files of their own.
+/// A CSV list of the images of a set, with absolute paths; empty when they are no files of their own, or
+/// below a folder that no list can name (with a control character).
 std::string csv_of_files(const Dataset& data);
 
 }  // namespace nacre

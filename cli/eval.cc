@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli/command.h"
 #include "cli/console.h"
@@ -14,6 +15,8 @@
 
 namespace nacre {
 namespace {
+
+constexpr int64_t kMostSkipped = int64_t{1} << 40;  // as of train
 
 struct EvalOptions {
   std::string file;
@@ -41,6 +44,16 @@ std::string measured_line(const OpenedModel& opened, const Dataset& data, const 
                      counted(data.size(), "image"), printable(data_path));
 }
 
+/// The graph without the softmax that it ends in; nothing when it ends otherwise. The loss of logits is that
+/// of training's validation; of probabilities it would be bounded, for they underflow.
+std::optional<Graph> graph_of_logits(const Graph& graph) {
+  if (graph.output().op != "Softmax") return std::nullopt;
+  std::vector<Node> nodes = graph.nodes();
+  nodes.pop_back();
+  Result<Graph> logits = Graph::make(std::move(nodes));
+  return logits.ok() ? std::optional(std::move(logits).value()) : std::nullopt;
+}
+
 Status run_eval(const Session& session, const EvalOptions& options) {
   OpenOptions open;
   open.model = options.model;
@@ -54,22 +67,24 @@ Status run_eval(const Session& session, const EvalOptions& options) {
   request.skip_bad = options.skip_bad;
   request.cache_mib = 0;  // every image is used once
   request.threads = options.threads;
+  request.has_validation = false;
   InputContract contract = model.contract;
   contract.labels.clear();
   NACRE_ASSIGN_OR_RETURN(const std::shared_ptr<const Dataset> data, open_evaluation_data(request, contract));
   for (const std::string& file : data->skipped()) print_message("left out: " + file);
 
   const int64_t batch = std::min(options.batch_size, data->size());
-  NACRE_ASSIGN_OR_RETURN(
-      const Plan plan,
-      Plan::make(model.graph, session.registry, Shape{contract.height, contract.width, contract.channels},
-                 session.plan_options(Mode::kInference, batch, options.threads)));
+  const std::optional<Graph> logits = graph_of_logits(model.graph);
+  NACRE_ASSIGN_OR_RETURN(const Plan plan,
+                         Plan::make(logits.has_value() ? *logits : model.graph, session.registry,
+                                    Shape{contract.height, contract.width, contract.channels},
+                                    session.plan_options(Mode::kInference, batch, options.threads)));
   NACRE_RETURN_IF_ERROR(plan.check_variables(model.variables).at(opened.path));
   const PackedVariables packed(plan, model.variables, options.threads);
   Executor executor(plan);
   NACRE_RETURN_IF_ERROR(executor.bind(model.variables, &packed));
   const Result<Evaluation> evaluated =
-      evaluate(executor, plan, data, options.threads, /*probabilities=*/true);
+      evaluate(executor, plan, data, options.threads, /*probabilities=*/!logits.has_value());
   if (evaluated.status().code() == StatusCode::kDiverged) return evaluated.status().at(opened.path);
   NACRE_RETURN_IF_ERROR(evaluated.status());
   const Evaluation& evaluation = *evaluated;
@@ -99,7 +114,7 @@ void add_eval_command(CLI::App& app, Command& chosen) {
       ->check(CLI::Range(int64_t{1}, int64_t{4096}))
       ->type_name("N");
   command->add_option("--skip-bad", options->skip_bad, "leave out up to N bad lines or images, and list them")
-      ->check(CLI::NonNegativeNumber)
+      ->check(CLI::Range(int64_t{0}, kMostSkipped))
       ->type_name("N");
   add_json_option(*command, options->json);
   add_threads_option(*command, options->threads);

@@ -12,6 +12,10 @@
 namespace nacre {
 namespace {
 
+/// Of more, the JSON lists the cells that are not zero: a matrix would be nearly all zeros, and megabytes of
+/// them.
+constexpr size_t kMostMatrixClasses = 1000;
+
 /// How one class did.
 struct ClassScore {
   int64_t count = 0;      ///< images of the class
@@ -28,14 +32,12 @@ struct ClassScore {
 };
 
 std::vector<ClassScore> class_scores(const Evaluation& evaluation) {
-  std::vector<ClassScore> scores(evaluation.confusion.size());
-  for (size_t truth = 0; truth < scores.size(); ++truth) {
-    for (size_t guess = 0; guess < scores.size(); ++guess) {
-      const int64_t n = evaluation.confusion[truth][guess];
-      scores[truth].count += n;
-      scores[guess].predicted += n;
-      if (truth == guess) scores[truth].correct += n;
-    }
+  std::vector<ClassScore> scores(evaluation.confusion.classes());
+  for (const auto& [pair, n] : evaluation.confusion.cells()) {
+    const auto& [truth, guess] = pair;
+    scores[truth].count += n;
+    scores[guess].predicted += n;
+    if (truth == guess) scores[truth].correct += n;
   }
   return scores;
 }
@@ -56,7 +58,10 @@ std::string matrix_text(const Evaluation& evaluation, const std::vector<std::str
   Table table(std::move(columns));
   for (size_t i = 0; i < labels.size(); ++i) {
     std::vector<std::string> row{numbered(i, labels[i])};
-    for (const int64_t n : evaluation.confusion[i]) row.push_back(n == 0 ? "." : std::to_string(n));
+    for (size_t j = 0; j < labels.size(); ++j) {
+      const int64_t n = evaluation.confusion.at(i, j);
+      row.push_back(n == 0 ? "." : std::to_string(n));
+    }
     table.add_row(std::move(row));
   }
   return "Confusion matrix (rows: true class, columns: predicted class)\n" + table.to_string();
@@ -65,17 +70,28 @@ std::string matrix_text(const Evaluation& evaluation, const std::vector<std::str
 std::string confusions_text(const Evaluation& evaluation, const std::vector<std::string>& labels) {
   constexpr size_t kMostShown = 20;
   std::vector<std::tuple<int64_t, size_t, size_t>> pairs;
-  for (size_t i = 0; i < labels.size(); ++i) {
-    for (size_t j = 0; j < labels.size(); ++j) {
-      if (i != j && evaluation.confusion[i][j] > 0) pairs.emplace_back(-evaluation.confusion[i][j], i, j);
-    }
+  for (const auto& [pair, n] : evaluation.confusion.cells()) {
+    if (pair.first != pair.second) pairs.emplace_back(-n, pair.first, pair.second);
   }
   if (pairs.empty()) return "No class was taken for another.\n";
   std::sort(pairs.begin(), pairs.end());
   pairs.resize(std::min(pairs.size(), kMostShown));
   Table table({{"true class"}, {"taken for"}, {"images", Table::Align::kRight}});
   for (const auto& [minus, i, j] : pairs) table.add_row({labels[i], labels[j], with_commas(-minus)});
-  return "Most confused (--json gives the whole matrix)\n" + table.to_string();
+  return "Most confused (--json gives all)\n" + table.to_string();
+}
+
+/// The matrix as a list of its rows.
+nlohmann::ordered_json matrix_json(const Confusion& confusion) {
+  std::vector<std::vector<int64_t>> rows(confusion.classes(), std::vector<int64_t>(confusion.classes()));
+  for (const auto& [pair, n] : confusion.cells()) rows[pair.first][pair.second] = n;
+  return rows;
+}
+
+nlohmann::ordered_json cells_json(const Confusion& confusion) {
+  nlohmann::ordered_json cells = nlohmann::ordered_json::array();
+  for (const auto& [pair, n] : confusion.cells()) cells.push_back({pair.first, pair.second, n});
+  return cells;
 }
 
 }  // namespace
@@ -98,7 +114,12 @@ std::string eval_json(const Evaluation& evaluation, const std::vector<std::strin
                                  {"recall", number(scores[i].recall())},
                                  {"f1", number(scores[i].f1())}});
   }
-  json["confusion"] = evaluation.confusion;
+  if (evaluation.confusion.classes() <= kMostMatrixClasses) {
+    json["confusion"] = matrix_json(evaluation.confusion);
+  } else {
+    json["confusion"] = nullptr;
+    json["confusion_cells"] = cells_json(evaluation.confusion);
+  }
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 

@@ -8,6 +8,7 @@
 #include "cli/export_bundle.h"
 #include "cli/open_model.h"
 #include "cli/output_file.h"
+#include "cli/shell_word.h"
 #include "serialize/bundle_file.h"
 
 namespace nacre {
@@ -40,13 +41,14 @@ Status run_export(const Session& session, const ExportOptions& options) {
   NACRE_RETURN_IF_ERROR(write_bundle(options.out, bundle, writing));
   std::error_code error;
   const uintmax_t bytes = fs::file_size(options.out, error);
-  return print(fmt::format(
-      "Wrote {} ({}): {} at step {}, {} classes, {} parameters, {} golden vectors.\n"
-      "Next: nacre verify {}\n"
-      "      nacre predict {} IMAGE...\n",
-      options.out, readable_size(error ? 0 : bytes), bundle.name,
-      with_commas(static_cast<int64_t>(opened.state.step)), bundle.contract.labels.size(),
-      with_commas(bundle.variables.num_elements()), bundle.golden.size(), options.out, options.out));
+  return print(
+      fmt::format("Wrote {} ({}): {} at step {}, {} classes, {} parameters, {} golden vectors.\n"
+                  "Next: nacre verify {}\n"
+                  "      nacre predict {} IMAGE...\n",
+                  options.out, readable_size(error ? 0 : bytes), bundle.name,
+                  with_commas(static_cast<int64_t>(opened.state.step)), bundle.contract.labels.size(),
+                  with_commas(bundle.variables.num_elements()), bundle.golden.size(), shell_word(options.out),
+                  shell_word(options.out)));
 }
 
 }  // namespace

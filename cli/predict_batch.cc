@@ -1,7 +1,6 @@
 #include "cli/predict_batch.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -153,7 +152,7 @@ class BatchRun {
         model_(model),
         lines_(input),
         partial_(std::move(partial)),
-        progress_(::isatty(STDERR_FILENO) == 1) {}
+        progress_(LiveLine::possible()) {}
 
   Status run() {
     const StopSignal stop;

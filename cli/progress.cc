@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <string_view>
 
 #include "cli/console.h"
 
@@ -57,6 +59,11 @@ std::string with_bar(const std::string& text, double share, size_t width) {
   const size_t done = std::min(bar, static_cast<size_t>(share * static_cast<double>(bar)));
   const std::string head = done < bar ? ">" : "";
   return "[" + std::string(done, '=') + head + std::string(bar - done - head.size(), ' ') + "] " + text;
+}
+
+bool LiveLine::possible() {
+  const char* kind = std::getenv("TERM");
+  return ::isatty(STDERR_FILENO) == 1 && (kind == nullptr || std::string_view(kind) != "dumb");
 }
 
 LiveLine::LiveLine(bool terminal) : terminal_(terminal), shown_(Clock::now()) {}

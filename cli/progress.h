@@ -20,6 +20,9 @@ std::string live_line(const StepReport& report, size_t width);
 /// What goes on, on stderr: on a terminal a line that renews itself, else now and then a plain line.
 class LiveLine {
  public:
+  /// Whether stderr is a terminal on which a line can be renewed.
+  [[nodiscard]] static bool possible();
+
   explicit LiveLine(bool terminal);
   /// Leaves the live line behind.
   ~LiveLine();

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "cli/eval_report.h"
@@ -106,7 +105,7 @@ Status TensorBoardLog::add_validation(const StepReport& report) {
     validation_->add_scalar("epoch_accuracy", report.epoch, evaluation.accuracy());
   }
   validation_->add_text("evaluation", report.step, fenced(eval_text(evaluation, source_.training->labels())));
-  if (evaluation.confusion.size() <= kMaxPictureClasses) {
+  if (evaluation.confusion.classes() <= kMaxPictureClasses) {
     const Image picture = confusion_picture(evaluation.confusion);
     NACRE_ASSIGN_OR_RETURN(std::vector<std::byte> png, encode_png(picture));
     validation_->add_images("confusion_matrix", report.step, picture.width, picture.height,
@@ -127,19 +126,20 @@ Status TensorBoardLog::on_checkpoint(const Checkpoint& checkpoint, bool /*best*/
   return train_->flush();
 }
 
-Image confusion_picture(const std::vector<std::vector<int64_t>>& confusion) {
+Image confusion_picture(const Confusion& confusion) {
   constexpr size_t kSide = 512;  // pixels, about
   constexpr std::array<double, 3> kNone{247, 251, 255};
   constexpr std::array<double, 3> kWhole{8, 48, 107};
-  const size_t classes = confusion.size();
+  const size_t classes = confusion.classes();
+  std::vector<int64_t> totals(classes);
+  for (const auto& [pair, n] : confusion.cells()) totals[pair.first] += n;
   const size_t cell = std::max<size_t>(1, kSide / classes);
   const auto side = static_cast<int64_t>(cell * classes);
   Image image{side, side, 3, std::vector<uint8_t>(cell * classes * cell * classes * 3)};
   for (size_t row = 0; row < classes; ++row) {
-    const auto total =
-        static_cast<double>(std::accumulate(confusion[row].begin(), confusion[row].end(), int64_t{0}));
+    const auto total = static_cast<double>(totals[row]);
     for (size_t column = 0; column < classes; ++column) {
-      const double share = total > 0 ? static_cast<double>(confusion[row][column]) / total : 0;
+      const double share = total > 0 ? static_cast<double>(confusion.at(row, column)) / total : 0;
       for (size_t y = row * cell; y < (row + 1) * cell; ++y) {
         for (size_t x = column * cell; x < (column + 1) * cell; ++x) {
           uint8_t* pixel = &image.pixels[(y * cell * classes + x) * 3];

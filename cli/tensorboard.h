@@ -61,7 +61,7 @@ class TensorBoardLog : public TrainObserver {
 
 /// A confusion matrix [true][predicted] as a picture: a square for each cell, the darker the larger its share
 /// of the true class. At most kMaxPictureClasses classes.
-Image confusion_picture(const std::vector<std::vector<int64_t>>& confusion);
+Image confusion_picture(const Confusion& confusion);
 inline constexpr size_t kMaxPictureClasses = 512;
 
 }  // namespace nacre

@@ -1,5 +1,4 @@
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -15,6 +14,7 @@
 #include "cli/progress.h"
 #include "cli/run_checkpoints.h"
 #include "cli/run_folder.h"
+#include "cli/shell_word.h"
 #include "cli/stop_signal.h"
 #include "cli/tensorboard.h"
 #include "cli/train_config.h"
@@ -58,6 +58,13 @@ Status check_apart(const TrainSettings& settings) {
   if (error || way.empty() || *way.begin() == "..") return {};
   return {StatusCode::kUsage, "--out: " + settings.out + " lies in the data folder " + settings.data +
                                   ", where it would be taken for a class; give a folder beside it"};
+}
+
+/// With --overwrite, too, nothing is written in place of a file.
+Status check_is_folder(const RunFolder& folder) {
+  std::error_code none;
+  if (!is_there(folder.path()) || fs::is_directory(folder.path(), none)) return {};
+  return {StatusCode::kIo, folder.path() + ": exists and is no folder; give --out a name that is free"};
 }
 
 /// The text of labels.txt.
@@ -141,6 +148,7 @@ Status TrainCommand::settle() {
   NACRE_ASSIGN_OR_RETURN(setup_, settle_train_setup(session_, given_, before_));
   NACRE_ASSIGN_OR_RETURN(options_, train_options(setup_.settings, session_.reference));
   folder_ = RunFolder(setup_.settings.out);
+  NACRE_RETURN_IF_ERROR(check_is_folder(folder_));
   NACRE_RETURN_IF_ERROR(check_apart(setup_.settings));
   NACRE_RETURN_IF_ERROR(options_.augmentation.check(setup_.model.input).at("--augment"));
   return {};
@@ -297,7 +305,7 @@ Status TrainCommand::train_run() {
   std::optional<TrainResult> result;
   int signal = 0;
   {
-    Progress progress(::isatty(STDERR_FILENO) == 1);
+    Progress progress(LiveLine::possible());
     const std::array<TrainObserver*, 4> observers{&progress, metrics.get(), tensorboard.get(), &checkpointer};
     Result<TrainResult> outcome =
         train(*graph_, session_.registry, data_.training, data_.validation, options_, *checkpoint_, observers,
@@ -313,7 +321,7 @@ Status TrainCommand::train_run() {
   if (result->reason == StopReason::kStopRequested) {
     return {signal == SIGTERM ? StatusCode::kTerminated : StatusCode::kInterrupted,
             fmt::format("{}: stopped after step {}, with a checkpoint; nacre train --resume --out {} goes on",
-                        folder_.path(), result->steps, folder_.path())};
+                        folder_.path(), result->steps, shell_word(folder_.path()))};
   }
   return print(describe_end(folder_, setup_, options_, data_, *result, checkpoint_->state, first));
 }

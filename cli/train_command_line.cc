@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <cmath>
 
 #include "cli/enum_text.h"
 #include "cli/train_options.h"
@@ -88,7 +89,9 @@ class TextConverter {
     const auto text = found->second.get<std::string>();
     T number{};
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error == std::errc() && end == text.data() + text.size()) found->second = number;
+    if (error != std::errc() || end != text.data() + text.size()) return;
+    // JSON has no NaN and no infinity; no field takes one.
+    if (std::isfinite(static_cast<double>(number))) found->second = number;
   }
   std::map<std::string, Json, std::less<>>& values_;
 };

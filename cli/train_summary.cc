@@ -7,6 +7,7 @@
 
 #include "cli/console.h"
 #include "cli/progress.h"
+#include "cli/shell_word.h"
 
 namespace nacre {
 namespace {
@@ -67,18 +68,6 @@ std::string sizes_text(const Dataset& data) {
                         survey.keeps_ratio ? "" : " (their proportions change)");
   }
   return survey.of_files && contract.channels == 1 ? text + "; the network sees them in grey" : text;
-}
-
-/// A word as a shell takes it.
-std::string shell_word(const std::string& text) {
-  const auto is_plain = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           std::string_view("_-./+,:=@%").find(c) != std::string_view::npos;
-  };
-  if (!text.empty() && std::all_of(text.begin(), text.end(), is_plain)) return text;
-  std::string quoted = "'";
-  for (const char c : text) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
 }
 
 /// The validation data as an argument of `eval`; empty when there is none, or it has no path of its own.

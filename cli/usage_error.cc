@@ -130,12 +130,15 @@ std::string are_required(const std::vector<std::string>& names) {
 
 std::string usage_reason(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<const CLI::App*> chain = chain_of(app);
-  const std::string reason = reason_of(chain, error);
+  return usage_message(chain, reason_of(chain, error));
+}
+
+std::string usage_message(const std::vector<const CLI::App*>& chain, const std::string& reason) {
   std::vector<std::string> names;
   for (const CLI::App* command : chain) names.push_back(command->get_name());
-  const std::string path = fmt::format("{}", fmt::join(names.begin() + 1, names.end(), " "));
-  if (path.empty()) return reason + " (see nacre --help)";
-  return fmt::format("{}: {} (see nacre {} --help)", path, reason, path);
+  const std::string whole = fmt::format("{}", fmt::join(names, " "));
+  if (names.size() == 1) return fmt::format("{} (see {} --help)", reason, whole);
+  return fmt::format("{}: {} (see {} --help)", whole.substr(names.front().size() + 1), reason, whole);
 }
 
 }  // namespace nacre

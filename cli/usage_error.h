@@ -11,6 +11,10 @@ namespace nacre {
 /// to ask for.
 std::string usage_reason(const CLI::App& app, const CLI::ParseError& error);
 
+/// "eval: reason (see nacre eval --help)" of the program and the sub-commands in it that a command line
+/// names.
+std::string usage_message(const std::vector<const CLI::App*>& chain, const std::string& reason);
+
 /// "--data is required", "FILE, --data and --out are required".
 std::string are_required(const std::vector<std::string>& names);
 

@@ -78,7 +78,7 @@ class Lister {
     std::sort(files.begin(), files.end());
     for (const fs::path& file : files) {
       ++line_;
-      Result<ListedFile> listed = look_up_image(file.string());
+      Result<ListedFile> listed = look_up_image(file);
       if (listed.ok()) {
         images.push_back({line_, "", file.lexically_relative(folder_).string(), label, std::move(*listed)});
       } else {
@@ -106,13 +106,20 @@ class Lister {
   std::vector<ListedImage> images;
 
  private:
-  static Result<ListedFile> look_up_image(const std::string& path) {
+  Result<ListedFile> look_up_image(const fs::path& file) const {
+    std::string path = file.string();
+    if (!can_be_listed(file.lexically_relative(folder_).string())) {
+      // A message is one line whatever the name is.
+      std::replace_if(
+          path.begin(), path.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+      return bad(path, "the name holds a control character (shown as ?), which no list can hold; rename it");
+    }
     std::error_code none;
     if (fs::is_directory(path, none))
       return bad(path, "is a symbolic link to a folder, which is not followed");
-    NACRE_ASSIGN_OR_RETURN(ListedFile file, look_up(path, "is a symbolic link that leads nowhere"));
+    NACRE_ASSIGN_OR_RETURN(ListedFile listed, look_up(path, "is a symbolic link that leads nowhere"));
     NACRE_RETURN_IF_ERROR(check_type(path));
-    return file;
+    return listed;
   }
 
   std::string folder_;

@@ -270,6 +270,10 @@ Result<CsvList> parse_csv(std::string_view text, const std::string& name,
   return std::move(builder).finish();
 }
 
+bool can_be_listed(std::string_view file) {
+  return check_line(file).ok();
+}
+
 std::string csv_line(const std::string& file, const std::string& label_name, int64_t label) {
   const auto field = [](const std::string& text) {
     if (text.find_first_of(",\"") == std::string::npos) return text;

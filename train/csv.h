@@ -62,6 +62,9 @@ struct CsvList {
 Result<CsvList> parse_csv(std::string_view text, const std::string& name,
                           const std::vector<std::string>& labels, BadRows& bad_rows);
 
+/// Whether a list can name the file: it has no control character but tabs.
+bool can_be_listed(std::string_view file);
+
 /// A row as parse_csv reads it, with its LF; fields are quoted where they must be.
 std::string csv_line(const std::string& file, const std::string& label_name, int64_t label);
 

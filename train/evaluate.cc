@@ -34,8 +34,7 @@ Result<Evaluation> evaluate_batches(Executor& executor, const Plan& plan,
   NACRE_ASSIGN_OR_RETURN(const std::unique_ptr<BatchLoader> loader, BatchLoader::make(data, options));
 
   Evaluation result;
-  result.confusion.assign(static_cast<size_t>(classes),
-                          std::vector<int64_t>(static_cast<size_t>(classes), 0));
+  result.confusion = Confusion(static_cast<size_t>(classes));
   StepContext context;
   context.threads = threads;
   Tensor logs(plan.output_shape());
@@ -66,7 +65,7 @@ Result<Evaluation> evaluate_batches(Executor& executor, const Plan& plan,
     for (int64_t row = 0; row < batch->n; ++row) {
       const float* z = output.data + row * classes;
       const auto predicted = static_cast<size_t>(std::max_element(z, z + classes) - z);
-      ++result.confusion[static_cast<size_t>(batch->labels[row])][predicted];
+      result.confusion.add(static_cast<size_t>(batch->labels[row]), predicted);
     }
   }
   result.loss = loss_sum / static_cast<double>(result.count);

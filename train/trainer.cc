@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "engine/packed_variables.h"
 #include "engine/parallel.h"
@@ -211,7 +212,6 @@ Status Training::validate(StepReport& report, bool in_turn, bool& best) {
   report.validation = std::move(evaluation).value();
   report.validation_seconds = seconds_since(start);
   result_.validation_seconds += report.validation_seconds;
-  result_.last_validation = report.validation;
   TrainingState& state = checkpoint_.state;
   best = report.validation->accuracy() > state.best_accuracy;
   if (best) {
@@ -318,6 +318,7 @@ Result<TrainResult> Training::run(const std::function<bool()>& stop_requested) {
     }
     result_.steps = number;
     result_.images_per_second = static_cast<double>(images) / result_.training_seconds;
+    if (report.validation.has_value()) result_.last_validation = std::move(report.validation);
     if (stopping && !last) result_.reason = StopReason::kStopRequested;
     if (enough) result_.reason = reason;
     if (enough || stopping) break;

@@ -4,7 +4,6 @@
 #include <malloc.h>
 #include <sys/resource.h>
 
-#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -13,6 +12,7 @@
 #include <mutex>
 #include <thread>
 
+#include "cli/arguments.h"
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/help.h"
@@ -134,9 +134,9 @@ Status run(int argc, const char* const* argv) {
   ServeOptions options;
   add_serve_options(app, options);
   try {
-    std::vector<std::string> arguments = normalized_arguments(argc, argv);
-    std::ranges::reverse(arguments);  // as CLI11 wants them
-    app.parse(std::move(arguments));
+    NACRE_ASSIGN_OR_RETURN(std::vector<std::string> words,
+                           plain_arguments(app, normalized_arguments(argc, argv)));
+    parse_arguments(app, std::move(words));
   } catch (const CLI::CallForVersion&) {
     return print("nacre-serve " NACRE_VERSION "\n");
   } catch (const CLI::Success&) {

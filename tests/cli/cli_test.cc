@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <iterator>
 #include <sstream>
 
@@ -105,6 +106,14 @@ TEST_F(CommandLine, WrongUsageSaysWhatIsWrong) {
   expect({"models", "a", "b", "c"}, "models: unexpected argument b (see nacre models --help)");
   expect({"train", "--out", "run", "--skip-bad"},
          "train: --skip-bad: needs a value N (see nacre train --help)");
+  // CLI11 would take the next word, a flag that then has no effect.
+  expect({"train", "--image-root=", "--exif-orient", "--out", "run"},
+         "train: --image-root: needs a value DIR (see nacre train --help)");
+  expect({"predict", "m.nacre", "--model=", "--json", "x.png"},
+         "predict: --model: needs a value PRESET|FILE (see nacre predict --help)");
+  expect({"bench", "train", "--steps=", "3"},
+         "bench train: --steps: needs a value N (see nacre bench train --help)");
+  expect({"train", "--frob=", "--out", "run"}, "train: unknown option --frob (see nacre train --help)");
   expect({"eval"}, "eval: FILE and --data are required (see nacre eval --help)");
   expect({"eval", "run"}, "eval: --data is required (see nacre eval --help)");
   expect({"train"}, "train: --model, --data and --out are required (see nacre train --help)");
@@ -125,6 +134,21 @@ TEST_F(CommandLine, FilesThatAreNoModelsAreRefused) {
   }
   expect_error(nacre({"diff", "text", "text"}), 4);
   expect_error(nacre({"bench", "load", "missing"}), 5);
+}
+
+TEST_F(CommandLine, StandardDescriptorsThatAreClosedTakeNoFilesOfTheRun) {
+  const auto shell = [&](const std::string& line) {
+    const std::string program = std::string(NACRE_BINARY_DIR) + "/nacre ";
+    const int status = std::system(("cd " + folder_ + " && " + program + line).c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  };
+  const std::string train = "train --model tiny.json --data idx --steps 2 --batch-size 10 --threads 1 --out ";
+  // The answer cannot be printed, which is told by the code.
+  EXPECT_EQ(shell(train + "run <&- >&- 2>&-"), 5);
+  EXPECT_EQ(metrics("run").size(), 2U);
+  EXPECT_EQ(shell(train + "quiet >out 2>&-"), 0);
+  EXPECT_EQ(metrics("quiet").size(), 2U);
+  EXPECT_TRUE(identical("run", "quiet"));
 }
 
 TEST_F(CommandLine, AnUnknownInstructionSetIsRefused) {

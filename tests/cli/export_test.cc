@@ -45,6 +45,12 @@ TEST_F(ExportTest, WritesABundleThatVerifies) {
   for (const auto& [key, value] : bundle->provenance) EXPECT_THAT(value, Not(HasSubstr(folder_))) << key;
 }
 
+TEST_F(ExportTest, WhatComesNextIsQuotedForAShell) {
+  ASSERT_EQ(train("run", {"--steps", "1"}).code, 0);
+  EXPECT_THAT(nacre({"export", "run", "--out", "my model.nacre"}).out,
+              HasSubstr("Next: nacre verify 'my model.nacre'\n      nacre predict 'my model.nacre' IMAGE"));
+}
+
 TEST_F(ExportTest, TwiceGivesEqualBytes) {
   ASSERT_EQ(train("run").code, 0);
   ASSERT_EQ(nacre({"export", "run", "--out", "a.nacre", "--threads", "1"}).code, 0);

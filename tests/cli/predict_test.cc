@@ -76,6 +76,19 @@ TEST_F(PredictTest, FoldersAreSortedAndPathsReadFromStdin) {
   EXPECT_EQ(from_stdin[1], lines[2]);
 }
 
+TEST_F(PredictTest, ANameInBracketsIsNoList) {
+  fs::copy(path("faces/faces00.png"), path("[z]"));
+  fs::copy(path("faces/faces00.png"), path("[a,b]"));
+  write("z", "another file");
+  const auto lines =
+      lines_of(nacre({"predict", "model.nacre", "[z]", "faces/faces00.png", "--json", "[a,b]"}).out);
+  ASSERT_EQ(lines.size(), 3U);
+  EXPECT_EQ(lines[0].at("file"), "./[z]");
+  EXPECT_EQ(lines[0].at("prediction"), lines[1].at("prediction"));
+  EXPECT_EQ(lines[2].at("file"), "./[a,b]");
+  EXPECT_EQ(lines[2].at("prediction"), lines[1].at("prediction"));
+}
+
 TEST_F(PredictTest, BadImagesAreReportedAndTheRestGoesOn) {
   write("bad.jpg", "GIF89a and more");
   const Outcome outcome = nacre({"predict", "model.nacre", "faces/faces00.png", "bad.jpg", "missing.png",

@@ -74,14 +74,19 @@ TEST_F(TensorBoardTest, AResumedRunAddsAFileAndAReplacedOneStartsAnew) {
 }
 
 TEST(ConfusionPicture, TheShareOfTheTrueClassIsTheColour) {
-  const Image picture = confusion_picture({{3, 1}, {0, 0}});
+  Confusion confusion(2);
+  confusion.add(0, 0, 3);
+  confusion.add(0, 1);
+  const Image picture = confusion_picture(confusion);
   ASSERT_EQ(picture.width, 512);
   ASSERT_EQ(picture.pixels.size(), 512U * 512U * 3U);
   const auto red = [&](size_t x, size_t y) { return int{picture.pixels[(y * 512 + x) * 3]}; };
   EXPECT_NEAR(red(10, 10), 247 - 0.75 * 239, 1);
   EXPECT_NEAR(red(500, 10), 247 - 0.25 * 239, 1);
   EXPECT_EQ(red(10, 500), 247);  // a class without images
-  EXPECT_EQ(confusion_picture({{1}}).pixels[0], 8);
+  Confusion single(1);
+  single.add(0, 0);
+  EXPECT_EQ(confusion_picture(single).pixels[0], 8);
 }
 
 }  // namespace

@@ -105,6 +105,10 @@ TEST_F(TrainFolderTest, DataSetsAreNoClasses) {
   EXPECT_EQ(sets.code, 3);
   EXPECT_EQ(sets.err,
             "nacre: sets: holds data sets, not classes; give --data sets/train --validation sets/val\n");
+  ASSERT_EQ(train("run").code, 0);
+  fs::rename(path("sets"), path("two sets"));
+  expect_one_line(nacre({"eval", "run", "--data", "two sets"}), 3,
+                  "nacre: two sets: holds data sets, not classes; give --data 'two sets/val'\n");
 }
 
 TEST_F(TrainFolderTest, AWarmUpThatDoesNotEndIsTold) {

@@ -17,7 +17,7 @@ class TrainLiveTest : public RunTest {
  protected:
   /// Runs the command with its stderr on a terminal of `columns`; gives what the terminal was sent.
   [[nodiscard]] std::string on_terminal(const std::vector<std::string>& arguments, unsigned short columns,
-                                        int& code) const {
+                                        int& code, const char* kind = "xterm") const {
     const std::string program = std::string(NACRE_BINARY_DIR) + "/nacre";
     std::vector<char*> argv{const_cast<char*>(program.c_str())};
     for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
@@ -27,7 +27,8 @@ class TrainLiveTest : public RunTest {
     const pid_t pid = forkpty(&master, nullptr, nullptr, &size);
     if (pid == 0) {
       const std::string out = path("out");
-      if (chdir(folder_.c_str()) == 0 && freopen(out.c_str(), "w", stdout) != nullptr) {
+      if (chdir(folder_.c_str()) == 0 && setenv("TERM", kind, 1) == 0 &&
+          freopen(out.c_str(), "w", stdout) != nullptr) {
         execv(program.c_str(), argv.data());
       }
       _exit(127);
@@ -61,6 +62,15 @@ TEST_F(TrainLiveTest, ALineRenewsItself) {
   EXPECT_THAT(text, HasSubstr("left\r\x1b[K"));
   EXPECT_THAT(text, ContainsRegex("(\n|\x1b\\[K)step 40/40, epoch [0-9]+, loss [0-9.]+: validation loss"));
   EXPECT_THAT(read("out"), HasSubstr("Trained tiny for 40 steps"));
+}
+
+TEST_F(TrainLiveTest, ADumbTerminalGetsPlainLines) {
+  int code = -1;
+  const std::string text =
+      on_terminal(train_arguments("run", {"--steps", "40", "--batch-size", "10"}), 160, code, "dumb");
+  ASSERT_EQ(code, 0) << text;
+  EXPECT_THAT(text, HasSubstr("step 1/40, epoch 1, loss "));
+  EXPECT_EQ(text.find('\x1b'), std::string::npos) << text;
 }
 
 TEST_F(TrainLiveTest, NoLineIsWiderThanTheTerminal) {

@@ -93,6 +93,12 @@ TEST_F(TrainTest, OptionsWinOverConfigAndThatOverTheRecipe) {
   EXPECT_FALSE(config.contains("epochs"));
 }
 
+TEST_F(TrainTest, AFileIsNoRunFolder) {
+  for (const std::string& more : {std::string("--overwrite"), std::string("--no-shuffle")}) {
+    expect_one_line(train("tiny.json", {more}), 5, "nacre: tiny.json: exists and is no folder");
+  }
+}
+
 TEST_F(TrainTest, BadOptionsAreNamed) {
   const auto expect = [&](const std::vector<std::string>& more, int code, const std::string& text) {
     const Outcome outcome = train("run", more);
@@ -102,7 +108,8 @@ TEST_F(TrainTest, BadOptionsAreNamed) {
   };
   expect({"--batch-size", "0"}, 2, "--batch-size: expected an integer from 1 to");
   expect({"--batch-size", "x"}, 2, "found \"x\"");
-  expect({"--learning-rate", "nan"}, 2, "--learning-rate: expected a number");
+  expect({"--learning-rate", "nan"}, 2, "found \"nan\"");
+  expect({"--learning-rate", "-inf"}, 2, "--learning-rate: expected a number from 0 to ");
   expect({"--optimizer", "lion"}, 2, "--optimizer: expected sgd|adam|adamw, found \"lion\"");
   expect({"--augment", "swirl"}, 2, "--augment");
   expect({"--augment", "hue=0.1"}, 2, "--augment");

@@ -160,6 +160,13 @@ TEST_F(ServeProgram, ServesUntilSigterm) {
   EXPECT_FALSE(Wire(port).connected());
 }
 
+TEST_F(ServeProgram, AFlagWithoutItsValueIsRefused) {
+  Server server(folder_.path(), "nacre-serve", arguments({"--model-base-path=", "--model_name=m"}));
+  EXPECT_EQ(server.wait(), 2);
+  EXPECT_THAT(server.err(), HasSubstr("nacre: --model_base_path: needs a value "));
+  EXPECT_THAT(server.err(), HasSubstr(" (see nacre-serve --help)\n"));
+}
+
 TEST_F(ServeProgram, FollowsItsConfigurationFile) {
   const auto config = [&](const std::string& name) {
     return "model_config_list { config { name: \"" + name + "\" base_path: \"" + path("m") + "\" } }";

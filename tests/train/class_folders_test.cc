@@ -74,6 +74,20 @@ TEST_F(FolderDataset, HiddenFilesAndWhatLiesBesideArePassedOver) {
   EXPECT_EQ((*data)->size(), 1);
 }
 
+TEST_F(FolderDataset, NamesThatNoListCanHoldAreRefused) {
+  picture("photos/a/1.png");
+  for (const std::string name : {"photos/a/x\ny.png", "photos/a/in\rner/x.png", "photos/a/\x7f.png"}) {
+    picture(name);
+    EXPECT_THAT(error(), HasSubstr("png: the name holds a control character (shown as ?)"));
+    DatasetOptions options;
+    options.skip_bad = 1;
+    const auto data = open(options);
+    ASSERT_TRUE(data.ok()) << data.status().message();
+    EXPECT_EQ((*data)->size(), 1);
+    fs::remove(path(name));
+  }
+}
+
 TEST_F(FolderDataset, WhatIsNoImageIsNamedOrLeftOut) {
   picture("photos/a/1.png");
   picture("photos/b/1.png");

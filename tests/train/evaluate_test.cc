@@ -7,6 +7,9 @@
 namespace nacre {
 namespace {
 
+using testing::ElementsAre;
+using testing::Pair;
+
 Graph linear(bool softmax) {
   std::vector<Node> nodes{layer("flat", "Flatten", "input"),
                           layer("logits", "Dense", "flat", {{"units", int64_t{4}}})};
@@ -37,14 +40,15 @@ TEST(Evaluate, CountsAndConfusion) {
   EXPECT_EQ(right->count, 23);
   EXPECT_EQ(right->correct, 23);
   EXPECT_EQ(right->accuracy(), 1.0);
-  EXPECT_THAT(right->confusion,
-              testing::ElementsAre(testing::ElementsAre(6, 0, 0, 0), testing::ElementsAre(0, 6, 0, 0),
-                                   testing::ElementsAre(0, 0, 6, 0), testing::ElementsAre(0, 0, 0, 5)));
+  EXPECT_EQ(right->confusion.classes(), 4U);
+  EXPECT_THAT(right->confusion.cells(), ElementsAre(Pair(Pair(0, 0), 6), Pair(Pair(1, 1), 6),
+                                                    Pair(Pair(2, 2), 6), Pair(Pair(3, 3), 5)));
   // All logits equal: the first class is said, at a loss of log 4.
   const auto blind = run(linear(false), data, 5, 1, false, 0.0F);
   EXPECT_EQ(blind->correct, 6);
   EXPECT_NEAR(blind->loss, std::log(4.0), 1e-12);
-  EXPECT_EQ(blind->confusion[3][0], 5);
+  EXPECT_EQ(blind->confusion.at(3, 0), 5);
+  EXPECT_EQ(blind->confusion.at(0, 3), 0);
 }
 
 TEST(Evaluate, TheLossIsTheMeanOverImagesWhateverTheBatch) {
