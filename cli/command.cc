@@ -121,6 +121,8 @@ int run_guarded(const std::function<int()>& program) {
     occupy_standard_descriptors();
     // A write to a pipe whose reader has gone shall fail, not kill: a training run goes on.
     std::signal(SIGPIPE, SIG_IGN);
+    // So shall one over the limit of a file's size: it is an error that leaves no temporary behind.
+    std::signal(SIGXFSZ, SIG_IGN);
     return program();
   } catch (const std::bad_alloc&) {
     print_message("out of memory");

@@ -48,8 +48,8 @@ void add_json_option(CLI::App& command, bool& json);
 int exit_code(const Status& status);
 
 /// All that a program does: runs it, and gives the exit code. No exception leaves it: kLimit when memory runs
-/// out, kInternal for any other. A write to a pipe whose reader has gone fails, and does not kill; standard
-/// descriptors that are closed stay of no use, and are given to no file.
+/// out, kInternal for any other. A write to a pipe whose reader has gone, or over the limit of a file's size,
+/// fails, and does not kill; standard descriptors that are closed stay of no use, and are given to no file.
 int run_guarded(const std::function<int()>& program);
 
 /// Parses the command line and runs the command, guarded. The result is the exit code.

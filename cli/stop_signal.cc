@@ -5,13 +5,18 @@
 namespace nacre {
 namespace {
 
+constexpr std::array<int, 3> kStopping{SIGINT, SIGTERM, SIGHUP};
+
 std::atomic<int> received_signal{0};
 static_assert(std::atomic<int>::is_always_lock_free, "a signal handler must not take a lock");
 
 extern "C" void note_signal(int number) {
   received_signal.store(number);
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+  for (const int stopping : kStopping) {
+    struct sigaction now {};
+    sigaction(stopping, nullptr, &now);
+    if (now.sa_handler == note_signal) std::signal(stopping, SIG_DFL);
+  }
 }
 
 }  // namespace
@@ -23,15 +28,15 @@ StopSignal::StopSignal() {
   // Reading and writing files goes on as if nothing had happened.
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  sigaddset(&action.sa_mask, SIGINT);
-  sigaddset(&action.sa_mask, SIGTERM);
-  sigaction(SIGINT, &action, &old_int_);
-  sigaction(SIGTERM, &action, &old_term_);
+  for (const int stopping : kStopping) sigaddset(&action.sa_mask, stopping);
+  for (size_t i = 0; i < kStopping.size(); ++i) {
+    sigaction(kStopping[i], nullptr, &old_[i]);
+    if (old_[i].sa_handler != SIG_IGN) sigaction(kStopping[i], &action, nullptr);
+  }
 }
 
 StopSignal::~StopSignal() {
-  sigaction(SIGINT, &old_int_, nullptr);
-  sigaction(SIGTERM, &old_term_, nullptr);
+  for (size_t i = 0; i < kStopping.size(); ++i) sigaction(kStopping[i], &old_[i], nullptr);
 }
 
 int StopSignal::received() {

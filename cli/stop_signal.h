@@ -1,11 +1,13 @@
 #pragma once
 
+#include <array>
 #include <csignal>
 
 namespace nacre {
 
-/// While it lives, the first SIGINT or SIGTERM is noted instead of killing the process; the second one kills
-/// as ever. One at a time.
+/// While it lives, the first SIGINT, SIGTERM or SIGHUP (a terminal that was closed) is noted instead of
+/// killing the process; the second one kills as ever. One that the process was started to ignore (nohup)
+/// stays ignored. One at a time.
 class StopSignal {
  public:
   StopSignal();
@@ -17,8 +19,7 @@ class StopSignal {
   [[nodiscard]] static int received();
 
  private:
-  struct sigaction old_int_ {};
-  struct sigaction old_term_ {};
+  std::array<struct sigaction, 3> old_{};
 };
 
 }  // namespace nacre

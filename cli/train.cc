@@ -125,6 +125,7 @@ class TrainCommand {
   std::optional<Checkpoint> checkpoint_;
   std::string checkpoint_path_;  ///< where it was read
   bool resuming_ = false;
+  bool forgot_best_ = false;
   TrainingData data_;
   TrainOptions options_;
   std::optional<Graph> graph_;
@@ -210,6 +211,11 @@ Status TrainCommand::open_data() {
   request.threads = options_.threads;
   NACRE_ASSIGN_OR_RETURN(data_, open_training_data(request, setup_.model.input));
   setup_.labels = data_.training->labels();
+  if (data_.validation != nullptr) {
+    setup_.validation_digest = data_.validation->digest();
+  } else if (resuming_ && before_.has_value()) {
+    setup_.validation_digest = before_->validation_digest;  // the best accuracy is still of those
+  }
   for (const std::string& line : describe_data(settings, data_)) print_message(line);
   return {};
 }
@@ -232,7 +238,9 @@ Status TrainCommand::make_start() {
   const RunStart start{setup_, options_, *plan, data_.training};
   std::vector<std::string> notes;
   if (resuming_) {
+    const double best = checkpoint_->state.best_accuracy;
     NACRE_ASSIGN_OR_RETURN(notes, adapt_checkpoint(session_, start, before_, checkpoint_path_, *checkpoint_));
+    forgot_best_ = checkpoint_->state.best_accuracy < best;
     keep_origin(notes);
   } else {
     checkpoint_ = first_checkpoint(start);
@@ -268,6 +276,10 @@ Status TrainCommand::write_run() {
     NACRE_ASSIGN_OR_RETURN(lock_, RunLock::acquire(folder_.path()));
   }
   NACRE_RETURN_IF_ERROR(resuming_ ? mend_links(folder_, checkpoint_->state) : folder_.remove_run());
+  // Before config.json names the images that are to judge now.
+  if (forgot_best_) {
+    NACRE_RETURN_IF_ERROR(Checkpointer(folder_, setup_.settings.keep).on_checkpoint(*checkpoint_, false));
+  }
   NACRE_RETURN_IF_ERROR(atomic_write_text(folder_.config(), config_text(setup_)));
   if (validation_fraction(setup_.settings.validation).has_value()) {
     if (const std::string list = csv_of_files(*data_.validation); !list.empty()) {
@@ -319,7 +331,7 @@ Status TrainCommand::train_run() {
   }
   if (!result.has_value()) return explain(failure, folder_, checkpoint_->state.step);
   if (result->reason == StopReason::kStopRequested) {
-    return {signal == SIGTERM ? StatusCode::kTerminated : StatusCode::kInterrupted,
+    return {signal == SIGINT ? StatusCode::kInterrupted : StatusCode::kTerminated,
             fmt::format("{}: stopped after step {}, with a checkpoint; nacre train --resume --out {} goes on",
                         folder_.path(), result->steps, shell_word(folder_.path()))};
   }

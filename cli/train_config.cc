@@ -50,6 +50,12 @@ Result<TrainConfig> read_train_config(const std::string& path) {
       Json object, parse_strict_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path));
   if (object.is_object()) {
     object.erase("nacre_version");
+    if (const auto digest = object.find("validation_digest"); digest != object.end()) {
+      if (!digest->is_string())
+        return Status(StatusCode::kBadData, path + ": validation_digest: expected text");
+      config.validation_digest = digest->get<std::string>();
+      object.erase(digest);
+    }
     if (const auto model = object.find("model"); model != object.end() && model->is_object()) {
       config.model = model->dump();
       object.erase(model);
@@ -128,6 +134,7 @@ std::string config_text(const TrainSetup& setup) {
   config["nacre_version"] = nacre_version();
   config["model"] = nlohmann::ordered_json::parse(write_model(setup.model));
   config["labels"] = setup.labels;
+  if (!setup.validation_digest.empty()) config["validation_digest"] = setup.validation_digest;
   settings.model.clear();
   config.update(write_settings(settings));
   // A class name need not be well-formed; the text must be.

@@ -12,12 +12,14 @@
 namespace nacre {
 
 /// What a config.json, or a file of --config, says: train's options but for switches, and the keys
-/// "nacre_version", "labels" (class names) and "model" (a preset, a file's path, or the model itself).
+/// "nacre_version", "labels" (class names), "validation_digest" (of a run) and "model" (a preset, a file's
+/// path, or the model itself).
 struct TrainConfig {
   std::string path;
   GivenOptions options;
   std::optional<std::string> model;  ///< JSON text, when it is the model itself
   std::vector<std::string> labels;
+  std::string validation_digest;  ///< of the images that the run's best accuracy was measured by; or empty
 };
 
 /// Reads such a file. kIo when it cannot be read, kBadData `path: reason` for what it should not hold.
@@ -32,6 +34,7 @@ struct TrainSetup {
   ModelDescription model;
   std::string model_origin;         ///< where it stands, for messages: a preset's name, a file
   std::vector<std::string> labels;  ///< empty: as the data has them
+  std::string validation_digest;    ///< set when the data is open; empty: none
 };
 
 /// Puts together, the later over the earlier: defaults, the model's recipe, `run` (the config.json of the run

@@ -85,6 +85,14 @@ Result<std::vector<std::string>> adapt_checkpoint(const Session& session, const 
   if (state.data_digest != start.data->digest()) {
     differences.insert(differences.begin(), "data (its list of images is not the one trained on)");
   }
+  const std::string& judged_by = start.setup.validation_digest;
+  const bool other_judges = state.best_accuracy >= 0 && before.has_value() &&
+                            !before->validation_digest.empty() && !judged_by.empty() &&
+                            judged_by != before->validation_digest;
+  if (other_judges) {
+    differences.insert(differences.begin(),
+                       "validation (its list of images is not the one that the best accuracy is of)");
+  }
   if (before.has_value() && before->model.has_value()) {
     NACRE_ASSIGN_OR_RETURN(const ModelDescription model,
                            parse_model(*before->model, before->path + ": model", session.registry));
@@ -104,6 +112,12 @@ Result<std::vector<std::string>> adapt_checkpoint(const Session& session, const 
   if (!differences.empty()) notes.push_back("going on although this is different now: " + listed);
   if (const std::string note = schedule_note(start, old); !note.empty()) notes.push_back(note);
 
+  if (other_judges) {
+    state.best_accuracy = -1;
+    state.best_step = 0;
+    state.validations_since_best = 0;
+    notes.emplace_back("the best accuracy so far counts no more: it is of other images");
+  }
   if (state.data_digest != start.data->digest() || old.batch_size != settings.batch_size) {
     // The place within the epoch means nothing any more.
     state.batch_in_epoch = 0;

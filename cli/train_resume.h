@@ -28,8 +28,9 @@ Checkpoint first_checkpoint(const RunStart& start);
 
 /// Makes `checkpoint`, just read from `path`, ready to go on from, and returns what the user should know, a
 /// line each. kBadData when its variables are not those of the network (listing the first ones), or when data
-/// or options on which the weights depend have changed (naming them), unless --force. `before` is the run's
-/// config.json, if it is there.
+/// (of training or validation) or options on which the weights depend have changed (naming them), unless
+/// --force; a best accuracy that is of other images is then forgotten. `before` is the run's config.json, if
+/// it is there.
 Result<std::vector<std::string>> adapt_checkpoint(const Session& session, const RunStart& start,
                                                   const std::optional<TrainConfig>& before,
                                                   const std::string& path, Checkpoint& checkpoint);

@@ -183,7 +183,11 @@ std::vector<Model::Answer> Model::classify(std::span<const std::span<const std::
 
 std::vector<Model::Answer> Model::classify_files(std::span<const std::string> paths) const {
   std::vector<Answer> answers = classify_loaded(paths.size(), [&](size_t i, float* out) {
-    return load_image(paths[i], input(), out, state_->options.limits);
+    try {
+      return load_image(paths[i], input(), out, state_->options.limits);
+    } catch (const std::bad_alloc&) {
+      return out_of_memory().at(paths[i]);
+    }
   });
   for (size_t i = 0; i < answers.size(); ++i) {
     if (answers[i].status().code() == StatusCode::kDiverged) answers[i] = answers[i].status().at(paths[i]);

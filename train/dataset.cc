@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <new>
 #include <span>
 #include <utility>
 
@@ -216,7 +217,12 @@ bool Dataset::in_memory() const {
   return state_->in_memory();
 }
 Status Dataset::read(int64_t i, float* out) const {
-  return state_->read(i, out);
+  try {
+    return state_->read(i, out);
+  } catch (const std::bad_alloc&) {
+    // A thread of a loader's cannot pass it on.
+    return Status(StatusCode::kLimit, name(i) + ": out of memory");
+  }
 }
 
 }  // namespace nacre

@@ -132,7 +132,7 @@ class Dataset {
   /// Writes image i as network input [H, W, C] into `out`: decoded, scaled and resized as the contract says,
   /// not augmented. The same bits every time, whether cached or not. Errors `name: reason`: kBadData for an
   /// image that does not decode or that was deleted or changed after the list was opened, kIo when it cannot
-  /// be read.
+  /// be read, kLimit when memory runs out.
   Status read(int64_t i, float* out) const;
 
  private:

@@ -1,6 +1,7 @@
 #include "train/dataset_state.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "engine/file.h"
@@ -120,14 +121,21 @@ void Dataset::State::keep_input(int64_t i, const float* out) const {
 
 Status Dataset::State::drop_undecodable(std::vector<ListedImage>& images, BadRows& bad_rows) const {
   std::vector<Status> results(images.size());
+  std::vector<uint8_t> exhausted(images.size());  // whether memory ran out
   parallel_for(static_cast<int64_t>(images.size()), options.threads, [&](int64_t i, int /*worker*/) {
     const ListedFile& file = images[static_cast<size_t>(i)].file;
-    const Result<Image> image = decode_file(file);
-    results[static_cast<size_t>(i)] =
-        image.ok() ? check_image_size(*image, contract).at(file.path) : image.status();
+    Status& result = results[static_cast<size_t>(i)];
+    try {
+      const Result<Image> image = decode_file(file);
+      result = image.ok() ? check_image_size(*image, contract).at(file.path) : image.status();
+    } catch (const std::bad_alloc&) {
+      result = Status(StatusCode::kLimit, file.path + ": out of memory");
+      exhausted[static_cast<size_t>(i)] = 1;
+    }
   });
   std::vector<ListedImage> good;
   for (size_t i = 0; i < images.size(); ++i) {
+    if (exhausted[i] != 0) return results[i];  // which says nothing of the file
     if (results[i].ok()) {
       good.push_back(std::move(images[i]));
     } else {

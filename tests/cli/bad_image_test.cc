@@ -1,6 +1,9 @@
 // Images that turn out to be bad in the middle of a training.
+#include <sys/resource.h>
+
 #include <filesystem>
 
+#include "image/encode.h"
 #include "tests/cli/run_fixture.h"
 
 namespace nacre {
@@ -70,6 +73,35 @@ TEST_F(BadImageTest, StepsBeforeAValidationThatFailsAreKept) {
   ASSERT_EQ(metrics("run").size(), 2U);
   EXPECT_FALSE(metrics("run").back().contains("validation_loss"));
 }
+
+#ifndef __SANITIZE_ADDRESS__  // which needs all of the address space
+TEST_F(BadImageTest, OneThatMemoryDoesNotSufficeForIsNamed) {
+  const Image image{6000, 6000, 3, std::vector<uint8_t>(size_t{6000} * 6000 * 3, 7)};
+  const auto bytes = encode_jpeg(image, 50);
+  ASSERT_TRUE(bytes.ok());
+  write("faces/big.jpg", {reinterpret_cast<const char*>(bytes->data()), bytes->size()});
+  write("faces/list.csv", "big.jpg,upper,0\nfaces01.png,lower,1\n");
+  rlimit limit{};
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &limit), 0);
+  for (const std::vector<std::string>& more :
+       {std::vector<std::string>{}, {"--skip-bad", "1", "--overwrite"}}) {
+    Outcome outcome;
+    {
+      std::vector<std::string> arguments{"train", "--model", "colour.json", "--data", "faces/list.csv",
+                                         "--out", "run",     "--steps",     "1",      "--threads",
+                                         "1"};
+      arguments.insert(arguments.end(), more.begin(), more.end());
+      const rlimit small{rlim_t{150} << 20, limit.rlim_max};
+      ASSERT_EQ(setrlimit(RLIMIT_AS, &small), 0);
+      Process process(arguments, folder_);
+      ASSERT_EQ(setrlimit(RLIMIT_AS, &limit), 0);
+      outcome = process.wait();
+    }
+    EXPECT_EQ(outcome.code, 7) << outcome.err;
+    EXPECT_THAT(lines_of(outcome.err).back(), HasSubstr("faces/big.jpg: out of memory"));
+  }
+}
+#endif
 
 TEST_F(BadImageTest, BeforeTheFirstStepThereIsNothingToKeep) {
   write("faces/list.csv", "faces02.jpg,upper,0\nfaces01.png,lower,1\n");

@@ -137,6 +137,30 @@ TEST_F(ResumeTest, OtherDataSeedOrOptionsAreRefused) {
   EXPECT_EQ(metrics("run").back().at("step"), 18);
 }
 
+TEST_F(ResumeTest, ABestAccuracyOfOtherImagesIsRefusedOrForgotten) {
+  half_a_run("run");
+  const auto best = [&] {
+    const Outcome outcome = nacre({"inspect", "run/checkpoints/latest", "--json"});
+    const auto accuracy = nlohmann::json::parse(outcome.out).at("state").at("best_accuracy");
+    return accuracy.is_null() ? -1 : accuracy.get<double>();
+  };
+  ASSERT_GT(best(), 0);
+  write_idx("other", 60, 30, 3);
+  const std::vector<std::string> other{"--resume", "--validation", "other", "--epochs", "3"};
+  expect_refused(train("run", other), "validation (its list of images");
+  // Nor does a resume without validation make them forgotten.
+  fs::remove(path("idx/t10k-images-idx3-ubyte"));
+  ASSERT_EQ(train("run", {"--resume"}).code, 0);
+  expect_refused(train("run", other), "validation (its list of images");
+  // Without a step more.
+  const Outcome outcome = train("run", {"--resume", "--validation", "other", "--force"});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, HasSubstr("the best accuracy so far counts no more"));
+  EXPECT_EQ(best(), -1);
+  EXPECT_EQ(train("run", other).code, 0);
+  EXPECT_GT(best(), 0);
+}
+
 TEST_F(ResumeTest, LengthOutputAndThreadsMayDiffer) {
   half_a_run("run");
   const Outcome outcome =
