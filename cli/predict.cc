@@ -148,6 +148,7 @@ class Predictor {
 Status add_argument(const std::string& argument, Predictor& predictor) {
   if (argument == "-") {
     for (std::string line; std::getline(std::cin, line);) {
+      if (line.ends_with('\r')) line.pop_back();
       if (line.empty()) continue;
       if (line.size() > kMaxPath) {
         predictor.add_error({StatusCode::kBadData, fmt::format("-: a path of {} bytes; at most {} are taken",
