@@ -13,8 +13,10 @@
 #include "cli/console.h"
 #include "cli/open_model.h"
 #include "cli/predict_batch.h"
+#include "engine/isa.h"
 #include "runtime/model.h"
 #include "runtime/prediction_bundle.h"
+#include "serialize/bundle_file.h"
 
 namespace nacre {
 namespace {
@@ -147,6 +149,7 @@ class Predictor {
 Status add_argument(const std::string& argument, Predictor& predictor) {
   if (argument == "-") {
     for (std::string line; std::getline(std::cin, line);) {
+      if (line.ends_with('\r')) line.pop_back();
       if (line.empty()) continue;
       if (line.size() > kMaxPath) {
         predictor.add_error({StatusCode::kBadData, fmt::format("-: a path of {} bytes; at most {} are taken",
@@ -187,7 +190,7 @@ Status run_predict(const Session& session, const PredictOptions& options) {
   open.model = options.model;
   NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, options.file, open));
   std::error_code none;
-  const std::string model_file = opened.path;
+  const uint64_t checksum = options.batch.empty() ? 0 : bundle_checksum(opened.model);
   const bool single =
       options.images.size() == 1 && options.images[0] != "-" && !fs::is_directory(options.images[0], none);
   const int threads = single ? threads_for_one(options, opened.model, session.registry) : options.threads;
@@ -200,7 +203,8 @@ Status run_predict(const Session& session, const PredictOptions& options) {
                           .overwrite = options.overwrite,
                           .top_k = options.top_k_given ? static_cast<size_t>(options.top_k) : 0,
                           .batch_size = static_cast<size_t>(options.batch_size),
-                          .model = model_file},
+                          .model_checksum = checksum,
+                          .isa = session.reference ? "reference" : current_isa_name()},
                          model);
   }
   Predictor predictor(options, std::move(model));

@@ -9,99 +9,27 @@
 #include <utility>
 #include <vector>
 
+#include "cli/batch_input.h"
+#include "cli/batch_instance.h"
 #include "cli/command.h"
 #include "cli/console.h"
 #include "cli/output_file.h"
 #include "cli/progress.h"
 #include "cli/stop_signal.h"
-#include "engine/base64.h"
 #include "engine/file.h"
-#include "layers/strict_json.h"
 #include "serialize/append_file.h"
 #include "serialize/atomic_file.h"
-#include "serialize/checksum.h"
 
 namespace nacre {
 namespace {
 
 namespace fs = std::filesystem;
-using Json = nlohmann::json;
 using OrderedJson = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
 /// Bad instances that are told of on stderr, too.
 constexpr int64_t kMaxTold = 10;
 constexpr std::string_view kErrorHead = "{\"error\":";
-
-struct Instance {
-  int64_t line = 0;  ///< from 1
-  Json key;          ///< null when it has none
-  Result<std::vector<std::byte>> image{std::vector<std::byte>()};
-};
-
-Status bad_instance(const std::string& found) {
-  return {StatusCode::kBadData,
-          "instance: expected {\"image\": {\"b64\": \"...\"}} or {\"b64\": \"...\"}, found " + found};
-}
-
-Result<std::vector<std::byte>> image_of(const Json& value) {
-  if (!value.is_object()) return bad_instance(value.type_name());
-  for (const auto& [name, part] : value.items()) {
-    if (name != "b64" && name != "image" && name != "key") return bad_instance("the key " + printable(name));
-  }
-  if (value.contains("b64") == value.contains("image"))
-    return bad_instance(value.contains("b64") ? "both" : "neither");
-  const Json& holder = value.contains("image") ? value["image"] : value;
-  if (!holder.is_object() || !holder.contains("b64") || (&holder != &value && holder.size() != 1))
-    return bad_instance("another value for image");
-  if (!holder["b64"].is_string()) return bad_instance("b64 of another type than text");
-  return decode_base64(holder["b64"].get_ref<const std::string&>());
-}
-
-Instance read_instance(std::string_view line, int64_t number) {
-  Instance instance;
-  instance.line = number;
-  Result<Json> value = parse_strict_json(line, "instance");
-  if (!value.ok()) {
-    instance.image = value.status();
-    return instance;
-  }
-  if (value->is_object() && value->contains("key")) instance.key = (*value)["key"];
-  if (instance.key.is_structured() || instance.key.is_boolean()) {
-    instance.key = nullptr;
-    instance.image = Status(StatusCode::kBadData, "instance: key: expected text or a number");
-  } else {
-    instance.image = image_of(*value);
-  }
-  return instance;
-}
-
-/// The lines of a text with their numbers; those of blanks alone are left out.
-class Lines {
- public:
-  explicit Lines(std::string_view text) : text_(text) {}
-  std::optional<std::string_view> next() {
-    while (at_ < text_.size()) {
-      const size_t end = std::min(text_.find('\n', at_), text_.size());
-      const std::string_view line = text_.substr(at_, end - at_);
-      at_ = end + 1;
-      ++number_;
-      if (line.find_first_not_of(" \t\r") != std::string_view::npos) return line;
-    }
-    return std::nullopt;
-  }
-  [[nodiscard]] int64_t number() const { return number_; }
-  [[nodiscard]] double share() const {
-    return text_.empty()
-               ? 1
-               : static_cast<double>(std::min(at_, text_.size())) / static_cast<double>(text_.size());
-  }
-
- private:
-  std::string_view text_;
-  size_t at_ = 0;
-  int64_t number_ = 0;
-};
 
 std::string_view as_text(const MappedFile& file) {
   return {reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size()};
@@ -123,12 +51,14 @@ Result<Partial> open_partial(const std::string& path, const std::string& head) {
   if (fs::exists(path, none)) {
     NACRE_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> file, MappedFile::open(path));
     const std::string_view text = as_text(*file);
-    const size_t first = text.find('\n');
-    if (first != std::string_view::npos && text.substr(0, first + 1) != head) {
+    // A kill may have left a part of the head. All else is not ours to throw away.
+    if (!head.starts_with(text.substr(0, head.size()))) {
       return Status(StatusCode::kBadData,
-                    path + ": was begun with another input, model or --top-k; remove it to begin anew");
+                    path +
+                        ": was begun with another input, model, --top-k or instruction set, or by another "
+                        "program; remove it to begin anew");
     }
-    if (first != std::string_view::npos) kept = head.size();
+    if (text.size() >= head.size()) kept = head.size();
     // What a kill or a power cut left half-written is computed again.
     while (kept > 0) {
       const size_t end = text.find('\n', kept);
@@ -147,27 +77,31 @@ Result<Partial> open_partial(const std::string& path, const std::string& head) {
 
 class BatchRun {
  public:
-  BatchRun(const BatchOptions& options, const Model& model, std::string_view input, Partial partial)
+  BatchRun(const BatchOptions& options, const Model& model, BatchInput input, Partial partial)
       : options_(options),
         model_(model),
-        lines_(input),
+        input_(std::move(input)),
         partial_(std::move(partial)),
         progress_(LiveLine::possible()) {}
 
   Status run() {
     const StopSignal stop;
-    for (int64_t i = 0; i < partial_.answers && lines_.next().has_value(); ++i) {
-    }
+    for (int64_t i = 0; i < partial_.answers; ++i) NACRE_RETURN_IF_ERROR(input_.next().status());
     before_ = partial_.answers;
-    share_before_ = lines_.share();
+    share_before_ = input_.share();
     if (before_ > 0)
       print_message(fmt::format("{}: goes on after {}", options_.out, counted(before_, "instance")));
     for (bool more = true; more;) {
       std::vector<Instance> batch;
       while (batch.size() < options_.batch_size && more) {
-        const auto line = lines_.next();
+        NACRE_ASSIGN_OR_RETURN(const std::optional<std::string> line, input_.next());
         more = line.has_value();
-        if (more) batch.push_back(read_instance(*line, lines_.number()));
+        if (more) batch.push_back(read_instance(*line, input_.line_number()));
+      }
+      if (Status same = input_.check_unchanged(); !same.ok()) {
+        NACRE_RETURN_IF_ERROR(partial_.file.flush());
+        progress_.clear();
+        return same;
       }
       answer(batch);
       NACRE_RETURN_IF_ERROR(partial_.file.flush_when_due());
@@ -203,8 +137,9 @@ class BatchRun {
         ++partial_.bad;
         tell(instance, answer.status());
       }
-      if (!instance.key.is_null()) line["key"] = instance.key;
-      partial_.file.add(line.dump(-1, ' ', false, OrderedJson::error_handler_t::replace) + "\n");
+      std::string text = line.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
+      if (!instance.key.empty()) text.replace(text.size() - 1, 1, ",\"key\":" + instance.key + "}");
+      partial_.file.add(text + "\n");
       ++partial_.answers;
     }
   }
@@ -217,7 +152,7 @@ class BatchRun {
   }
   [[nodiscard]] std::string progress_line(bool live) const {
     const double seconds = std::chrono::duration<double>(Clock::now() - begin_).count();
-    const double share = lines_.share();
+    const double share = input_.share();
     const auto rate = static_cast<double>(partial_.answers - before_) / seconds;
     const std::string text =
         fmt::format("{}, {} bad, {}/s, {:.1f}%, {} left", counted(partial_.answers, "instance"),
@@ -228,7 +163,7 @@ class BatchRun {
 
   const BatchOptions& options_;
   const Model& model_;
-  Lines lines_;
+  BatchInput input_;
   Partial partial_;
   LiveLine progress_;
   Clock::time_point begin_ = Clock::now();
@@ -251,15 +186,15 @@ Status predict_batch(const BatchOptions& options, const Model& model) {
   NACRE_RETURN_IF_ERROR(make_parents(options.out));
   // It keeps a second process out from the first moment.
   NACRE_ASSIGN_OR_RETURN(AtomicFile out, AtomicFile::create(options.out, options.overwrite));
-  NACRE_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> input, MappedFile::open(options.in));
-  NACRE_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> model_file, MappedFile::open(options.model));
-  const OrderedJson head = {{"answers_to", fmt::format("{:016x}", xxh3(input->bytes()))},
-                            {"model", fmt::format("{:016x}", xxh3(model_file->bytes()))},
+  NACRE_ASSIGN_OR_RETURN(BatchInput input, BatchInput::open(options.in));
+  const OrderedJson head = {{"answers_to", fmt::format("{:016x}", input.digest())},
+                            {"model", fmt::format("{:016x}", options.model_checksum)},
+                            {"isa", options.isa},
                             {"top_k", options.top_k},
                             {"nacre", nacre_version()}};
   const std::string path = options.out + ".partial";
   NACRE_ASSIGN_OR_RETURN(Partial partial, open_partial(path, head.dump() + "\n"));
-  BatchRun run(options, model, as_text(*input), std::move(partial));
+  BatchRun run(options, model, std::move(input), std::move(partial));
   NACRE_RETURN_IF_ERROR(run.run());
   {
     NACRE_ASSIGN_OR_RETURN(const std::shared_ptr<const MappedFile> answers, MappedFile::open(path));

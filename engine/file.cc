@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <system_error>
 
+#include "engine/file_stream.h"
+
 namespace nacre {
 namespace {
 
@@ -31,6 +33,7 @@ class Descriptor {
 struct OpenFile {
   Descriptor descriptor;
   size_t size;
+  timespec changed;  ///< when its content last was
 };
 
 Status io_error(const std::string& path, const std::string& reason) {
@@ -77,7 +80,7 @@ Result<OpenFile> open_regular(const std::string& path) {
   if (!S_ISREG(info.st_mode)) {
     return io_error(path, std::string("is ") + kind_of(info.st_mode) + ", not a regular file");
   }
-  return OpenFile{std::move(descriptor), static_cast<size_t>(std::max<off_t>(info.st_size, 0))};
+  return OpenFile{std::move(descriptor), static_cast<size_t>(std::max<off_t>(info.st_size, 0)), info.st_mtim};
 }
 
 }  // namespace
@@ -135,6 +138,42 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
 
 MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+struct FileStream::State {
+  std::string path;
+  OpenFile file;
+};
+
+FileStream::FileStream(std::unique_ptr<State> state) : state_(std::move(state)) {}
+FileStream::FileStream(FileStream&&) noexcept = default;
+FileStream& FileStream::operator=(FileStream&&) noexcept = default;
+FileStream::~FileStream() = default;
+
+Result<FileStream> FileStream::open(const std::string& path) {
+  NACRE_ASSIGN_OR_RETURN(OpenFile file, open_regular(path));
+  return FileStream(std::make_unique<State>(State{path, std::move(file)}));
+}
+
+Result<size_t> FileStream::read(std::span<std::byte> out) {
+  return read_some(state_->path, state_->file, out);
+}
+
+Status FileStream::rewind() {
+  if (::lseek(state_->file.descriptor.get(), 0, SEEK_SET) == 0) return {};
+  return system_error(state_->path, "read", errno);
+}
+
+size_t FileStream::size() const {
+  return state_->file.size;
+}
+
+bool FileStream::changed() const {
+  struct stat now {};
+  const timespec& then = state_->file.changed;
+  return ::fstat(state_->file.descriptor.get(), &now) != 0 ||
+         static_cast<size_t>(now.st_size) != state_->file.size || now.st_mtim.tv_sec != then.tv_sec ||
+         now.st_mtim.tv_nsec != then.tv_nsec;
 }
 
 }  // namespace nacre

@@ -7,6 +7,7 @@
 
 #include "engine/finite.h"
 #include "serialize/bundle_metadata.h"
+#include "serialize/checksum.h"
 #include "serialize/container.h"
 #include "serialize/metadata.h"
 
@@ -58,6 +59,12 @@ Status write_bundle(const std::string& path, const Bundle& bundle, const BundleW
       as_write_error(read_bundle_metadata(metadata, padded_bytes(bundle.variables)).status()).at(path));
   return write_container(path, kBundleFormat, metadata, tensor_blobs(bundle.variables), options.overwrite,
                          file_system);
+}
+
+uint64_t bundle_checksum(const Bundle& bundle) {
+  // The metadata hold the checksums of all tensors.
+  const auto metadata = write_bundle_metadata(bundle);
+  return xxh3(std::as_bytes(std::span(metadata.data(), metadata.size())));
 }
 
 Result<Bundle> parse_bundle(std::span<const std::byte> bytes, const std::shared_ptr<void>& keep_alive,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,6 +28,10 @@ struct BundleWriteOptions {
 /// UTF-8), kLimit over a limit, kDiverged, and those of AtomicFile.
 Status write_bundle(const std::string& path, const Bundle& bundle, const BundleWriteOptions& options = {},
                     FileSystem& file_system = real_file_system());
+
+/// A checksum of what write_bundle would write: two bundles that differ in anything, variables, graph,
+/// contract or labels, differ in it.
+uint64_t bundle_checksum(const Bundle& bundle);
 
 /// Reads a bundle file; its graph has passed Graph::make, its ops and attributes are for Plan to check (an
 /// error of Plan means a corrupt bundle: exit code 4). The weights are borrowed and keep the file's bytes

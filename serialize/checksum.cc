@@ -2,7 +2,6 @@
 
 #include <xxhash.h>
 
-#include <memory>
 #include <new>
 
 #include "engine/tensor.h"
@@ -13,17 +12,34 @@ uint64_t xxh3(std::span<const std::byte> bytes) {
   return XXH3_64bits(bytes.data(), bytes.size());
 }
 
+struct Xxh3::State {
+  XXH3_state_t* state = XXH3_createState();
+  ~State() { XXH3_freeState(state); }
+};
+
+Xxh3::Xxh3() : state_(std::make_unique<State>()) {
+  if (state_->state == nullptr) throw std::bad_alloc();
+  XXH3_64bits_reset(state_->state);
+}
+
+Xxh3::~Xxh3() = default;
+
+void Xxh3::update(std::span<const std::byte> bytes) {
+  XXH3_64bits_update(state_->state, bytes.data(), bytes.size());
+}
+
+uint64_t Xxh3::finish() const {
+  return XXH3_64bits_digest(state_->state);
+}
+
 uint64_t padded_xxh3(std::span<const std::byte> bytes) {
   const size_t padding = align_up(bytes.size()) - bytes.size();
   if (padding == 0) return xxh3(bytes);
   static constexpr std::array<std::byte, kAlignment> kZeros{};
-  const auto free_state = [](XXH3_state_t* state) { XXH3_freeState(state); };
-  const std::unique_ptr<XXH3_state_t, decltype(free_state)> state(XXH3_createState(), free_state);
-  if (state == nullptr) throw std::bad_alloc();
-  XXH3_64bits_reset(state.get());
-  XXH3_64bits_update(state.get(), bytes.data(), bytes.size());
-  XXH3_64bits_update(state.get(), kZeros.data(), padding);
-  return XXH3_64bits_digest(state.get());
+  Xxh3 checksum;
+  checksum.update(bytes);
+  checksum.update(std::span(kZeros).first(padding));
+  return checksum.finish();
 }
 
 void Sha256::update(std::span<const std::byte> bytes) {

@@ -7,6 +7,8 @@
 
 #include "cli/command.h"
 #include "engine/base64.h"
+#include "engine/isa.h"
+#include "serialize/bundle_file.h"
 #include "serialize/checksum.h"
 #include "tests/cli/run_fixture.h"
 
@@ -15,6 +17,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -36,6 +39,13 @@ class PredictBatchTest : public RunTest {
   [[nodiscard]] std::string b64(const std::string& image) const {
     return R"({"b64": ")" + encoded(read(image)) + R"("})";
   }
+  /// in.jsonl with so many instances that a batch takes a while.
+  std::string write_long_input() const {
+    std::string in;
+    for (size_t i = 0; i < kLong; ++i) in += b64(images_[i % images_.size()]) + "\n";
+    write("in.jsonl", in);
+    return in;
+  }
   [[nodiscard]] Outcome batch(const std::vector<std::string>& more = {}) const {
     std::vector<std::string> arguments{"predict", "model.nacre", "--batch", "in.jsonl", "--out", "out.jsonl"};
     arguments.insert(arguments.end(), more.begin(), more.end());
@@ -48,15 +58,15 @@ class PredictBatchTest : public RunTest {
   }
   /// The first line of out.jsonl.partial.
   [[nodiscard]] std::string partial_head() const {
-    const auto digest = [this](const std::string& name) {
-      const std::string bytes = read(name);
-      return fmt::format("{:016x}", xxh3(std::as_bytes(std::span(bytes))));
-    };
-    return fmt::format(R"({{"answers_to":"{}","model":"{}","top_k":0,"nacre":"{}"}})", digest("in.jsonl"),
-                       digest("model.nacre"), nacre_version()) +
+    const std::string input = read("in.jsonl");
+    const auto bundle = read_bundle(path("model.nacre"));
+    return fmt::format(R"({{"answers_to":"{:016x}","model":"{:016x}","isa":"{}","top_k":0,"nacre":"{}"}})",
+                       xxh3(std::as_bytes(std::span(input))), bundle_checksum(*bundle), current_isa_name(),
+                       nacre_version()) +
            "\n";
   }
 
+  static constexpr size_t kLong = 20'000;
   std::vector<std::string> images_;
 };
 
@@ -89,6 +99,31 @@ TEST_F(PredictBatchTest, KeysAndNamesComeBackWhereAsked) {
   EXPECT_EQ(lines[0]["top"][0]["label"], "lower");
   EXPECT_EQ(lines[1]["key"], 7);
   EXPECT_EQ(lines[1]["top"][0]["label"], "upper");
+}
+
+TEST_F(PredictBatchTest, KeysThatAreNumbersKeepTheirDigits) {
+  const std::string image = "\"b64\": \"" + encoded(read(images_[0])) + "\"";
+  const std::vector<std::string> numbers{"12345678901234567890123", "-0", "1.10", "1e2",
+                                         "18446744073709551615"};
+  std::string in;
+  for (const std::string& number : numbers) in += "{\"key\": " + number + ", " + image + "}\n";
+  in += R"({"image": {)" + image +
+        R"(}, "key" :7})"
+        "\n";
+  in += R"({"b64": "key", "key": 0.50 })"
+        "\n";
+  in += R"({"\u006bey": 3, "b64": "\"key\": 8"})"
+        "\n";
+  write("in.jsonl", in);
+  EXPECT_EQ(batch().code, 3);
+  std::vector<std::string> expected = numbers;
+  expected.insert(expected.end(), {"7", "0.50", "3"});
+  const auto lines = lines_of(read("out.jsonl"));
+  ASSERT_EQ(lines.size(), expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_THAT(lines[i], EndsWith(",\"key\":" + expected[i] + "}"));
+    EXPECT_TRUE(nlohmann::json::accept(lines[i])) << lines[i];
+  }
 }
 
 TEST_F(PredictBatchTest, ABadInstanceHasALineOfItsOwnAndTheRestGoesOn) {
@@ -189,6 +224,55 @@ TEST_F(PredictBatchTest, AnswersOfAnotherInputOrModelAreNotGoneOnWith) {
   write("in.jsonl", b64(images_[0]) + "\n");
   EXPECT_EQ(batch({"--top-k", "2"}).code, 3);
   EXPECT_EQ(batch().code, 0);
+}
+
+TEST_F(PredictBatchTest, AnswersOfAnotherNetworkOrInstructionSetAreNotGoneOnWith) {
+  // The checkpoint alone does not say what computes: the same variables fit both networks.
+  write("alone.ckpt", read("run/checkpoints/latest"));
+  std::string model = read("colour.json");
+  write("other.json", model.replace(model.find("relu"), 4, "tanh"));
+  write_long_input();
+  const auto command = [](const std::string& network) {
+    return std::vector<std::string>{"predict", "alone.ckpt", "--model", network,
+                                    "--batch", "in.jsonl",   "--out",   "out.jsonl"};
+  };
+  Process process(command("colour.json"), folder_);
+  while (!exists("out.jsonl.partial") && process.running()) usleep(1000);
+  process.send(SIGKILL);
+  ASSERT_EQ(process.wait().code, 128 + SIGKILL);
+  const Outcome other = nacre(command("other.json"));
+  EXPECT_EQ(other.code, 3);
+  EXPECT_THAT(other.err, HasSubstr("out.jsonl.partial: was begun with another input, model"));
+  ::setenv("NACRE_ISA", "reference", 1);
+  EXPECT_EQ(nacre(command("colour.json")).code, 3);
+  ::unsetenv("NACRE_ISA");
+  EXPECT_EQ(nacre(command("colour.json")).code, 0);
+}
+
+TEST_F(PredictBatchTest, AnInputThatChangesEndsTheBatch) {
+  const std::string in = write_long_input();
+  Process process({"predict", "model.nacre", "--batch", "in.jsonl", "--out", "out.jsonl"}, folder_);
+  while (!exists("out.jsonl.partial") && process.running()) usleep(1000);
+  fs::resize_file(path("in.jsonl"), 1000);
+  const Outcome outcome = process.wait();
+  EXPECT_EQ(outcome.code, 3);
+  EXPECT_THAT(outcome.err, HasSubstr("in.jsonl: changed while it was read"));
+  EXPECT_FALSE(exists("out.jsonl"));
+  write("in.jsonl", in);
+  EXPECT_EQ(batch().code, 0) << "goes on when it is as it was";
+  EXPECT_EQ(lines_of(read("out.jsonl")).size(), kLong);
+}
+
+TEST_F(PredictBatchTest, AForeignFileIsNotOverwritten) {
+  write("in.jsonl", b64(images_[0]) + "\n");
+  for (const std::string text : {"no line feed", "notes\n", "{", "{\"answers_to\":\"0\"}"}) {
+    write("out.jsonl.partial", text);
+    const Outcome outcome = batch();
+    const bool ours = partial_head().starts_with(text);
+    EXPECT_EQ(outcome.code, ours ? 0 : 3) << text;
+    EXPECT_EQ(ours ? text : read("out.jsonl.partial"), text);
+    fs::remove(path("out.jsonl"));
+  }
 }
 
 TEST_F(PredictBatchTest, BadUseIsNamed) {

@@ -68,7 +68,7 @@ TEST_F(PredictTest, FoldersAreSortedAndPathsReadFromStdin) {
     EXPECT_LT(lines[i - 1].at("file").get<std::string>(), lines[i].at("file").get<std::string>());
   }
   const Outcome outcome =
-      nacre({"predict", "model.nacre", "-", "--json"}, "faces/faces07.jpg\n\nfaces/faces02.jpg");
+      nacre({"predict", "model.nacre", "-", "--json"}, "faces/faces07.jpg\r\n\nfaces/faces02.jpg");
   EXPECT_EQ(outcome.code, 0) << outcome.err;
   const auto from_stdin = lines_of(outcome.out);
   ASSERT_EQ(from_stdin.size(), 2U);

@@ -16,6 +16,8 @@
 #include <fstream>
 #include <functional>
 
+#include "engine/file_stream.h"
+
 namespace {
 
 // What the next calls of read() do, seen from this thread.
@@ -73,10 +75,11 @@ class FileTest : public ::testing::Test {
     return path(name);
   }
 
-  /// read_file and MappedFile::open refuse `path` with this code and a message that begins with the path and
-  /// says `reason`.
+  /// read_file, MappedFile::open and FileStream::open refuse `path` with this code and a message that begins
+  /// with the path and says `reason`.
   static void expect_refused(const std::string& path, const std::string& reason) {
-    for (const Status& status : {read_file(path, kNoLimit).status(), MappedFile::open(path).status()}) {
+    for (const Status& status : {read_file(path, kNoLimit).status(), MappedFile::open(path).status(),
+                                 FileStream::open(path).status()}) {
       EXPECT_EQ(status.code(), StatusCode::kIo);
       EXPECT_THAT(status.message(), StartsWith(path + ": "));
       EXPECT_THAT(status.message(), HasSubstr(reason));
@@ -99,6 +102,33 @@ std::string long_text(size_t size) {
   while (text.size() < size) text += std::to_string(text.size()) + ' ';
   text.resize(size);
   return text;
+}
+
+TEST_F(FileTest, AStreamReadsAgainAndNoticesChanges) {
+  const std::string name = write("a", long_text(5000));
+  auto file = FileStream::open(name);
+  ASSERT_TRUE(file.ok()) << file.status().message();
+  EXPECT_EQ(file->size(), 5000U);
+  for (int time = 0; time < 2; ++time) {
+    std::string text;
+    std::vector<std::byte> piece(1024);
+    for (;;) {
+      const auto got = file->read(piece);
+      ASSERT_TRUE(got.ok()) << got.status().message();
+      if (*got == 0) break;
+      text += text_of(std::span(piece).first(*got));
+    }
+    EXPECT_EQ(text, long_text(5000));
+    EXPECT_TRUE(file->rewind().ok());
+  }
+  EXPECT_FALSE(file->changed());
+  std::filesystem::resize_file(name, 100);
+  EXPECT_TRUE(file->changed());
+  const std::string other = write("b", "other");
+  const auto same_size = FileStream::open(other);
+  std::filesystem::last_write_time(other,
+                                   std::filesystem::file_time_type::clock::now() + std::chrono::seconds(2));
+  EXPECT_TRUE(same_size->changed());
 }
 
 TEST_F(FileTest, ReadsAndMapsWholeFiles) {
