@@ -54,7 +54,8 @@ Result<std::vector<std::byte>> decode_base64(std::string_view text) {
     // Whole groups without blanks are what there is nearly always.
     while (digits == 0 && padding == 0 && i + 4 <= text.size()) {
       uint32_t bits = 0;
-      for (size_t place = 0; place < 4; ++place) bits |= kDigits[place][static_cast<uint8_t>(text[i + place])];
+      for (size_t place = 0; place < 4; ++place)
+        bits |= kDigits[place][static_cast<uint8_t>(text[i + place])];
       if (bits >= kNoDigit) break;
       *out++ = static_cast<std::byte>(bits >> 16);
       *out++ = static_cast<std::byte>(bits >> 8);
