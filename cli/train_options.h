@@ -84,7 +84,7 @@ struct TrainSettings {
             "folder that a CSV's file names start from (default: the CSV's own)");
     v.field("labels", kSwitch, labels, "FILE",
             "class names, one a line, in the order of the outputs (default: as the data has them)");
-    v.field("skip-bad", kWeights, skip_bad, 0, kMany, "leave out up to N bad lines or images, and list them");
+    v.field("skip-bad", kLength, skip_bad, 0, kMany, "leave out up to N bad lines or images, and list them");
     v.field("exif-orient", kWeights, exif_orient,
             "turn images upright as EXIF says, here and wherever the model is used");
     v.field("no-shuffle", kWeights, no_shuffle, "keep the order of the list in every epoch");
