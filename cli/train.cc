@@ -168,10 +168,11 @@ Status TrainCommand::settle() {
 
 /// A run that starts anew removes what is there of another, but never a file that it is given.
 Status TrainCommand::check_spared() const {
-  for (const char* option : {"validation", "data", "labels", "config"}) {
-    const auto given = given_.find(option);
-    if (given == given_.end()) continue;
-    const std::string file = given->second.value.get<std::string>();
+  const TrainSettings& settings = setup_.settings;
+  for (const auto& [option, file] : {std::pair{"validation", settings.validation},
+                                     {"data", settings.data},
+                                     {"labels", settings.labels},
+                                     {"config", settings.config}}) {
     if (!folder_.would_remove(file)) continue;
     return {StatusCode::kUsage,
             fmt::format("--{}: {} would be replaced by the run in {}; give a copy of it that lies elsewhere",

@@ -22,7 +22,7 @@ enum class OptionRole : uint8_t {
   kPlace,    ///< which files and what to do with them: not part of a recipe, never compared
   kSwitch,   ///< how this one start goes about it: on the command line only
   kWeights,  ///< the weights depend on it: a resumed run must keep it
-  kLength,   ///< when to stop, to validate, to save: may change on resume
+  kLength,   ///< when to stop, to validate, to save, how much bad data to bear: may change on resume
   kMachine,  ///< speed and memory only: not part of a recipe
 };
 
