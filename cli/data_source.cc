@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -26,22 +27,28 @@ constexpr size_t kMaxLabelBytes = size_t{16} << 20;
 /// classes: a network would learn to tell the one from the other.
 Status check_not_splits(const std::string& folder, const std::vector<std::string>& names,
                         bool has_validation) {
-  constexpr std::array<std::string_view, 4> kHeldOut{"val", "valid", "validation", "test"};
+  constexpr std::array<std::string_view, 2> kTrain{"train", "training"};
+  constexpr std::array<std::string_view, 5> kHeldOut{"val", "valid", "validation", "test", "testing"};
+  const auto is_one_of = [](const auto& known, std::string name) {
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    return std::find(known.begin(), known.end(), name) != known.end();
+  };
+  std::string train;
   std::string held_out;
-  bool has_train = false;
   for (const std::string& name : names) {
-    if (name == "train") {
-      has_train = true;
-    } else if (std::find(kHeldOut.begin(), kHeldOut.end(), name) == kHeldOut.end()) {
+    if (is_one_of(kTrain, name)) {
+      train = name;
+    } else if (!is_one_of(kHeldOut, name)) {
       return {};
     } else if (held_out.empty()) {
       held_out = name;
     }
   }
-  if (!has_train || held_out.empty()) return {};
+  if (train.empty() || held_out.empty()) return {};
   const fs::path path(folder);
   const std::string validation = shell_word((path / held_out).string());
-  const std::string training = shell_word((path / "train").string());
+  const std::string training = shell_word((path / train).string());
   return {StatusCode::kBadData, folder + ": holds data sets, not classes; give --data " +
                                     (has_validation ? training + " --validation " + validation : validation)};
 }

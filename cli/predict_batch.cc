@@ -182,6 +182,12 @@ OrderedJson prediction_json(std::span<const Prediction> predictions) {
 }
 
 Status predict_batch(const BatchOptions& options, const Model& model) {
+  for (const auto& [option, file] : {std::pair{"--batch", options.in}, {"FILE", options.model}}) {
+    std::error_code error;  // of what is not there
+    if (!fs::equivalent(file, options.out, error) || error) continue;
+    return {StatusCode::kUsage, "--out: " + options.out + " is " + option +
+                                    ", too, which the answers would replace; give another file"};
+  }
   if (!options.overwrite) NACRE_RETURN_IF_ERROR(check_not_there(options.out));
   NACRE_RETURN_IF_ERROR(make_parents(options.out));
   // It keeps a second process out from the first moment.

@@ -61,11 +61,8 @@ Result<std::optional<FoundCheckpoint>> find_checkpoint(const RunFolder& folder) 
   }
   NACRE_ASSIGN_OR_RETURN(const std::vector<std::string> names, folder.checkpoint_names());
   if (names.empty()) return std::optional<FoundCheckpoint>();
-  const std::optional<std::string> newest = newest_readable(folder);
-  if (!newest.has_value()) {
-    NACRE_RETURN_IF_ERROR(read_checkpoint(folder.checkpoints() + "/" + names.front()).status());
-  }
-  found.path = *newest;
+  // Where none can be read, the newest says why.
+  found.path = newest_readable(folder).value_or(folder.checkpoints() + "/" + names.front());
   NACRE_ASSIGN_OR_RETURN(found.checkpoint, read_checkpoint(found.path));
   found.note = folder.latest() + ": leads to no checkpoint; going on from the newest that can be read, " +
                fs::path(found.path).filename().string();
@@ -74,7 +71,7 @@ Result<std::optional<FoundCheckpoint>> find_checkpoint(const RunFolder& folder) 
 
 Status mend_links(const RunFolder& folder, const TrainingState& state) {
   // `best` before `latest`, as when they are made.
-  if (state.best_accuracy >= 0) NACRE_RETURN_IF_ERROR(mend_link(folder, folder.best(), state.best_step));
+  NACRE_RETURN_IF_ERROR(mend_link(folder, folder.best(), state.best_step));
   return mend_link(folder, folder.latest(), state.step);
 }
 

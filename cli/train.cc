@@ -50,14 +50,32 @@ Status check_unoccupied(const RunFolder& folder) {
 
 /// A run folder among the folders of classes would be taken for one of them when the run is resumed.
 Status check_apart(const TrainSettings& settings) {
+  for (const auto& [folder, split] :
+       {std::pair{settings.data, IdxSplit::kTrain}, {settings.validation, IdxSplit::kTest}}) {
+    std::error_code error;
+    const fs::path data = fs::weakly_canonical(folder, error);
+    if (error || !fs::is_directory(data, error) || Dataset::has_idx(folder, split)) continue;
+    const fs::path out = fs::weakly_canonical(settings.out, error);
+    const fs::path way = out.lexically_relative(data);
+    if (error || way.empty() || *way.begin() == "..") continue;
+    return {StatusCode::kUsage, "--out: " + settings.out + " lies in the data folder " + folder +
+                                    ", where it would be taken for a class; give a folder beside it"};
+  }
+  return {};
+}
+
+/// A run folder that cannot be written is found now instead of after all data was read.
+Status check_writable(const std::string& out) {
   std::error_code error;
-  const fs::path data = fs::weakly_canonical(settings.data, error);
-  if (error || !fs::is_directory(data, error) || Dataset::has_idx(settings.data, IdxSplit::kTrain)) return {};
-  const fs::path out = fs::weakly_canonical(settings.out, error);
-  const fs::path way = out.lexically_relative(data);
-  if (error || way.empty() || *way.begin() == "..") return {};
-  return {StatusCode::kUsage, "--out: " + settings.out + " lies in the data folder " + settings.data +
-                                  ", where it would be taken for a class; give a folder beside it"};
+  fs::path there = fs::absolute(out, error);
+  while (!is_there(there.string()) && there.has_relative_path()) there = there.parent_path();
+  if (!fs::is_directory(there, error)) {
+    if (there == fs::absolute(out, error)) return {};  // which is told of otherwise
+    return {StatusCode::kIo, "--out: " + out + ": " + there.string() + " is no folder"};
+  }
+  if (::access(there.c_str(), W_OK | X_OK) == 0) return {};
+  return {StatusCode::kIo, "--out: " + out + ": cannot write into " + there.string() + ": " +
+                               std::generic_category().message(errno)};
 }
 
 /// With --overwrite, too, nothing is written in place of a file.
@@ -151,16 +169,18 @@ Status TrainCommand::settle() {
   folder_ = RunFolder(setup_.settings.out);
   NACRE_RETURN_IF_ERROR(check_is_folder(folder_));
   NACRE_RETURN_IF_ERROR(check_apart(setup_.settings));
+  NACRE_RETURN_IF_ERROR(check_writable(setup_.settings.out));
   NACRE_RETURN_IF_ERROR(options_.augmentation.check(setup_.model.input).at("--augment"));
   return {};
 }
 
 /// A run that starts anew removes what is there of another, but never a file that it is given.
 Status TrainCommand::check_spared() const {
-  for (const char* option : {"validation", "data", "labels", "config"}) {
-    const auto given = given_.find(option);
-    if (given == given_.end()) continue;
-    const std::string file = given->second.value.get<std::string>();
+  const TrainSettings& settings = setup_.settings;
+  for (const auto& [option, file] : {std::pair{"validation", settings.validation},
+                                     {"data", settings.data},
+                                     {"labels", settings.labels},
+                                     {"config", settings.config}}) {
     if (!folder_.would_remove(file)) continue;
     return {StatusCode::kUsage,
             fmt::format("--{}: {} would be replaced by the run in {}; give a copy of it that lies elsewhere",

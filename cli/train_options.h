@@ -22,7 +22,7 @@ enum class OptionRole : uint8_t {
   kPlace,    ///< which files and what to do with them: not part of a recipe, never compared
   kSwitch,   ///< how this one start goes about it: on the command line only
   kWeights,  ///< the weights depend on it: a resumed run must keep it
-  kLength,   ///< when to stop, to validate, to save: may change on resume
+  kLength,   ///< when to stop, to validate, to save, how much bad data to bear: may change on resume
   kMachine,  ///< speed and memory only: not part of a recipe
 };
 
@@ -84,7 +84,7 @@ struct TrainSettings {
             "folder that a CSV's file names start from (default: the CSV's own)");
     v.field("labels", kSwitch, labels, "FILE",
             "class names, one a line, in the order of the outputs (default: as the data has them)");
-    v.field("skip-bad", kWeights, skip_bad, 0, kMany, "leave out up to N bad lines or images, and list them");
+    v.field("skip-bad", kLength, skip_bad, 0, kMany, "leave out up to N bad lines or images, and list them");
     v.field("exif-orient", kWeights, exif_orient,
             "turn images upright as EXIF says, here and wherever the model is used");
     v.field("no-shuffle", kWeights, no_shuffle, "keep the order of the list in every epoch");

@@ -282,6 +282,10 @@ TEST_F(PredictBatchTest, BadUseIsNamed) {
   EXPECT_THAT(batch().err, HasSubstr("out.jsonl"));
   EXPECT_EQ(batch().code, 5) << "exists";
   EXPECT_EQ(batch({"--overwrite"}).code, 0);
+  for (const char* file : {"in.jsonl", "./model.nacre"}) {
+    expect_one_line(nacre({"predict", "model.nacre", "--batch", "in.jsonl", "--out", file, "--overwrite"}), 2,
+                    "which the answers would replace");
+  }
   EXPECT_EQ(batch({"faces"}).code, 2);
   EXPECT_EQ(nacre({"predict", "model.nacre", "--batch", "in.jsonl"}).code, 2);
   EXPECT_EQ(nacre({"predict", "model.nacre", "faces", "--out", "x"}).code, 2);

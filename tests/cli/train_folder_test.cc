@@ -95,6 +95,10 @@ TEST_F(TrainFolderTest, ARunIsNoClassOfItsData) {
       "nacre: --out: my photos/run lies in the data folder my photos, where it would be taken for a class; "
       "give a folder beside it\n");
   EXPECT_FALSE(fs::exists(path("my photos/run")));
+  fs::copy(path("my photos"), path("held out"), fs::copy_options::recursive);
+  expect_one_line(photos("held out/run", {"--validation", "held out"}), 2,
+                  "lies in the data folder held out");
+  expect_one_line(photos("colour.json/run", {}), 5, "colour.json is no folder");
 }
 
 TEST_F(TrainFolderTest, DataSetsAreNoClasses) {
@@ -109,6 +113,9 @@ TEST_F(TrainFolderTest, DataSetsAreNoClasses) {
   fs::rename(path("sets"), path("two sets"));
   expect_one_line(nacre({"eval", "run", "--data", "two sets"}), 3,
                   "nacre: two sets: holds data sets, not classes; give --data 'two sets/val'\n");
+  fs::create_directories(path("more/Training"));
+  fs::create_directories(path("more/Testing"));
+  expect_one_line(train("run", {"--data", "more"}), 3, "--data more/Training --validation more/Testing");
 }
 
 TEST_F(TrainFolderTest, AWarmUpThatDoesNotEndIsTold) {
