@@ -196,7 +196,15 @@ void ModelManager::tell_ready() {
   if (names().empty()) return;
   const bool now = ready();
   if (std::exchange(told_ready_, now) == now) return;
-  log_(now ? "ready" : "not ready: no version of some model is available");
+  if (now) return log_("ready");
+  std::string missing;
+  {
+    const std::shared_lock lock(mutex_);
+    for (const auto& [name, entry] : entries_) {
+      if (!entry.available()) missing += (missing.empty() ? "" : ", ") + name;
+    }
+  }
+  log_("not ready: no version is available of " + missing);
 }
 
 /// A model's labels change together, when everything that they name is there to be found.
@@ -237,8 +245,12 @@ void ModelManager::refresh(const std::string& name) {
     }
     if (load(name, folder)) available.insert(folder.version);
   }
-  std::string fault = listed.ok() ? "" : listed.status().message();
-  if (listed.ok() && specific != nullptr) fault = missing_version(*specific, folders, config->base_path);
+  std::string fault = listed.status().message();
+  if (listed.ok() && folders.empty()) {
+    fault = config->base_path + ": holds no numbered version folder, such as " + config->base_path + "/1";
+  } else if (listed.ok() && specific != nullptr) {
+    fault = missing_version(*specific, folders, config->base_path);
+  }
   note_outcome(name, std::move(fault), !available.empty());
   if (available.empty()) return;  // what is served stays, whatever became of its folder
   std::vector<int64_t> superfluous;

@@ -50,7 +50,7 @@ TEST_F(ModelFaultsTest, AVersionOfAnotherBasePathDoesNotCount) {
 }
 
 TEST_F(ModelFaultsTest, VersionsThatAreAskedForAndNotThereAreNamed) {
-  for (const char* version : {"base/1", "base/3"}) write_version(version, make_small_bundle(1));
+  for (const char* version : {"base/1", "base/2", "base/3"}) write_version(version, make_small_bundle(1));
   serve({config(SpecificVersions{{1, 3, 99}})});
   EXPECT_EQ(states(), "3 AVAILABLE OK, 1 AVAILABLE OK");
   EXPECT_THAT(lines(), Contains("model m: version 99 is not in " + path("base")));
@@ -58,6 +58,17 @@ TEST_F(ModelFaultsTest, VersionsThatAreAskedForAndNotThereAreNamed) {
   fs::remove_all(path("base/3"));
   core_->models.poll_now();
   EXPECT_THAT(lines(), Contains("model m: version 1 is not in " + path("base") + "; versions 3, 1 stay"));
+}
+
+TEST_F(ModelFaultsTest, ABasePathWithoutVersionFoldersIsNamed) {
+  write_version("base", make_small_bundle(1));
+  serve({config(), {"n", path("base"), {}, {}}});
+  const std::string fault =
+      path("base") + ": holds no numbered version folder, such as " + path("base") + "/1";
+  EXPECT_THAT(lines(), Contains("model m: " + fault).Times(1));
+  EXPECT_THAT(lines(), Contains("not ready: no version is available of m, n"));
+  EXPECT_EQ(states(), "Could not find any versions of model m (" + fault + ")");
+  EXPECT_THAT(core_->models.reload({config()}).message(), HasSubstr(fault));
 }
 
 }  // namespace
