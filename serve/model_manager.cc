@@ -297,7 +297,18 @@ bool ModelManager::load(const std::string& name, const VersionFolder& folder) {
     if (entry == entries_.end()) return false;
     ModelVersion& version = entry->second.versions[folder.version];
     if (version.servable != nullptr && version.path == folder.path) {
-      version.status = {};  // of another base path's folder, if any
+      if (!version.status.ok()) {  // of another base path's folder
+        version.status = {};
+        version.fingerprint.clear();
+      }
+      // Said once: what was loaded is served on, as TensorFlow Serving does.
+      if (before.ok() && !version.fingerprint.empty() && version.fingerprint != *before) {
+        version.fingerprint.clear();
+        log_(
+            fmt::format("model {}: {} has changed since it was loaded; what was loaded is served: give it "
+                        "a new number",
+                        name, folder.path));
+      }
       return true;
     }
     if (before.ok() && !version.status.ok() && version.fingerprint == *before) return false;
@@ -328,8 +339,8 @@ bool ModelManager::load(const std::string& name, const VersionFolder& folder) {
   if (entry == entries_.end()) return false;
   ModelVersion& version = entry->second.versions[folder.version];
   version.status = rpc_status_of_load(failed);
+  version.fingerprint = before.ok() ? *before : "";
   if (!failed.ok()) {
-    version.fingerprint = before.ok() ? *before : "";
     if (version.servable == nullptr) version.state = VersionState::kEnd;
     return false;
   }

@@ -12,6 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 class ModelFaultsTest : public ModelManagerTest {
  protected:
@@ -69,6 +70,27 @@ TEST_F(ModelFaultsTest, ABasePathWithoutVersionFoldersIsNamed) {
   EXPECT_THAT(lines(), Contains("not ready: no version is available of m, n"));
   EXPECT_EQ(states(), "Could not find any versions of model m (" + fault + ")");
   EXPECT_THAT(core_->models.reload({config()}).message(), HasSubstr(fault));
+}
+
+TEST_F(ModelFaultsTest, AVersionThatChangesAfterItWasLoadedIsToldOfOnce) {
+  const std::string told = "model m: " + path("base/1") + " has changed since it was loaded";
+  const auto times = [&](int count) { return Contains(StartsWith(told)).Times(count); };
+  write_version("base/1", make_small_bundle(1));
+  serve({config()});
+  core_->models.poll_now();
+  EXPECT_THAT(lines(), times(0));
+  const auto before = found("m");
+  fs::remove_all(path("base/1"));
+  core_->models.poll_now();
+  write_version("base/1", make_small_bundle(2));
+  for (int i = 0; i < 3; ++i) core_->models.poll_now();
+  EXPECT_THAT(lines(), times(1));
+  EXPECT_EQ(found("m"), before) << "served on";
+  // Under a new number it is loaded, and the old one is there to be loaded anew.
+  fs::rename(path("base/1"), path("base/2"));
+  core_->models.poll_now();
+  EXPECT_EQ(states(), "2 AVAILABLE OK, 1 UNLOADING OK");
+  EXPECT_THAT(lines(), times(1));
 }
 
 }  // namespace
