@@ -29,7 +29,7 @@ std::string_view version_state_name(VersionState state);
 struct ModelVersion {
   VersionState state = VersionState::kStart;
   std::string path;                          ///< of the folder that it is or was made of
-  std::string fingerprint;                   ///< of the files that could not be loaded
+  std::string fingerprint;                   ///< of the files that were loaded last, or could not be
   RpcStatus status;                          ///< why not
   std::shared_ptr<const Servable> servable;  ///< while it is available
   std::weak_ptr<const Servable> draining;    ///< after that, while calls still use it

@@ -63,7 +63,15 @@ void ModelManager::tell_ready() {
   if (names().empty()) return;
   const bool now = ready();
   if (std::exchange(told_ready_, now) == now) return;
-  log_(now ? "ready" : "not ready: no version of some model is available");
+  if (now) return log_("ready");
+  std::string missing;
+  {
+    const std::shared_lock lock(mutex_);
+    for (const auto& [name, entry] : entries_) {
+      if (!entry.available()) missing += (missing.empty() ? "" : ", ") + name;
+    }
+  }
+  log_("not ready: no version is available of " + missing);
 }
 
 /// A model's labels change together, when everything that they name is there to be found.
@@ -108,8 +116,12 @@ void ModelManager::refresh(const std::string& name, const std::stop_token& stop)
     if (stop.stop_requested()) return;
     if (loaded) available.insert(folder.version);
   }
-  std::string fault = listed.ok() ? "" : listed.status().message();
-  if (listed.ok() && specific != nullptr) fault = missing_version(*specific, folders, config->base_path);
+  std::string fault = listed.status().message();
+  if (listed.ok() && folders.empty()) {
+    fault = config->base_path + ": holds no numbered version folder, such as " + config->base_path + "/1";
+  } else if (listed.ok() && specific != nullptr) {
+    fault = missing_version(*specific, folders, config->base_path);
+  }
   note_outcome(name, std::move(fault), !available.empty());
   if (available.empty()) return;  // what is served stays, whatever became of its folder
   std::vector<int64_t> superfluous;
@@ -156,7 +168,18 @@ bool ModelManager::load(const std::string& name, const VersionFolder& folder) {
     if (entry == entries_.end()) return false;
     ModelVersion& version = entry->second.versions[folder.version];
     if (version.servable != nullptr && version.path == folder.path) {
-      version.status = {};  // of another base path's folder, if any
+      if (!version.status.ok()) {  // of another base path's folder
+        version.status = {};
+        version.fingerprint.clear();
+      }
+      // Said once: what was loaded is served on, as TensorFlow Serving does.
+      if (before.ok() && !version.fingerprint.empty() && version.fingerprint != *before) {
+        version.fingerprint.clear();
+        log_(
+            fmt::format("model {}: {} has changed since it was loaded; what was loaded is served: give it "
+                        "a new number",
+                        name, folder.path));
+      }
       return true;
     }
     if (before.ok() && !version.status.ok() && version.fingerprint == *before) return false;
@@ -187,8 +210,8 @@ bool ModelManager::load(const std::string& name, const VersionFolder& folder) {
   if (entry == entries_.end()) return false;
   ModelVersion& version = entry->second.versions[folder.version];
   version.status = rpc_status_of_load(failed);
+  version.fingerprint = before.ok() ? *before : "";
   if (!failed.ok()) {
-    version.fingerprint = before.ok() ? *before : "";
     if (version.servable == nullptr) version.state = VersionState::kEnd;
     return false;
   }

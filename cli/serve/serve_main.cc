@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <thread>
+#include <utility>
 
 #include "cli/arguments.h"
 #include "cli/command.h"
@@ -48,11 +49,14 @@ void wait_for_signal(const sigset_t& signals) {
   }
 }
 
-/// Serves what the configuration file says by now; a file that cannot be read changes nothing.
-void reload_config(ServeCore& core, const ServeOptions& options, std::vector<ModelConfig>& current) {
+/// Serves what the configuration file says by now; a file that cannot be read changes nothing, and is told of
+/// when `told` is another message.
+void reload_config(ServeCore& core, const ServeOptions& options, std::vector<ModelConfig>& current,
+                   std::string& told) {
   auto models = read_model_configs(options.model_config_file);
-  if (!models.ok()) return core.log(models.status().message());
-  if (*models == current) return;
+  const std::string fault = models.status().message();
+  if (std::exchange(told, fault) != fault && !models.ok()) core.log(fault);
+  if (!models.ok() || *models == current) return;
   current = *models;
   if (const RpcStatus reloaded = core.models.reload(*std::move(models)); !reloaded.ok()) {
     core.log(options.model_config_file + ": " + reloaded.message());
@@ -102,10 +106,11 @@ Status serve(const ServeOptions& options) {
     std::mutex mutex;
     std::unique_lock lock(mutex);
     std::condition_variable_any never;
+    std::string told;
     const std::chrono::duration<double> pause(options.model_config_file_poll_wait_seconds);
     while (!never.wait_for(lock, stop, pause, [] { return false; }) && !stop.stop_requested()) {
       loading = true;
-      reload_config(core, options, models);
+      reload_config(core, options, models, told);
       loading = false;
     }
   });

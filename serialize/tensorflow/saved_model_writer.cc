@@ -26,7 +26,9 @@ std::vector<std::string> saved_model_names() {
 }
 
 std::string lines(const std::vector<std::string>& labels) {
-  std::string text;
+  // Readers take a byte order mark at the beginning for the file's own: a name's needs one before it.
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  std::string text(labels.front().starts_with(kByteOrderMark) ? kByteOrderMark : "");
   for (const std::string& label : labels) text += label + "\n";
   return text;
 }

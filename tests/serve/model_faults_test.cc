@@ -12,6 +12,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 class ModelFaultsTest : public ModelManagerTest {
  protected:
@@ -50,7 +51,7 @@ TEST_F(ModelFaultsTest, AVersionOfAnotherBasePathDoesNotCount) {
 }
 
 TEST_F(ModelFaultsTest, VersionsThatAreAskedForAndNotThereAreNamed) {
-  for (const char* version : {"base/1", "base/3"}) write_version(version, make_small_bundle(1));
+  for (const char* version : {"base/1", "base/2", "base/3"}) write_version(version, make_small_bundle(1));
   serve({config(SpecificVersions{{1, 3, 99}})});
   EXPECT_EQ(states(), "3 AVAILABLE OK, 1 AVAILABLE OK");
   EXPECT_THAT(lines(), Contains("model m: version 99 is not in " + path("base")));
@@ -58,6 +59,38 @@ TEST_F(ModelFaultsTest, VersionsThatAreAskedForAndNotThereAreNamed) {
   fs::remove_all(path("base/3"));
   core_->models.poll_now();
   EXPECT_THAT(lines(), Contains("model m: version 1 is not in " + path("base") + "; versions 3, 1 stay"));
+}
+
+TEST_F(ModelFaultsTest, ABasePathWithoutVersionFoldersIsNamed) {
+  write_version("base", make_small_bundle(1));
+  serve({config(), {"n", path("base"), {}, {}}});
+  const std::string fault =
+      path("base") + ": holds no numbered version folder, such as " + path("base") + "/1";
+  EXPECT_THAT(lines(), Contains("model m: " + fault).Times(1));
+  EXPECT_THAT(lines(), Contains("not ready: no version is available of m, n"));
+  EXPECT_EQ(states(), "Could not find any versions of model m (" + fault + ")");
+  EXPECT_THAT(core_->models.reload({config()}).message(), HasSubstr(fault));
+}
+
+TEST_F(ModelFaultsTest, AVersionThatChangesAfterItWasLoadedIsToldOfOnce) {
+  const std::string told = "model m: " + path("base/1") + " has changed since it was loaded";
+  const auto times = [&](int count) { return Contains(StartsWith(told)).Times(count); };
+  write_version("base/1", make_small_bundle(1));
+  serve({config()});
+  core_->models.poll_now();
+  EXPECT_THAT(lines(), times(0));
+  const auto before = found("m");
+  fs::remove_all(path("base/1"));
+  core_->models.poll_now();
+  write_version("base/1", make_small_bundle(2));
+  for (int i = 0; i < 3; ++i) core_->models.poll_now();
+  EXPECT_THAT(lines(), times(1));
+  EXPECT_EQ(found("m"), before) << "served on";
+  // Under a new number it is loaded, and the old one is there to be loaded anew.
+  fs::rename(path("base/1"), path("base/2"));
+  core_->models.poll_now();
+  EXPECT_EQ(states(), "2 AVAILABLE OK, 1 UNLOADING OK");
+  EXPECT_THAT(lines(), times(1));
 }
 
 }  // namespace

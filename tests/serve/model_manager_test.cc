@@ -124,7 +124,8 @@ TEST_F(ModelManagerTest, AFolderHoldsOneModel) {
 }
 
 TEST_F(ModelManagerTest, ServesASavedModelWithItsLabels) {
-  const Bundle bundle = make_small_bundle(1);
+  Bundle bundle = make_small_bundle(1);
+  bundle.contract.labels.front() = "\xef\xbb\xbf" + bundle.contract.labels.front();  // a name may begin so
   fs::create_directories(path("base"));
   const auto written = write_saved_model(path("base/7"), bundle, builtin_ops(), {});
   ASSERT_TRUE(written.ok()) << written.status().message();

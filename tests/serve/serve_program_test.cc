@@ -186,6 +186,9 @@ TEST_F(ServeProgram, FollowsItsConfigurationFile) {
   write_file("models.config", "nonsense {");
   EXPECT_TRUE(eventually([&] { return server.err().find("models.config:1:") != std::string::npos; }));
   EXPECT_EQ(Wire(port).ask("GET", "/v1/models/second").status, 200) << "a bad file changes nothing";
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  const std::string err = server.err();
+  EXPECT_EQ(err.find("models.config:1:"), err.rfind("models.config:1:")) << "told of once: " << err;
 }
 
 TEST_F(ServeProgram, TheConfigurationFileWins) {
