@@ -14,11 +14,8 @@
 #include "runtime/prediction_bundle.h"
 #include "serialize/checkpoint_file.h"
 #include "serialize/tensorflow/saved_model_import.h"
-#include "serialize/tensorflow/saved_model_mark.h"
 #include "serialize/tensorflow/saved_model_summary.h"
-#include "serialize/tensorflow/saved_model_writer.h"
 #include "serialize/tensorflow/tf_checkpoint.h"
-#include "serialize/tensorflow/warmup_records.h"
 
 namespace nacre {
 namespace {
@@ -78,19 +75,15 @@ Result<std::vector<GoldenReport>> replay(const Session& session, const VerifyOpt
 /// Every checksum there is, all of the network; and of what nacre wrote, every file and the recorded answers.
 Status verify_saved_model(const Session& session, const VerifyOptions& options, const std::string& path) {
   NACRE_ASSIGN_OR_RETURN(const SavedModelSummary summary, summarize_saved_model(path));
-  NACRE_ASSIGN_OR_RETURN(std::vector<GoldenVector> recorded, read_warmup_records(path));
-  NACRE_ASSIGN_OR_RETURN(const bool marked, check_saved_model_mark(path));
-  ImportOptions importing;
-  if (!recorded.empty()) importing.signature = kEncodedSignature;
-  NACRE_ASSIGN_OR_RETURN(ImportedModel model, import_saved_model(path, importing, session.registry));
+  NACRE_ASSIGN_OR_RETURN(ImportedModel model, import_saved_model(path, {}, session.registry));
   NACRE_ASSIGN_OR_RETURN(model.contract.labels, labels_of_saved_model(path));
   auto bundle = make_prediction_bundle("saved_model", model.graph, std::move(model.variables), model.contract,
                                        session.registry);
   if (!bundle.ok()) return bundle.status().at(path);
-  bundle->golden = std::move(recorded);
+  bundle->golden = std::move(model.golden);
   const auto shared = std::make_shared<const Bundle>(std::move(*bundle));
   NACRE_ASSIGN_OR_RETURN(const auto golden, replay(session, options, path, shared));
-  return report(options, path, "saved_model", {summary.variables.size(), marked, golden});
+  return report(options, path, "saved_model", {summary.variables.size(), model.marked, golden});
 }
 
 Status verify_tensorflow(const Session& session, const VerifyOptions& options, const TensorflowFile& file) {

@@ -81,17 +81,18 @@ Result<std::shared_ptr<const Servable>> Servable::load(const std::string& name, 
                                                        ServeMetrics& metrics) {
   try {
     Registry registry = builtin_ops();
-    NACRE_ASSIGN_OR_RETURN(Bundle bundle, read_version_model(name, folder, registry));
+    NACRE_ASSIGN_OR_RETURN(VersionModel read, read_version_model(name, folder, registry));
     ModelOptions model_options;
     model_options.threads = options.threads;
     model_options.batch =
         options.batching.has_value() ? static_cast<int64_t>(options.batching->max_batch_size) : options.batch;
     model_options.limits = options.limits;
     auto model =
-        Model::make(std::make_shared<const Bundle>(std::move(bundle)), std::move(registry), model_options);
+        Model::make(std::make_shared<const Bundle>(std::move(read.bundle)), std::move(registry), model_options);
     if (!model.ok()) return model.status().at(folder);
     if (const Status golden = model->replay_golden_vectors().status(); !golden.ok()) return golden.at(folder);
     std::shared_ptr<Servable> servable(new Servable(name, version, std::move(model).value(), options.limits));
+    servable->note_ = std::move(read.note);
     if (options.warm_up) {
       const ServeClock::time_point begun = ServeClock::now();
       if (const Status warm = servable->warm_up(slots->slots(), model_options.batch); !warm.ok())

@@ -18,9 +18,12 @@
 #include "serialize/tensorflow/image_input.h"
 #include "serialize/tensorflow/layer_recognition.h"
 #include "serialize/tensorflow/saved_model_file.h"
+#include "serialize/tensorflow/saved_model_mark.h"
+#include "serialize/tensorflow/saved_model_writer.h"
 #include "serialize/tensorflow/tensor_bundle_format.h"
 #include "serialize/tensorflow/tensor_bundle_reader.h"
 #include "serialize/tensorflow/variable_keys.h"
+#include "serialize/tensorflow/warmup_records.h"
 #include "serialize/tensorflow/within_folder.h"
 
 namespace nacre {
@@ -211,10 +214,18 @@ Result<ImportedModel> import_meta_graph(const tensorflow::MetaGraphDef& meta, co
 
 Result<ImportedModel> import_saved_model(const std::string& folder, const ImportOptions& options,
                                          const Registry& registry) {
+  NACRE_ASSIGN_OR_RETURN(std::vector<GoldenVector> recorded, read_warmup_records(folder));
+  // First of all: a folder that is copied at this moment may look whole with files missing.
+  NACRE_ASSIGN_OR_RETURN(const bool marked, check_saved_model_mark(folder));
+  ImportOptions settled = options;
+  if (settled.signature.empty() && (marked || !recorded.empty())) settled.signature = kEncodedSignature;
   NACRE_ASSIGN_OR_RETURN(const tensorflow::MetaGraphDef meta, read_saved_model(folder));
   NACRE_ASSIGN_OR_RETURN(const Variables variables, Variables::open(folder, meta));
-  auto model = import_meta_graph(meta, variables, options, registry);
-  return model.ok() ? std::move(model) : Result<ImportedModel>(model.status().at(saved_model_path(folder)));
+  auto model = import_meta_graph(meta, variables, settled, registry);
+  if (!model.ok()) return model.status().at(saved_model_path(folder));
+  model->marked = marked;
+  if (model->signature == kEncodedSignature) model->golden = std::move(recorded);
+  return model;
 }
 
 Result<std::string> read_labels_asset(const std::string& folder) {

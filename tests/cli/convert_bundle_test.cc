@@ -29,7 +29,7 @@ TEST_F(ConvertBundleTest, ABundleComesBackToTheBit) {
   const Outcome outcome = to_bundle();
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("Wrote b.nacre"));
-  EXPECT_THAT(outcome.out, HasSubstr("digits of signature serving_default"));
+  EXPECT_THAT(outcome.out, HasSubstr("digits of signature encoded_image"));
   EXPECT_TRUE(identical("a.nacre", "b.nacre"));
   EXPECT_TRUE(identical("a.nacre", "models/digits/1"));
   const Outcome verified = nacre({"verify", "b.nacre"});

@@ -1,0 +1,56 @@
+#include "serve/version_model.h"
+
+#include <gmock/gmock.h>
+
+#include <filesystem>
+
+#include "layers/registry.h"
+#include "serialize/tensorflow/saved_model_writer.h"
+#include "tests/serve/serve_fixture.h"
+
+namespace nacre {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+class VersionModelTest : public ServeTest {
+ protected:
+  void write_saved_model_of(const Bundle& bundle, bool float_default = false) const {
+    fs::create_directories(path("base"));
+    SavedModelOptions writing;
+    writing.float_default = float_default;
+    const auto written = write_saved_model(path("base/1"), bundle, builtin_ops(), writing);
+    ASSERT_TRUE(written.ok()) << written.status().message();
+  }
+  [[nodiscard]] Result<VersionModel> read() const {
+    return read_version_model("m", path("base/1"), builtin_ops());
+  }
+};
+
+TEST_F(VersionModelTest, ASavedModelOfNacresHasItsWholeContract) {
+  Bundle bundle = make_small_bundle(1);
+  bundle.contract.scale = 0.0078F;
+  bundle.contract.jpeg_dct = JpegDct::kFast;
+  bundle.contract.resize = ResizePolicy::kExact;
+  write_saved_model_of(bundle, /*float_default=*/true);
+  const auto model = read();
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  EXPECT_EQ(model->bundle.contract, bundle.contract);
+  EXPECT_EQ(model->note, "");
+}
+
+TEST_F(VersionModelTest, WhatAnotherProgramsSignatureLeavesOpenIsLogged) {
+  write_saved_model_of(make_small_bundle(1), /*float_default=*/true);
+  fs::remove_all(path("base/1/assets.extra"));
+  const auto model = read();
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  EXPECT_THAT(model->note, HasSubstr("base/1: signature serving_default does not tell"));
+  serve({{"m", path("base"), {}, {}}});
+  ASSERT_NE(found("m"), nullptr);
+  EXPECT_THAT(lines(), Contains("model m: " + model->note));
+}
+
+}  // namespace
+}  // namespace nacre
