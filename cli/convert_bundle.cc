@@ -103,8 +103,10 @@ Status convert_to_bundle(const Session& session, const ConvertOptions& options) 
   if (!bundle.ok()) return bundle.status().at(options.in);
   bundle->provenance = {{"nacre_version", std::string(nacre_version())},
                         {"imported_from", "SavedModel, signature " + imported.signature}};
-  NACRE_RETURN_IF_ERROR(
-      add_golden_vectors(*bundle, session.registry, session.model_options(1, options.threads)));
+  const ModelOptions computing = session.model_options(1, options.threads);
+  bundle->golden = std::move(imported.golden);
+  NACRE_RETURN_IF_ERROR(replay_golden_vectors(*bundle, session.registry, computing).status().at(options.in));
+  NACRE_RETURN_IF_ERROR(add_golden_vectors(*bundle, session.registry, computing).at(options.in));
   NACRE_RETURN_IF_ERROR(make_parents(options.out));
   BundleWriteOptions writing;
   writing.overwrite = options.overwrite;

@@ -17,6 +17,7 @@
 #include "cli/variable_match.h"
 #include "serialize/bundle_file.h"
 #include "serialize/checkpoint_file.h"
+#include "serialize/finite_tensors.h"
 #include "serialize/tensorflow/tf_checkpoint.h"
 #include "train/optimizer.h"
 
@@ -221,6 +222,7 @@ Status convert_to_checkpoint(const Session& session, const ConvertOptions& optio
   NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, describe(incoming));
   NACRE_RETURN_IF_ERROR(fill(session, options, map, incoming, checkpoint));
   const std::vector<std::string>& passed_over = incoming.source.passed_over;
+  NACRE_RETURN_IF_ERROR(check_finite(checkpoint.variables).at(incoming.prefix));
   if (!passed_over.empty()) print_message("passed over in the file: " + listed(passed_over));
   if (!incoming.source.step.has_value()) {
     print_message(

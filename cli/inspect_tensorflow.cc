@@ -35,7 +35,9 @@ Result<Foreign> read_saved_model(const Session& session, const std::string& fold
   Foreign contents;
   contents.kind = "saved_model";
   NACRE_ASSIGN_OR_RETURN(contents.summary, summarize_saved_model(folder));
-  const auto model = import_saved_model(folder, {}, session.registry);
+  ImportOptions importing;
+  importing.allow_nonfinite = true;
+  const auto model = import_saved_model(folder, importing, session.registry);
   // A damaged file is an error; what nacre merely lacks is not.
   const StatusCode code = model.status().code();
   if (!model.ok() && code != StatusCode::kUnsupported && code != StatusCode::kBadData) return model.status();

@@ -26,6 +26,7 @@ Result<VersionModel> read_saved_model(const std::string& name, const std::string
   auto bundle = make_prediction_bundle(name, imported.graph, std::move(imported.variables), imported.contract,
                                        registry);
   if (!bundle.ok()) return bundle.status().at(folder);
+  bundle->golden = std::move(imported.golden);
   VersionModel model{std::move(*bundle), ""};
   if (!imported.scale_told) {
     model.note = fmt::format(

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "engine/file.h"
+#include "serialize/finite_tensors.h"
 #include "serialize/tensorflow/constant_folding.h"
 #include "serialize/tensorflow/flat_graph.h"
 #include "serialize/tensorflow/image_input.h"
@@ -225,6 +226,7 @@ Result<ImportedModel> import_saved_model(const std::string& folder, const Import
   if (!model.ok()) return model.status().at(saved_model_path(folder));
   model->marked = marked;
   if (model->signature == kEncodedSignature) model->golden = std::move(recorded);
+  if (!options.allow_nonfinite) NACRE_RETURN_IF_ERROR(check_finite(model->variables).at(folder));
   return model;
 }
 

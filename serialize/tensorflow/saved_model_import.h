@@ -18,9 +18,10 @@ struct ImportOptions {
   /// Empty: of a SavedModel that nacre wrote kEncodedSignature, which tells the whole contract; of another
   /// serving_default, or the only one.
   std::string signature;
-  int64_t height = 0;     ///< of the images, in pixels; 0: as the graph says
+  int64_t height = 0;  ///< of the images, in pixels; 0: as the graph says
   int64_t width = 0;
   double scale = 0;  ///< from 8-bit levels to what a signature of numbers takes; 0: see ImportedModel
+  bool allow_nonfinite = false;  ///< accept weights that are NaN or infinite (else kDiverged)
 };
 
 /// A classifier that was read from a SavedModel.

@@ -149,6 +149,9 @@ TEST_F(ConvertBundleTest, VerifyNoticesEveryFileThatIsNotAsItWasWritten) {
       EXPECT_NE(outcome.code, 0) << at;
       EXPECT_EQ(outcome.err.find('\n'), outcome.err.size() - 1) << outcome.err;
     }
+  EXPECT_EQ(to_bundle().code, 4);
+  EXPECT_EQ(to_bundle().err, outcome.err);
+  EXPECT_FALSE(exists("b.nacre"));
     ASSERT_TRUE(std::filesystem::remove(path(folder + file)));
     // Without the mark it is as another program's; else the file's absence is damage.
     const int code = nacre({"verify", folder}).code;

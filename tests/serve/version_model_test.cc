@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 
 #include "layers/registry.h"
@@ -50,6 +52,34 @@ TEST_F(VersionModelTest, WhatAnotherProgramsSignatureLeavesOpenIsLogged) {
   serve({{"m", path("base"), {}, {}}});
   ASSERT_NE(found("m"), nullptr);
   EXPECT_THAT(lines(), Contains("model m: " + model->note));
+}
+
+TEST_F(VersionModelTest, TheRecordsOfASavedModelAreReplayed) {
+  Bundle bundle = make_small_bundle(1);
+  bundle.golden.front().prediction.front() += 0.01F;
+  write_saved_model_of(bundle);
+  const auto model = read();
+  ASSERT_TRUE(model.ok()) << model.status().message();
+  EXPECT_EQ(model->bundle.golden.size(), bundle.golden.size());
+  serve({{"m", path("base"), {}, {}}});
+  EXPECT_EQ(found("m"), nullptr);
+  EXPECT_THAT(lines(), Contains(HasSubstr("base/1: golden vector \"record 1\"")));
+}
+
+/// Of another program, which recorded none.
+TEST_F(VersionModelTest, WhatGivesNoFiniteAnswersNeverGoesLive) {
+  for (const float weight : {NAN, 3e38F}) {
+    fs::remove_all(path("base"));
+    Bundle bundle = make_small_bundle(1);
+    Tensor& kernel = *bundle.variables.find("conv/kernel");
+    std::fill_n(kernel.data(), kernel.size(), weight);
+    write_saved_model_of(bundle);
+    fs::remove_all(path("base/1/assets.extra"));
+    serve({{"m", path("base"), {}, {}}});
+    EXPECT_EQ(found("m"), nullptr) << weight;
+    const bool nan = std::isnan(weight);
+    EXPECT_THAT(lines(), Contains(HasSubstr(nan ? "holds a value that is NaN" : "the answer is not finite")));
+  }
 }
 
 }  // namespace
