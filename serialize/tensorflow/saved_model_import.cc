@@ -120,8 +120,10 @@ Status settle_scale(ImportedModel& model, const ImageInput& input, const ImportO
 /// The softmax that a bundle ends in would give other answers than a graph's that ends in something else than
 /// scores: what turns them into others may have steps behind it that add no weights.
 Status check_output(const Graph& graph) {
-  static constexpr std::array<std::string_view, 8> kWithoutWeights{
-      "BatchNorm", "Flatten", "Add", "Concat", "ReLU", "ReLU6", "LeakyReLU", "ELU"};
+  static constexpr std::array<std::string_view, 7> kWithoutWeights{"BatchNorm", "Flatten",   "Add", "Concat",
+                                                                   "ReLU",      "LeakyReLU", "ELU"};
+  // ReLU6 is Keras's hard_sigmoid.
+  static constexpr std::array<std::string_view, 4> kBounded{"Softmax", "Sigmoid", "Tanh", "ReLU6"};
   const std::vector<Node>& nodes = graph.nodes();
   if (graph.output().op == "Softmax") return {};
   std::map<std::string_view, const Node*> by_name;
@@ -132,7 +134,7 @@ Status check_output(const Graph& graph) {
     const Node& node = *next.back();
     next.pop_back();
     if (!seen.insert(&node).second) continue;
-    if (node.op == "Softmax" || node.op == "Sigmoid" || node.op == "Tanh") {
+    if (std::ranges::find(kBounded, node.op) != kBounded.end()) {
       const bool last = &node == &graph.output();
       return {
           StatusCode::kUnsupported,
@@ -224,9 +226,9 @@ Result<ImportedModel> import_saved_model(const std::string& folder, const Import
   NACRE_ASSIGN_OR_RETURN(const Variables variables, Variables::open(folder, meta));
   auto model = import_meta_graph(meta, variables, settled, registry);
   if (!model.ok()) return model.status().at(saved_model_path(folder));
+  if (!options.allow_nonfinite) NACRE_RETURN_IF_ERROR(check_finite(model->variables).at(folder));
   model->marked = marked;
   if (model->signature == kEncodedSignature) model->golden = std::move(recorded);
-  if (!options.allow_nonfinite) NACRE_RETURN_IF_ERROR(check_finite(model->variables).at(folder));
   return model;
 }
 

@@ -1,4 +1,5 @@
-// SavedModels that nacre wrote, as every command that reads them sees them: the whole contract, and no damage.
+// SavedModels that nacre wrote, as every command that reads them sees them: the whole contract, and no
+// damage.
 
 #include <filesystem>
 
@@ -66,6 +67,25 @@ TEST_F(OwnSavedModelTest, DamageIsNoticedByAllThatReadIt) {
   expect_refused("model/assets/labels.txt: is missing");
   write("model/assets/labels.txt", labels);
   EXPECT_EQ(to_bundle().code, 0);
+}
+
+TEST_F(OwnSavedModelTest, AModelOfOneClassComesBack) {
+  write_csv("faces", 4);
+  std::string list = read("faces/list.csv");
+  for (const std::string word : {"upper,0", "lower,1"}) {
+    for (size_t at = 0; (at = list.find(word)) != std::string::npos;) list.replace(at, word.size(), "one,0");
+  }
+  write("faces/list.csv", list);
+  write_colour_model("colour.json");
+  const Outcome trained = nacre({"train", "--model", "colour.json", "--data", "faces/list.csv", "--out",
+                                 "run", "--steps", "1", "--batch-size", "2"});
+  ASSERT_EQ(trained.code, 0) << trained.err;
+  ASSERT_EQ(nacre({"convert", "run", "--to", "saved_model", "--out", "model"}).code, 0);
+  const Outcome verified = nacre({"verify", "model"});
+  EXPECT_EQ(verified.code, 0) << verified.err;
+  const Outcome outcome = to_bundle();
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_TRUE(identical("b.nacre", "model"));
 }
 
 }  // namespace
