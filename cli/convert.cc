@@ -30,7 +30,7 @@ std::string known_kinds() {
 
 /// Of options that only a SavedModel's way in has.
 Status check_import_options(const ConvertOptions& options) {
-  if (options.signature.empty() && options.scale == 0) return {};
+  if (options.signature.empty() && !options.scale.has_value()) return {};
   return {StatusCode::kUsage,
           fmt::format("convert --to {}: --signature and --scale have no meaning here", options.to)};
 }
@@ -81,8 +81,9 @@ void add_convert_command(CLI::App& app, Command& chosen) {
                    "bundle: height and width of the images, where the graph does not tell them")
       ->type_name("HxW");
   command
-      ->add_option("--signature", options->signature,
-                   "bundle: signature of the SavedModel (default: serving_default)")
+      ->add_option(
+          "--signature", options->signature,
+          "bundle: signature of the SavedModel (default: of nacre's own encoded_image, else serving_default)")
       ->type_name("NAME");
   command
       ->add_option(

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "cli/session.h"
@@ -19,7 +20,7 @@ struct ConvertOptions {
   std::string compat;             ///< "" or "reference"
   std::string default_signature;  ///< "" (image), "image" or "float"
   std::string signature;          ///< of a SavedModel that is read; empty: its default
-  double scale = 0;  ///< from 8-bit levels to what such a signature of numbers takes; 0: not told
+  std::optional<double> scale;    ///< from 8-bit levels to what such a signature of numbers takes
   bool overwrite = false;
   int threads = 1;
 };

@@ -10,6 +10,7 @@
 #include "cli/console.h"
 #include "cli/convert.h"
 #include "cli/data_source.h"
+#include "cli/open_model.h"
 #include "cli/output_file.h"
 #include "cli/shell_word.h"
 #include "cli/tensorflow_files.h"
@@ -50,8 +51,10 @@ Result<ImportOptions> import_options(const ConvertOptions& options) {
   }
   ImportOptions importing;
   importing.signature = options.signature;
-  importing.scale = options.scale;
-  if (!std::isfinite(options.scale) || options.scale < 0) return usage("--scale: expected a number above 0");
+  importing.scale = options.scale.value_or(0);
+  if (options.scale.has_value() && !(std::isfinite(*options.scale) && *options.scale > 0)) {
+    return usage("--scale: expected a number above 0");
+  }
   if (options.input_size.empty()) return importing;
   const std::optional<Extent2> size = parse_size(options.input_size);
   if (!size.has_value()) {
@@ -60,6 +63,30 @@ Result<ImportOptions> import_options(const ConvertOptions& options) {
   importing.height = size->height;
   importing.width = size->width;
   return importing;
+}
+
+/// What is no SavedModel is called by its name, with what makes a bundle of it.
+Status check_saved_model(const std::string& in) {
+  constexpr std::string_view kWanted = "expected the folder of a SavedModel";
+  const auto other = [&](const std::string& path, std::string_view what, std::string_view instead) {
+    return Status(StatusCode::kUnsupported, fmt::format("{}: is {}; {}{}", path, what, kWanted, instead));
+  };
+  NACRE_ASSIGN_OR_RETURN(const auto found, find_tensorflow_file(in));
+  if (found.has_value() && found->saved_model) return {};
+  if (found.has_value()) {
+    return other(found->path, "a TensorFlow checkpoint", "; `nacre convert --to checkpoint` reads it");
+  }
+  const auto path = resolve_model_file(in, RunCheckpoint::kLatest);
+  if (path.status().code() == StatusCode::kBadData) {  // a folder, but of no run
+    return {StatusCode::kBadData, fmt::format("{}: holds no saved_model.pb; {}", in, kWanted)};
+  }
+  if (!path.ok()) return path.status();
+  NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(*path));
+  if (kind == FileKind::kBundle) return other(*path, "a nacre bundle already", "");
+  if (kind == FileKind::kCheckpoint) {
+    return other(*path, "a nacre checkpoint", "; `nacre export` makes a bundle of it");
+  }
+  return other(*path, "no SavedModel", "");
 }
 
 /// The file's of --labels, else those that nacre writes into a SavedModel; none when there are none.
@@ -98,6 +125,7 @@ Status report(const ConvertOptions& options, const ImportedModel& imported, cons
 
 Status convert_to_bundle(const Session& session, const ConvertOptions& options) {
   NACRE_ASSIGN_OR_RETURN(const ImportOptions importing, import_options(options));
+  NACRE_RETURN_IF_ERROR(check_saved_model(options.in));
   NACRE_ASSIGN_OR_RETURN(ImportedModel imported, import_saved_model(options.in, importing, session.registry));
   NACRE_ASSIGN_OR_RETURN(imported.contract.labels, labels_of(options));
   auto bundle = make_prediction_bundle(model_name(options.in), imported.graph, std::move(imported.variables),
@@ -105,8 +133,10 @@ Status convert_to_bundle(const Session& session, const ConvertOptions& options) 
   if (!bundle.ok()) return bundle.status().at(options.in);
   bundle->provenance = {{"nacre_version", std::string(nacre_version())},
                         {"imported_from", "SavedModel, signature " + imported.signature}};
-  NACRE_RETURN_IF_ERROR(
-      add_golden_vectors(*bundle, session.registry, session.model_options(1, options.threads)));
+  const ModelOptions computing = session.model_options(1, options.threads);
+  bundle->golden = std::move(imported.golden);
+  NACRE_RETURN_IF_ERROR(replay_golden_vectors(*bundle, session.registry, computing).status().at(options.in));
+  NACRE_RETURN_IF_ERROR(add_golden_vectors(*bundle, session.registry, computing).at(options.in));
   NACRE_RETURN_IF_ERROR(make_parents(options.out));
   BundleWriteOptions writing;
   writing.overwrite = options.overwrite;

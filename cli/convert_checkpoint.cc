@@ -18,6 +18,7 @@
 #include "cli/variable_match.h"
 #include "serialize/bundle_file.h"
 #include "serialize/checkpoint_file.h"
+#include "serialize/finite_tensors.h"
 #include "serialize/tensorflow/tf_checkpoint.h"
 #include "train/optimizer.h"
 
@@ -95,7 +96,8 @@ Result<Checkpoint> describe(Incoming& incoming) {
   if (incoming.source.own.has_value()) {
     checkpoint = std::move(*incoming.source.own);
     const size_t classes = checkpoint.contract.labels.size();
-    if (!incoming.model.has_value() && !incoming.labels.empty() && classes != incoming.labels.size()) {
+    const bool known = classes != 0 && !incoming.model.has_value();
+    if (known && !incoming.labels.empty() && classes != incoming.labels.size()) {
       return Status(StatusCode::kBadData, fmt::format("{}: has {} classes; --labels names {}",
                                                       incoming.prefix, classes, incoming.labels.size()));
     }
@@ -221,6 +223,7 @@ Status convert_to_checkpoint(const Session& session, const ConvertOptions& optio
   NACRE_ASSIGN_OR_RETURN(incoming.source, read_tf_checkpoint(bundle, map));
   NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, describe(incoming));
   NACRE_RETURN_IF_ERROR(fill(session, options, map, incoming, checkpoint));
+  NACRE_RETURN_IF_ERROR(check_finite(checkpoint.variables).at(incoming.prefix));
   const std::vector<std::string>& passed_over = incoming.source.passed_over;
   if (!passed_over.empty()) print_message("passed over in the file: " + listed(passed_over));
   if (!incoming.source.step.has_value()) {

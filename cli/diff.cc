@@ -30,7 +30,9 @@ struct DiffOptions {
 /// Of a SavedModel whose network nacre can read, what `convert --to bundle` makes of its variables; else all
 /// of them, by their keys.
 Result<VariableStore> tensors_of_saved_model(const TensorflowFile& file, const Registry& registry) {
-  auto model = import_saved_model(file.path, {}, registry);
+  ImportOptions importing;
+  importing.allow_nonfinite = true;
+  auto model = import_saved_model(file.path, importing, registry);
   if (model.ok()) return std::move(model->variables);
   // A damaged file is an error; what nacre merely lacks is not.
   const StatusCode code = model.status().code();

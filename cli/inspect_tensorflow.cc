@@ -12,7 +12,6 @@
 #include "serialize/tensorflow/saved_model_import.h"
 #include "serialize/tensorflow/saved_model_summary.h"
 #include "serialize/tensorflow/tf_checkpoint.h"
-#include "train/csv.h"
 
 namespace nacre {
 namespace {
@@ -36,15 +35,14 @@ Result<Foreign> read_saved_model(const Session& session, const std::string& fold
   Foreign contents;
   contents.kind = "saved_model";
   NACRE_ASSIGN_OR_RETURN(contents.summary, summarize_saved_model(folder));
-  NACRE_ASSIGN_OR_RETURN(const std::string labels, read_labels_asset(folder));
-  if (!labels.empty()) {
-    NACRE_ASSIGN_OR_RETURN(contents.labels, parse_labels(labels, folder + "/assets/labels.txt"));
-  }
-  const auto model = import_saved_model(folder, {}, session.registry);
+  ImportOptions importing;
+  importing.allow_nonfinite = true;
+  const auto model = import_saved_model(folder, importing, session.registry);
+  // A damaged file is an error; what nacre merely lacks is not.
+  const StatusCode code = model.status().code();
+  if (!model.ok() && code != StatusCode::kUnsupported && code != StatusCode::kBadData) return model.status();
+  NACRE_ASSIGN_OR_RETURN(contents.labels, labels_of_saved_model(folder));
   if (!model.ok()) {
-    // A damaged file is an error; what nacre merely lacks is not.
-    const StatusCode code = model.status().code();
-    if (code != StatusCode::kUnsupported && code != StatusCode::kBadData) return model.status();
     contents.unrecognized = model.status().message();
     return contents;
   }

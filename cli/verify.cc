@@ -10,15 +10,13 @@
 #include "cli/console.h"
 #include "cli/open_model.h"
 #include "cli/tensorflow_files.h"
-#include "runtime/model.h"
+#include "runtime/golden.h"
 #include "runtime/prediction_bundle.h"
 #include "serialize/checkpoint_file.h"
+#include "serialize/finite_tensors.h"
 #include "serialize/tensorflow/saved_model_import.h"
-#include "serialize/tensorflow/saved_model_mark.h"
 #include "serialize/tensorflow/saved_model_summary.h"
-#include "serialize/tensorflow/saved_model_writer.h"
 #include "serialize/tensorflow/tf_checkpoint.h"
-#include "serialize/tensorflow/warmup_records.h"
 
 namespace nacre {
 namespace {
@@ -65,38 +63,32 @@ Status report(const VerifyOptions& options, const std::string& path, const std::
   return print(text + "ok\n");
 }
 
-/// How a bundle answers its golden vectors; errors name `path`.
-Result<std::vector<GoldenReport>> replay(const Session& session, const VerifyOptions& options,
-                                         const std::string& path,
-                                         const std::shared_ptr<const Bundle>& bundle) {
-  const auto model = Model::make(bundle, session.registry, session.model_options(1, options.threads));
-  if (!model.ok()) return model.status().at(path);
-  auto golden = model->replay_golden_vectors();
-  return golden.ok() ? std::move(golden) : golden.status().at(path);
-}
-
 /// Every checksum there is, all of the network; and of what nacre wrote, every file and the recorded answers.
 Status verify_saved_model(const Session& session, const VerifyOptions& options, const std::string& path) {
   NACRE_ASSIGN_OR_RETURN(const SavedModelSummary summary, summarize_saved_model(path));
-  NACRE_ASSIGN_OR_RETURN(std::vector<GoldenVector> recorded, read_warmup_records(path));
-  NACRE_ASSIGN_OR_RETURN(const bool marked, check_saved_model_mark(path));
   ImportOptions importing;
-  if (!recorded.empty()) importing.signature = kEncodedSignature;
+  importing.allow_nonfinite = options.allow_nonfinite;
   NACRE_ASSIGN_OR_RETURN(ImportedModel model, import_saved_model(path, importing, session.registry));
   NACRE_ASSIGN_OR_RETURN(model.contract.labels, labels_of_saved_model(path));
   auto bundle = make_prediction_bundle("saved_model", model.graph, std::move(model.variables), model.contract,
                                        session.registry);
   if (!bundle.ok()) return bundle.status().at(path);
-  bundle->golden = std::move(recorded);
-  const auto shared = std::make_shared<const Bundle>(std::move(*bundle));
-  NACRE_ASSIGN_OR_RETURN(const auto golden, replay(session, options, path, shared));
-  return report(options, path, "saved_model", {summary.variables.size(), marked, golden});
+  bundle->golden = std::move(model.golden);
+  const ModelOptions computing = session.model_options(1, options.threads);
+  const auto golden = replay_golden_vectors(*bundle, session.registry, computing);
+  if (!golden.ok()) return golden.status().at(path);
+  // Where nobody recorded answers, there are to be some.
+  if (golden->empty() && !options.allow_nonfinite) {
+    NACRE_RETURN_IF_ERROR(add_golden_vectors(*bundle, session.registry, computing).at(path));
+  }
+  return report(options, path, "saved_model", {summary.variables.size(), model.marked, *golden});
 }
 
 Status verify_tensorflow(const Session& session, const VerifyOptions& options, const TensorflowFile& file) {
   if (file.saved_model) return verify_saved_model(session, options, file.path);
   NACRE_ASSIGN_OR_RETURN(const auto tensors, summarize_tensor_bundle(file.bundle()));
-  NACRE_RETURN_IF_ERROR(read_tf_checkpoint(file.bundle(), {}).status());
+  NACRE_ASSIGN_OR_RETURN(const TfCheckpoint checkpoint, read_tf_checkpoint(file.bundle(), {}));
+  if (!options.allow_nonfinite) NACRE_RETURN_IF_ERROR(check_finite(checkpoint.variables).at(file.path));
   return report(options, file.path, "tf_checkpoint", {tensors.size(), false, {}});
 }
 
@@ -113,9 +105,10 @@ Status run_verify(const Session& session, const VerifyOptions& options) {
     return report(options, path, "checkpoint", {checkpoint.variables.size(), true, {}});
   }
   NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, path, opening));
-  const auto bundle = std::make_shared<const Bundle>(std::move(opened.model));
-  NACRE_ASSIGN_OR_RETURN(const auto golden, replay(session, options, path, bundle));
-  return report(options, path, "bundle", {bundle->variables.size(), true, golden});
+  const auto golden =
+      replay_golden_vectors(opened.model, session.registry, session.model_options(1, options.threads));
+  if (!golden.ok()) return golden.status().at(path);
+  return report(options, path, "bundle", {opened.model.variables.size(), true, *golden});
 }
 
 }  // namespace

@@ -1,10 +1,13 @@
 #include "runtime/golden.h"
 
+#include <fmt/format.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
 #include <utility>
 
+#include "engine/finite.h"
 #include "engine/random.h"
 #include "image/encode.h"
 
@@ -53,17 +56,21 @@ Image noise(int64_t height, int64_t width, int64_t channels) {
   });
 }
 
+/// The bundle is to live longer than what holds this.
+std::shared_ptr<const Bundle> borrowed(const Bundle& bundle) {
+  return {std::shared_ptr<void>(), &bundle};
+}
+
 }  // namespace
 
 Status add_golden_vectors(Bundle& bundle, const Registry& registry, const ModelOptions& options) {
   const int64_t height = bundle.contract.height;
   const int64_t width = bundle.contract.width;
   const int64_t channels = bundle.contract.channels;
-  // The model goes before the bundle is changed.
-  const std::shared_ptr<const Bundle> borrowed(std::shared_ptr<void>(), &bundle);
   std::vector<GoldenVector> golden;
   {
-    NACRE_ASSIGN_OR_RETURN(const Model model, Model::make(borrowed, registry, options));
+    // The model goes before the bundle is changed.
+    NACRE_ASSIGN_OR_RETURN(const Model model, Model::make(borrowed(bundle), registry, options));
     const auto add = [&](const std::string& name, Result<std::vector<std::byte>> encoded) -> Status {
       if (!encoded.ok()) return encoded.status().at("golden vector " + name);
       golden.push_back({name, std::move(encoded).value(), {}});
@@ -71,7 +78,10 @@ Status add_golden_vectors(Bundle& bundle, const Registry& registry, const ModelO
       std::vector<Model::Answer> answers = model.classify({&image, 1});
       if (!answers.front().ok()) return answers.front().status().at("golden vector " + name);
       golden.back().prediction = std::move(answers.front()).value();
-      return {};
+      const std::vector<float>& answer = golden.back().prediction;
+      if (all_finite(static_cast<int64_t>(answer.size()), answer.data())) return {};
+      return {StatusCode::kDiverged,
+              fmt::format("golden vector {}: the answer is not finite: weights may be far too large", name)};
     };
     NACRE_RETURN_IF_ERROR(add("gradient.png", encode_png(gradient(height, width, channels))));
     NACRE_RETURN_IF_ERROR(add("shapes.png", encode_png(shapes(height, width, channels))));
@@ -88,6 +98,12 @@ Status add_golden_vectors(Bundle& bundle, const Registry& registry, const ModelO
   }
   bundle.golden = std::move(golden);
   return {};
+}
+
+Result<std::vector<GoldenReport>> replay_golden_vectors(const Bundle& bundle, const Registry& registry,
+                                                        const ModelOptions& options) {
+  NACRE_ASSIGN_OR_RETURN(const Model model, Model::make(borrowed(bundle), registry, options));
+  return model.replay_golden_vectors();
 }
 
 }  // namespace nacre

@@ -71,8 +71,7 @@ Status check_target(FileSystem& fs, const std::string& path, bool overwrite) {
     return Status(StatusCode::kIo, fmt::format("{}: is {}; expected a regular file or nothing", path,
                                                S_ISDIR(found.st_mode) ? "a folder" : "a special file"));
   }
-  if (!overwrite)
-    return Status(StatusCode::kIo, path + ": exists already; it is replaced only when that is asked for");
+  if (!overwrite) return Status(StatusCode::kIo, path + ": exists already (--overwrite replaces it)");
   return {};
 }
 

@@ -165,7 +165,7 @@ struct AtomicFolder::State {
                                                  S_ISLNK(found.st_mode) ? "symlink" : "file"));
     }
     if (!overwrite) {
-      return Status(StatusCode::kIo, path + ": exists already; it is replaced only when that is asked for");
+      return Status(StatusCode::kIo, path + ": exists already (--overwrite replaces it)");
     }
     return hold(path);
   }

@@ -9,21 +9,18 @@
 #include "serialize/bundle_metadata.h"
 #include "serialize/checksum.h"
 #include "serialize/container.h"
+#include "serialize/finite_tensors.h"
 #include "serialize/metadata.h"
 
 namespace nacre {
 namespace {
 
 Status check_finite(const Bundle& bundle) {
-  constexpr std::string_view kReason = "holds a value that is NaN or infinite";
-  for (const auto& [name, tensor] : bundle.variables.tensors()) {
-    if (!all_finite(tensor.size(), tensor.data())) {
-      return Status(StatusCode::kDiverged, fmt::format("tensor '{}' {}", name, kReason));
-    }
-  }
+  NACRE_RETURN_IF_ERROR(check_finite(bundle.variables));
   for (const GoldenVector& golden : bundle.golden) {
     if (!all_finite(static_cast<int64_t>(golden.prediction.size()), golden.prediction.data())) {
-      return Status(StatusCode::kDiverged, fmt::format("golden vector '{}' {}", golden.name, kReason));
+      return Status(StatusCode::kDiverged,
+                    fmt::format("golden vector '{}' holds a value that is NaN or infinite", golden.name));
     }
   }
   return {};

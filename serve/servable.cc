@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "layers/registry.h"
+#include "runtime/golden.h"
 #include "serve/version_model.h"
 
 namespace nacre {
@@ -81,17 +82,22 @@ Result<std::shared_ptr<const Servable>> Servable::load(const std::string& name, 
                                                        ServeMetrics& metrics) {
   try {
     Registry registry = builtin_ops();
-    NACRE_ASSIGN_OR_RETURN(Bundle bundle, read_version_model(name, folder, registry));
+    NACRE_ASSIGN_OR_RETURN(VersionModel read, read_version_model(name, folder, registry));
     ModelOptions model_options;
     model_options.threads = options.threads;
     model_options.batch =
         options.batching.has_value() ? static_cast<int64_t>(options.batching->max_batch_size) : options.batch;
     model_options.limits = options.limits;
-    auto model =
-        Model::make(std::make_shared<const Bundle>(std::move(bundle)), std::move(registry), model_options);
+    // Where nobody recorded answers, finite ones are wanted, and pictures to warm up with.
+    if (read.bundle.golden.empty()) {
+      NACRE_RETURN_IF_ERROR(add_golden_vectors(read.bundle, registry, model_options).at(folder));
+    }
+    auto model = Model::make(std::make_shared<const Bundle>(std::move(read.bundle)), std::move(registry),
+                             model_options);
     if (!model.ok()) return model.status().at(folder);
     if (const Status golden = model->replay_golden_vectors().status(); !golden.ok()) return golden.at(folder);
     std::shared_ptr<Servable> servable(new Servable(name, version, std::move(model).value(), options.limits));
+    servable->note_ = std::move(read.note);
     if (options.warm_up) {
       const ServeClock::time_point begun = ServeClock::now();
       if (const Status warm = servable->warm_up(slots->slots(), model_options.batch); !warm.ok())

@@ -73,6 +73,8 @@ class Servable {
   [[nodiscard]] int64_t version() const { return version_; }
   [[nodiscard]] const Model& model() const { return model_; }
   [[nodiscard]] const InputContract& input() const { return model_.input(); }
+  /// What the log should say of it beside that it is there; may be empty.
+  [[nodiscard]] const std::string& note() const { return note_; }
   /// The class names, numbers where the model has no names; one for each class.
   [[nodiscard]] const std::vector<std::string>& labels() const { return labels_; }
   [[nodiscard]] const std::vector<ServedSignature>& signatures() const { return signatures_; }
@@ -92,6 +94,7 @@ class Servable {
 
   std::string name_;
   int64_t version_;
+  std::string note_;
   Model model_;
   ImageLimits limits_;
   std::vector<std::string> labels_;

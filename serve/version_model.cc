@@ -1,5 +1,7 @@
 #include "serve/version_model.h"
 
+#include <fmt/format.h>
+
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -7,7 +9,6 @@
 
 #include "runtime/prediction_bundle.h"
 #include "serialize/tensorflow/saved_model_import.h"
-#include "serialize/tensorflow/saved_model_mark.h"
 #include "train/csv.h"
 
 namespace nacre {
@@ -15,10 +16,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Result<Bundle> read_saved_model(const std::string& name, const std::string& folder,
-                                const Registry& registry) {
-  // A folder of ours that is copied at this moment may have its labels missing.
-  NACRE_RETURN_IF_ERROR(check_saved_model_mark(folder).status());
+Result<VersionModel> read_saved_model(const std::string& name, const std::string& folder,
+                                      const Registry& registry) {
   NACRE_ASSIGN_OR_RETURN(ImportedModel imported, import_saved_model(folder, {}, registry));
   NACRE_ASSIGN_OR_RETURN(const std::string labels, read_labels_asset(folder));
   if (!labels.empty()) {
@@ -27,13 +26,21 @@ Result<Bundle> read_saved_model(const std::string& name, const std::string& fold
   auto bundle = make_prediction_bundle(name, imported.graph, std::move(imported.variables), imported.contract,
                                        registry);
   if (!bundle.ok()) return bundle.status().at(folder);
-  return bundle;
+  bundle->golden = std::move(imported.golden);
+  VersionModel model{std::move(*bundle), ""};
+  if (!imported.scale_told) {
+    model.note = fmt::format(
+        "{}: signature {} does not tell what range of numbers it takes: encoded images are scaled by {} "
+        "(for another, serve what `nacre convert --to bundle --scale FACTOR` makes of it)",
+        folder, imported.signature, model.bundle.contract.scale);
+  }
+  return model;
 }
 
 }  // namespace
 
-Result<Bundle> read_version_model(const std::string& name, const std::string& folder,
-                                  const Registry& registry) {
+Result<VersionModel> read_version_model(const std::string& name, const std::string& folder,
+                                        const Registry& registry) {
   std::vector<std::string> bundles;
   bool saved_model = false;
   std::error_code error;
@@ -53,7 +60,8 @@ Result<Bundle> read_version_model(const std::string& name, const std::string& fo
   ReadOptions options;
   options.depth = LoadDepth::kVerify;
   options.use_mmap = false;
-  return open_bundle(bundles.front(), registry, options);
+  NACRE_ASSIGN_OR_RETURN(Bundle bundle, open_bundle(bundles.front(), registry, options));
+  return VersionModel{std::move(bundle), ""};
 }
 
 }  // namespace nacre

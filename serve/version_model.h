@@ -8,11 +8,16 @@
 
 namespace nacre {
 
+struct VersionModel {
+  Bundle bundle;
+  std::string note;  ///< what the operator should know of it, such as what was assumed; may be empty
+};
+
 /// The model in a version folder: its one `*.nacre` bundle, or a SavedModel of ops that nacre knows with the
 /// labels in its assets. Everything is in memory (nothing is mapped) and verified down to the digest. Errors
 /// are `path: reason`: kBadData when the folder holds neither or more than one model, and those of
 /// open_bundle, import_saved_model, parse_labels and make_prediction_bundle.
-Result<Bundle> read_version_model(const std::string& name, const std::string& folder,
-                                  const Registry& registry);
+Result<VersionModel> read_version_model(const std::string& name, const std::string& folder,
+                                        const Registry& registry);
 
 }  // namespace nacre

@@ -162,13 +162,15 @@ class Recognizer {
   Status finish(int producer) {
     FlatNode& output = *graph_.output;
     const Shape& shape = *output.settled_shape;
+    const bool softmax = matches_[static_cast<size_t>(producer)].op->name == "Softmax";
     if (is_one_position(shape)) {
       NACRE_ASSIGN_OR_RETURN(producers_[&output], add_flatten(output, producer));
     } else if (shape.rank() != 2) {
       return at(output, StatusCode::kUnsupported,
                 fmt::format("expected an output [N, classes], found {}", batch_shape(shape)));
     }
-    if (shape[shape.rank() - 1] >= 2) return {};
+    // A softmax is one of nacre's, of one class; any other number is none of a classifier's.
+    if (shape[shape.rank() - 1] >= 2 || softmax) return {};
     return at(output, StatusCode::kUnsupported, "ends in one number, expected scores of two classes or more");
   }
 

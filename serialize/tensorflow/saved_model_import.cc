@@ -13,14 +13,18 @@
 #include <vector>
 
 #include "engine/file.h"
+#include "serialize/finite_tensors.h"
 #include "serialize/tensorflow/constant_folding.h"
 #include "serialize/tensorflow/flat_graph.h"
 #include "serialize/tensorflow/image_input.h"
 #include "serialize/tensorflow/layer_recognition.h"
 #include "serialize/tensorflow/saved_model_file.h"
+#include "serialize/tensorflow/saved_model_mark.h"
+#include "serialize/tensorflow/saved_model_writer.h"
 #include "serialize/tensorflow/tensor_bundle_format.h"
 #include "serialize/tensorflow/tensor_bundle_reader.h"
 #include "serialize/tensorflow/variable_keys.h"
+#include "serialize/tensorflow/warmup_records.h"
 #include "serialize/tensorflow/within_folder.h"
 
 namespace nacre {
@@ -116,8 +120,10 @@ Status settle_scale(ImportedModel& model, const ImageInput& input, const ImportO
 /// The softmax that a bundle ends in would give other answers than a graph's that ends in something else than
 /// scores: what turns them into others may have steps behind it that add no weights.
 Status check_output(const Graph& graph) {
-  static constexpr std::array<std::string_view, 8> kWithoutWeights{
-      "BatchNorm", "Flatten", "Add", "Concat", "ReLU", "ReLU6", "LeakyReLU", "ELU"};
+  static constexpr std::array<std::string_view, 7> kWithoutWeights{"BatchNorm", "Flatten",   "Add", "Concat",
+                                                                   "ReLU",      "LeakyReLU", "ELU"};
+  // ReLU6 is Keras's hard_sigmoid.
+  static constexpr std::array<std::string_view, 4> kBounded{"Softmax", "Sigmoid", "Tanh", "ReLU6"};
   const std::vector<Node>& nodes = graph.nodes();
   if (graph.output().op == "Softmax") return {};
   std::map<std::string_view, const Node*> by_name;
@@ -128,7 +134,7 @@ Status check_output(const Graph& graph) {
     const Node& node = *next.back();
     next.pop_back();
     if (!seen.insert(&node).second) continue;
-    if (node.op == "Softmax" || node.op == "Sigmoid" || node.op == "Tanh") {
+    if (std::ranges::find(kBounded, node.op) != kBounded.end()) {
       const bool last = &node == &graph.output();
       return {
           StatusCode::kUnsupported,
@@ -211,10 +217,19 @@ Result<ImportedModel> import_meta_graph(const tensorflow::MetaGraphDef& meta, co
 
 Result<ImportedModel> import_saved_model(const std::string& folder, const ImportOptions& options,
                                          const Registry& registry) {
+  NACRE_ASSIGN_OR_RETURN(std::vector<GoldenVector> recorded, read_warmup_records(folder));
+  // First of all: a folder that is copied at this moment may look whole with files missing.
+  NACRE_ASSIGN_OR_RETURN(const bool marked, check_saved_model_mark(folder));
+  ImportOptions settled = options;
+  if (settled.signature.empty() && (marked || !recorded.empty())) settled.signature = kEncodedSignature;
   NACRE_ASSIGN_OR_RETURN(const tensorflow::MetaGraphDef meta, read_saved_model(folder));
   NACRE_ASSIGN_OR_RETURN(const Variables variables, Variables::open(folder, meta));
-  auto model = import_meta_graph(meta, variables, options, registry);
-  return model.ok() ? std::move(model) : Result<ImportedModel>(model.status().at(saved_model_path(folder)));
+  auto model = import_meta_graph(meta, variables, settled, registry);
+  if (!model.ok()) return model.status().at(saved_model_path(folder));
+  if (!options.allow_nonfinite) NACRE_RETURN_IF_ERROR(check_finite(model->variables).at(folder));
+  model->marked = marked;
+  if (model->signature == kEncodedSignature) model->golden = std::move(recorded);
+  return model;
 }
 
 Result<std::string> read_labels_asset(const std::string& folder) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/bundle.h"
 #include "engine/graph.h"
 #include "engine/input_contract.h"
 #include "engine/op_def.h"
@@ -14,10 +15,13 @@ namespace nacre {
 
 /// What the graph of a SavedModel may leave open.
 struct ImportOptions {
-  std::string signature;  ///< empty: serving_default, or the only one
-  int64_t height = 0;     ///< of the images, in pixels; 0: as the graph says
+  /// Empty: of a SavedModel that nacre wrote kEncodedSignature, which tells the whole contract; of another
+  /// serving_default, or the only one.
+  std::string signature;
+  int64_t height = 0;  ///< of the images, in pixels; 0: as the graph says
   int64_t width = 0;
   double scale = 0;  ///< from 8-bit levels to what a signature of numbers takes; 0: see ImportedModel
+  bool allow_nonfinite = false;  ///< accept weights that are NaN or infinite (else kDiverged)
 };
 
 /// A classifier that was read from a SavedModel.
@@ -29,13 +33,18 @@ struct ImportedModel {
   /// False when the signature takes numbers and nothing says of which range: `contract.scale` is then for
   /// numbers from 0 to 1.
   bool scale_told = true;
+  bool marked = false;  ///< nacre wrote it, and every file is the one that was written
+  /// The answers that nacre recorded (read_warmup_records), when the signature is kEncodedSignature.
+  std::vector<GoldenVector> golden;
 };
 
 /// Reads FOLDER/saved_model.pb and FOLDER/variables and recognises nacre's layers and an input contract in
 /// what the signature computes (docs/tensorflow.md says which forms). Nothing of the graph is ever executed.
+/// Of a SavedModel that nacre wrote, every file is checked first (check_saved_model_mark).
 /// Errors are `path: reason`, naming the node: kUnsupported for ops, settings and forms that nacre lacks;
 /// kBadData when the signature is not there, or the size of the images is not told (or told otherwise);
-/// kCorrupt, kLimit and kIo as read_saved_model, FlatGraph::make, ConstantFolder and TensorBundle.
+/// kCorrupt, kLimit and kIo as read_saved_model, FlatGraph::make, ConstantFolder, TensorBundle,
+/// check_saved_model_mark and read_warmup_records.
 Result<ImportedModel> import_saved_model(const std::string& folder, const ImportOptions& options,
                                          const Registry& registry);
 

@@ -29,7 +29,7 @@ TEST_F(ConvertBundleTest, ABundleComesBackToTheBit) {
   const Outcome outcome = to_bundle();
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("Wrote b.nacre"));
-  EXPECT_THAT(outcome.out, HasSubstr("digits of signature serving_default"));
+  EXPECT_THAT(outcome.out, HasSubstr("digits of signature encoded_image"));
   EXPECT_TRUE(identical("a.nacre", "b.nacre"));
   EXPECT_TRUE(identical("a.nacre", "models/digits/1"));
   const Outcome verified = nacre({"verify", "b.nacre"});
@@ -53,7 +53,9 @@ TEST_F(ConvertBundleTest, OptionsSayWhatTheGraphDoesNot) {
 
 TEST_F(ConvertBundleTest, WrongOptionsAreRefused) {
   EXPECT_EQ(to_bundle({"--scale", "0.5"}).code, 2);  // this signature decodes images
-  EXPECT_EQ(to_bundle({"--scale", "-1", "--signature", "float_image"}).code, 2);
+  for (const char* scale : {"-1", "0", "nan"}) {
+    EXPECT_EQ(to_bundle({"--scale", scale, "--signature", "float_image"}).code, 2) << scale;
+  }
   EXPECT_EQ(to_bundle({"--input-size", "8"}).code, 2);
   EXPECT_EQ(to_bundle({"--input-size", "8x8x3"}).code, 2);
   EXPECT_EQ(to_bundle({"--model", "face96"}).code, 2);
@@ -68,6 +70,22 @@ TEST_F(ConvertBundleTest, WrongOptionsAreRefused) {
   EXPECT_EQ(to_bundle({"--labels", "names.txt"}).code, 3);
   EXPECT_FALSE(exists("b.nacre"));
   EXPECT_EQ(nacre({"convert", "a.nacre", "--to", "saved_model", "--out", "x", "--signature", "y"}).code, 2);
+}
+
+TEST_F(ConvertBundleTest, WhatIsNoSavedModelIsCalledByItsName) {
+  const auto expect = [&](const std::string& in, int code, const std::string& said) {
+    expect_one_line(nacre({"convert", in, "--to", "bundle", "--out", "b.nacre"}), code, said);
+  };
+  const std::string wanted = "; expected the folder of a SavedModel";
+  ASSERT_EQ(nacre({"convert", "run", "--to", "tf_checkpoint", "--out", "tf/x"}).code, 0);
+  expect("a.nacre", 6, "a.nacre: is a nacre bundle already" + wanted);
+  expect("run", 6, "latest: is a nacre checkpoint" + wanted + "; `nacre export` makes a bundle of it");
+  expect("tf", 6, "tf/x: is a TensorFlow checkpoint" + wanted + "; `nacre convert --to checkpoint` reads it");
+  expect("tiny.json", 6, "tiny.json: is no SavedModel" + wanted);
+  expect("models/digits", 3, "models/digits: holds no saved_model.pb" + wanted);
+  expect("nothing", 5, "nothing");
+  ASSERT_EQ(to_bundle().code, 0);
+  expect_one_line(to_bundle(), 5, "b.nacre: exists already (--overwrite replaces it)");
 }
 
 TEST_F(ConvertBundleTest, ADamagedSavedModelIsOneLine) {
@@ -131,6 +149,9 @@ TEST_F(ConvertBundleTest, VerifyNoticesWeightsOfAnotherModel) {
   const Outcome outcome = nacre({"verify", "models/digits/1"});
   EXPECT_EQ(outcome.code, 4);
   EXPECT_THAT(outcome.err, HasSubstr("models/digits/1: golden vector \"record 1\""));
+  EXPECT_EQ(to_bundle().code, 4);
+  EXPECT_EQ(to_bundle().err, outcome.err);
+  EXPECT_FALSE(exists("b.nacre"));
 }
 
 TEST_F(ConvertBundleTest, VerifyNoticesEveryFileThatIsNotAsItWasWritten) {

@@ -1,6 +1,8 @@
 #include <filesystem>
+#include <limits>
 #include <span>
 
+#include "serialize/bundle_file.h"
 #include "serialize/checkpoint_file.h"
 #include "serialize/tensorflow/table_reader.h"
 #include "serialize/tensorflow/table_writer.h"
@@ -50,6 +52,39 @@ TEST_F(ConvertCheckpointTest, ABundleGivesItsWeights) {
   const Outcome again = nacre({"export", "back.ckpt", "--model", "tiny.json", "--out", "again.nacre"});
   ASSERT_EQ(again.code, 0) << again.err;
   EXPECT_TRUE(identical("model.nacre", "again.nacre"));
+}
+
+TEST_F(ConvertCheckpointTest, LabelsNameTheClassesOfABundleWithoutNames) {
+  ASSERT_EQ(train("run").code, 0);
+  ASSERT_EQ(nacre({"export", "run", "--out", "named.nacre"}).code, 0);
+  auto bundle = read_bundle(path("named.nacre"));
+  ASSERT_TRUE(bundle.ok()) << bundle.status().message();
+  bundle->contract.labels.clear();
+  ASSERT_TRUE(write_bundle(path("model.nacre"), *bundle, {}).ok());
+  ASSERT_EQ(convert("model.nacre", "tf_checkpoint", "tf/x").code, 0);
+  expect_one_line(convert("tf/x", "checkpoint", "back.ckpt"), 2, "give --labels");
+  write("names.txt", "zero\none\ntwo\n");
+  const Outcome back = convert("tf/x", "checkpoint", "back.ckpt", {"--labels", "names.txt"});
+  ASSERT_EQ(back.code, 0) << back.err;
+  const auto checkpoint = read_checkpoint(path("back.ckpt"));
+  ASSERT_TRUE(checkpoint.ok());
+  EXPECT_EQ(checkpoint->contract.labels, (std::vector<std::string>{"zero", "one", "two"}));
+}
+
+TEST_F(ConvertCheckpointTest, WeightsThatAreNotFiniteAreRefused) {
+  ASSERT_EQ(train("run").code, 0);
+  const std::string file = path("run/checkpoints/latest");
+  auto checkpoint = read_checkpoint(file);
+  ASSERT_TRUE(checkpoint.ok());
+  checkpoint->variables = checkpoint->variables.clone();
+  checkpoint->variables.find("conv1/bias")->data()[0] = std::numeric_limits<float>::quiet_NaN();
+  ASSERT_TRUE(write_checkpoint(path("nan.ckpt"), *checkpoint, /*overwrite=*/false).ok());
+  ASSERT_EQ(convert("nan.ckpt", "tf_checkpoint", "tf/x").code, 0);
+  expect_one_line(convert("tf/x", "checkpoint", "back.ckpt"), 8, "tf/x: tensor 'conv1/bias' holds a value");
+  EXPECT_FALSE(exists("back.ckpt"));
+  expect_one_line(nacre({"verify", "tf"}), 8, "tf/x: tensor 'conv1/bias' holds a value");
+  EXPECT_EQ(nacre({"verify", "tf", "--allow-nonfinite"}).code, 0);
+  EXPECT_EQ(nacre({"inspect", "tf"}).code, 0);
 }
 
 TEST_F(ConvertCheckpointTest, AForeignCheckpointNeedsNetworkAndLabels) {

@@ -1,6 +1,7 @@
 // Hostile SavedModels as the command sees them: one line, the right exit code, and nothing of them is run.
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 
 #include "tests/cli/run_fixture.h"
 #include "tests/tensorflow/small_graph.h"
@@ -147,6 +148,30 @@ TEST_F(HostileSavedModelCommand, DamagedGraphsAreRefused) {
                   [](MetaGraphDef& /*meta*/, NodeDef& step) { step.set_input(0, "nobody"); });
   write("graph/saved_model.pb", read("graph/saved_model.pb") + "junk");
   expect("graph", 4, "saved_model.pb");
+}
+
+/// Item 32.
+TEST_F(HostileSavedModelCommand, WeightsWithoutFiniteAnswersAreRefused) {
+  const auto make = [&](float weight) {
+    fs::create_directories(path("graph"));
+    write_small_graph(path("graph"), {-1, 8, 8, 3}, [&](GraphDef& graph) {
+      add_constant(graph, "by", {3}, {1, weight, 2});
+      add(graph, "step", "Mul", {"image", "by"});
+      add(graph, "sum", "AddV2", {"step", "step"});
+      add_head(graph, "sum", 3, "out");
+    });
+  };
+  make(std::numeric_limits<float>::infinity());
+  expect("graph", 8, "graph: tensor 'step/gamma' holds a value that is NaN or infinite");
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"verify", "graph", "--allow-nonfinite"},
+        {"inspect", "graph"},
+        {"diff", "graph", "graph"}}) {
+    const Outcome outcome = nacre(command);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+  }
+  make(std::numeric_limits<float>::max());
+  expect("graph", 8, "the answer is not finite");
 }
 
 /// Items 37, 38, 40 and 41, of what nacre wrote.

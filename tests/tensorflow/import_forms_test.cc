@@ -84,7 +84,9 @@ TEST_F(ImportForms, WhatOnlyLevelsNeedTellsTheScale) {
 
 TEST_F(ImportForms, FactorsThatAreNoScaleAreLayers) {
   for (const float factor : {-2.0F, 0.0F, -1.0F / 127.5F, -HUGE_VALF}) {
-    const auto model = import(with_first_steps({{"Mul", {factor}}, {"AddV2", {1}}}));
+    ImportOptions options;
+    options.allow_nonfinite = true;
+    const auto model = import(with_first_steps({{"Mul", {factor}}, {"AddV2", {1}}}), options);
     EXPECT_THAT(ops_of(model), ElementsAre("BatchNorm", "GlobalAvgPool2D", "Dense")) << factor;
     EXPECT_TRUE(model.ok() && model->contract.scale > 0.0F);
   }
@@ -113,6 +115,26 @@ TEST_F(ImportForms, AScaleOfTheOptionsComesBeforeTheGraphsOwn) {
   EXPECT_EQ(model->contract.scale, 1.0F);
 }
 
+TEST_F(ImportForms, ASoftmaxOfOneClassIsOneOfNacres) {
+  const auto model = import([](GraphDef& graph) {
+    add_head(graph, "image", 3, "scores", 1);
+    add(graph, "out", "Softmax", {"scores"});
+  });
+  EXPECT_THAT(ops_of(model), ElementsAre("GlobalAvgPool2D", "Dense", "Softmax"));
+}
+
+TEST_F(ImportForms, WeightsThatAreNotFiniteAreRefusedUnlessAllowed) {
+  const auto build = [](GraphDef& graph) {
+    add_constant(graph, "by", {3}, {1, NAN, 2});
+    add(graph, "step", "Mul", {"image", "by"});
+    add_head(graph, "step", 3, "out");
+  };
+  expect_refused(import(build), StatusCode::kDiverged, "holds a value that is NaN or infinite");
+  ImportOptions options;
+  options.allow_nonfinite = true;
+  EXPECT_TRUE(import(build, options).ok());
+}
+
 TEST_F(ImportForms, AnOutputThatIsNoScoresIsRefused) {
   expect_refused(import([](GraphDef& graph) { add_head(graph, "image", 3, "out", 1); }),
                  StatusCode::kUnsupported, "ends in one number");
@@ -125,6 +147,16 @@ TEST_F(ImportForms, AnOutputThatIsNoScoresIsRefused) {
     });
     expect_refused(model, StatusCode::kUnsupported, "ends in " + op);
   }
+  const auto hard_sigmoid = import([](GraphDef& graph) {
+    add_head(graph, "image", 3, "scores");
+    add_constant(graph, "three", {}, {3});
+    add(graph, "shifted", "AddV2", {"scores", "three"});
+    add(graph, "clipped", "Relu6", {"shifted"});
+    add_constant(graph, "by", {}, {1.0F / 6.0F});
+    add(graph, "out", "Mul", {"clipped", "by"});
+  });
+  expect_refused(hard_sigmoid, StatusCode::kUnsupported,
+                 "ends in ReLU6 \"clipped\" with a BatchNorm behind it");
   const auto ensemble = import([&](GraphDef& graph) {
     add_head(graph, "image", 3, "scores");
     add(graph, "a", "Softmax", {"scores"});
@@ -155,8 +187,8 @@ TEST_F(ImportForms, ScoresOfOnePositionAreARow) {
               }))),
               ElementsAre("GlobalAvgPool2D", "Conv2D", "Flatten", "Softmax"));
   EXPECT_THAT(
-      ops_of(import(behind_one_position([](GraphDef& graph) { add(graph, "out", "Relu6", {"conv"}); }))),
-      ElementsAre("GlobalAvgPool2D", "Conv2D", "ReLU6", "Flatten"));
+      ops_of(import(behind_one_position([](GraphDef& graph) { add(graph, "out", "Relu", {"conv"}); }))),
+      ElementsAre("GlobalAvgPool2D", "Conv2D", "Flatten"));
 }
 
 TEST_F(ImportForms, ScoresOfManyPositionsAreRefused) {
