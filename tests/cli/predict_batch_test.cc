@@ -46,6 +46,13 @@ class PredictBatchTest : public RunTest {
     write("in.jsonl", in);
     return in;
   }
+  /// Until out.jsonl.partial has its first line.
+  void wait_for_head(Process& process) const {
+    const auto has_head = [&] {
+      return exists("out.jsonl.partial") && read("out.jsonl.partial").find('\n') != std::string::npos;
+    };
+    while (!has_head() && process.running()) usleep(1000);
+  }
   [[nodiscard]] Outcome batch(const std::vector<std::string>& more = {}) const {
     std::vector<std::string> arguments{"predict", "model.nacre", "--batch", "in.jsonl", "--out", "out.jsonl"};
     arguments.insert(arguments.end(), more.begin(), more.end());
@@ -237,7 +244,7 @@ TEST_F(PredictBatchTest, AnswersOfAnotherNetworkOrInstructionSetAreNotGoneOnWith
                                     "--batch", "in.jsonl",   "--out",   "out.jsonl"};
   };
   Process process(command("colour.json"), folder_);
-  while (!exists("out.jsonl.partial") && process.running()) usleep(1000);
+  wait_for_head(process);
   process.send(SIGKILL);
   ASSERT_EQ(process.wait().code, 128 + SIGKILL);
   const Outcome other = nacre(command("other.json"));
@@ -252,7 +259,7 @@ TEST_F(PredictBatchTest, AnswersOfAnotherNetworkOrInstructionSetAreNotGoneOnWith
 TEST_F(PredictBatchTest, AnInputThatChangesEndsTheBatch) {
   const std::string in = write_long_input();
   Process process({"predict", "model.nacre", "--batch", "in.jsonl", "--out", "out.jsonl"}, folder_);
-  while (!exists("out.jsonl.partial") && process.running()) usleep(1000);
+  wait_for_head(process);
   fs::resize_file(path("in.jsonl"), 1000);
   const Outcome outcome = process.wait();
   EXPECT_EQ(outcome.code, 3);
