@@ -200,6 +200,7 @@ Status run_predict(const Session& session, const PredictOptions& options) {
   if (!options.batch.empty()) {
     return predict_batch({.in = options.batch,
                           .out = options.out,
+                          .model_file = options.file,
                           .overwrite = options.overwrite,
                           .top_k = options.top_k_given ? static_cast<size_t>(options.top_k) : 0,
                           .batch_size = static_cast<size_t>(options.batch_size),

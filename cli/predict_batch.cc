@@ -182,7 +182,7 @@ OrderedJson prediction_json(std::span<const Prediction> predictions) {
 }
 
 Status predict_batch(const BatchOptions& options, const Model& model) {
-  for (const auto& [option, file] : {std::pair{"--batch", options.in}, {"FILE", options.model}}) {
+  for (const auto& [option, file] : {std::pair{"--batch", options.in}, {"FILE", options.model_file}}) {
     std::error_code error;  // of what is not there
     if (!fs::equivalent(file, options.out, error) || error) continue;
     return {StatusCode::kUsage, "--out: " + options.out + " is " + option +

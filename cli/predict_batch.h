@@ -15,8 +15,9 @@ namespace nacre {
 nlohmann::ordered_json prediction_json(std::span<const Prediction> predictions);
 
 struct BatchOptions {
-  std::string in;   ///< JSON Lines, an instance each
-  std::string out;  ///< JSON Lines, an answer or an error each, in the same order
+  std::string in;          ///< JSON Lines, an instance each
+  std::string out;         ///< JSON Lines, an answer or an error each, in the same order
+  std::string model_file;  ///< which `out` must not replace
   bool overwrite = false;
   size_t top_k = 0;             ///< classes in "top"; 0: without it
   size_t batch_size = 1;        ///< instances that are computed together
