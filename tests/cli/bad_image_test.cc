@@ -76,7 +76,7 @@ TEST_F(BadImageTest, StepsBeforeAValidationThatFailsAreKept) {
 
 #ifndef __SANITIZE_ADDRESS__  // which needs all of the address space
 TEST_F(BadImageTest, OneThatMemoryDoesNotSufficeForIsNamed) {
-  const Image image{6000, 6000, 3, std::vector<uint8_t>(size_t{6000} * 6000 * 3, 7)};
+  const Image image{8000, 8000, 3, std::vector<uint8_t>(size_t{8000} * 8000 * 3, 7)};
   const auto bytes = encode_jpeg(image, 50);
   ASSERT_TRUE(bytes.ok());
   write("faces/big.jpg", {reinterpret_cast<const char*>(bytes->data()), bytes->size()});
@@ -91,7 +91,7 @@ TEST_F(BadImageTest, OneThatMemoryDoesNotSufficeForIsNamed) {
                                          "--out", "run",     "--steps",     "1",      "--threads",
                                          "1"};
       arguments.insert(arguments.end(), more.begin(), more.end());
-      const rlimit small{rlim_t{150} << 20, limit.rlim_max};
+      const rlimit small{rlim_t{180} << 20, limit.rlim_max};
       ASSERT_EQ(setrlimit(RLIMIT_AS, &small), 0);
       Process process(arguments, folder_);
       ASSERT_EQ(setrlimit(RLIMIT_AS, &limit), 0);

@@ -171,7 +171,7 @@ TEST_F(HostileSavedModelCommand, WeightsWithoutFiniteAnswersAreRefused) {
     EXPECT_EQ(outcome.code, 0) << outcome.err;
   }
   make(std::numeric_limits<float>::max());
-  expect("graph", 8, "the answer is not finite");
+  expect("graph", 8, "answer is not finite");
 }
 
 /// Items 37, 38, 40 and 41, of what nacre wrote.

@@ -115,7 +115,7 @@ TEST_F(TrainFolderTest, DataSetsAreNoClasses) {
                   "nacre: two sets: holds data sets, not classes; give --data 'two sets/val'\n");
   fs::create_directories(path("more/Training"));
   fs::create_directories(path("more/Testing"));
-  expect_one_line(train("run", {"--data", "more"}), 3, "--data more/Training --validation more/Testing");
+  expect_one_line(train("run2", {"--data", "more"}), 3, "--data more/Training --validation more/Testing");
 }
 
 TEST_F(TrainFolderTest, AWarmUpThatDoesNotEndIsTold) {
