@@ -21,27 +21,30 @@ inline constexpr int64_t kMostSharedParts = ceil_div(kMaxDepth, kLiveDepth);
 inline constexpr int64_t kSharingRows = 48;  ///< that use a part of B before the next
 inline constexpr int64_t kWidePanels = kLiveWidth / kTileColumns;
 
-/// Whether few enough elements are alive in any of some rows, by a sixth of the rows.
+/// Whether few enough elements are alive in any of some rows, by up to a sixth of the rows: the first that
+/// say no are the last that are looked at.
 bool is_shared(const SparseA& a, int64_t columns) {
-  constexpr int64_t kPerVector = 8;  // what listing a vector of A takes, in multiply-adds of a vector
-  constexpr int64_t kPerSum = 3;     // a sum that waits in memory
+  constexpr int64_t kPerVector = 8;        // what listing a vector of A takes, in multiply-adds of a vector
+  constexpr int64_t kPerSum = 3;           // a sum that waits in memory
+  if (columns < kLiveWidth) return false;  // lists are not worth while
+  const int64_t vectors = ceil_div(columns, kTileColumns) * 2;
+  const int64_t lists = a.parts() * kPerSum * vectors + ceil_div(a.depth, kLanes) * kPerVector;
   const int64_t rows = std::min<int64_t>(a.rows, kMostLiveRows);
   const int64_t samples = std::clamp<int64_t>(a.rows / (6 * rows), 1, 3);
-  int64_t shared = 0;
-  int64_t own = 0;
   for (int64_t sample = 0; sample < samples; ++sample) {
     const float* const first = a.data + a.rows * sample / samples * a.ld;
+    int64_t shared = 0;
+    int64_t own = 0;
     for (int64_t part = 0; part < a.parts(); ++part) {
       const int64_t begin = a.begin(part);
       const LiveUnion all = live_in_any(rows, a.begin(part + 1) - begin, first + begin, a.ld);
       shared += terms_of(all.alive);
       own += all.own;
     }
+    const bool pays = (shared * vectors + lists) * 10 < a.depth * vectors * 9;
+    if (!pays || !should_share(rows, shared, own)) return false;
   }
-  const int64_t vectors = ceil_div(columns, kTileColumns) * 2;
-  const int64_t lists = samples * (a.parts() * kPerSum * vectors + ceil_div(a.depth, kLanes) * kPerVector);
-  const bool pays = (shared * vectors + lists) * 10 < samples * a.depth * vectors * 9;
-  return pays && should_share(rows, shared, own);
+  return true;
 }
 
 /// The part of B after `part` of the first panels of b, of which `columns` are left.
