@@ -23,7 +23,7 @@ inline constexpr int64_t kWidePanels = kLiveWidth / kTileColumns;
 
 /// Whether few enough elements are alive in any of some rows, by up to a sixth of the rows: the first that
 /// say no are the last that are looked at.
-bool is_shared(const SparseA& a, int64_t columns) {
+inline bool is_shared(const SparseA& a, int64_t columns) {
   constexpr int64_t kPerVector = 8;        // what listing a vector of A takes, in multiply-adds of a vector
   constexpr int64_t kPerSum = 3;           // a sum that waits in memory
   if (columns < kLiveWidth) return false;  // lists are not worth while
@@ -48,8 +48,8 @@ bool is_shared(const SparseA& a, int64_t columns) {
 }
 
 /// The part of B after `part` of the first panels of b, of which `columns` are left.
-LiveAhead next_shared_part(const SparseA& a, int64_t columns, int64_t part, const float* b,
-                           int64_t panel_stride) {
+inline LiveAhead next_shared_part(const SparseA& a, int64_t columns, int64_t part, const float* b,
+                                  int64_t panel_stride) {
   if (part + 1 == a.parts()) {
     columns -= kLiveWidth;
     b += kWidePanels * panel_stride;
@@ -90,8 +90,8 @@ struct BlockLists {
 };
 
 /// C from a block of A and `columns` columns of one of B, as multiply_block; `memory` as of BlockLists.
-void multiply_shared(int64_t columns, const SparseA& a, const float* b, int64_t panel_stride,
-                     const Finish& finish, bool fetches, float* memory) {
+inline void multiply_shared(int64_t columns, const SparseA& a, const float* b, int64_t panel_stride,
+                            const Finish& finish, bool fetches, float* memory) {
   HWY_ALIGN float sums[kSharingRows * kLiveWidth];
   const BlockLists lists(a, memory);
   for (int64_t j = 0; j < columns; j += kLiveWidth, b += kWidePanels * panel_stride) {

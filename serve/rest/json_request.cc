@@ -266,11 +266,11 @@ RpcStatus read_example(const element& example, std::optional<std::vector<std::by
     size_t count = 0;
     element last = value;
     std::optional<element_type> kind;
-    const auto check = [&](const element& item) -> RpcStatus {
+    const auto check = [&, feature = name](const element& item) -> RpcStatus {
       NACRE_ASSIGN_OR_RETURN(const element_type own, kind_of(item));
       if (kind.has_value() && own != *kind) {
         return bad(
-            fmt::format("Unexpected element type in feature: {}. Its values are of several kinds", name));
+            fmt::format("Unexpected element type in feature: {}. Its values are of several kinds", feature));
       }
       kind = own;
       last = item;
