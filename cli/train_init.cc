@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <set>
 #include <utility>
 #include <variant>
@@ -12,6 +11,7 @@
 #include "cli/name_map.h"
 #include "cli/open_model.h"
 #include "cli/variable_match.h"
+#include "engine/finite.h"
 #include "serialize/bundle_file.h"
 #include "serialize/checkpoint_file.h"
 #include "serialize/tensorflow/tf_checkpoint.h"
@@ -129,8 +129,7 @@ Result<std::vector<std::string>> init_from(const std::string& file, const std::s
   }
   for (const std::string& name : match.matching) {
     const Tensor& tensor = *source.variables.find(name);
-    if (!std::all_of(tensor.data(), tensor.data() + tensor.size(),
-                     [](float x) { return std::isfinite(x); })) {
+    if (!all_finite(tensor.size(), tensor.data())) {
       return Status(StatusCode::kDiverged,
                     fmt::format("{}: {} holds a value that is NaN or infinite", source.path, name));
     }

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "engine/executor.h"
+#include "engine/finite.h"
 #include "engine/parallel.h"
 #include "layers/registry.h"
 #include "runtime/prediction_bundle.h"
@@ -160,8 +161,7 @@ std::vector<Model::Answer> Model::classify_loaded(size_t count, const Load& load
         const float* probabilities = output + row * outputs;
         if (!loaded[row].ok()) {
           answers.emplace_back(std::move(loaded[row]));
-        } else if (std::all_of(probabilities, probabilities + outputs,
-                               [](float p) { return std::isfinite(p); })) {
+        } else if (all_finite(static_cast<int64_t>(outputs), probabilities)) {
           answers.emplace_back(std::vector<float>(probabilities, probabilities + outputs));
         } else {
           answers.emplace_back(Status(StatusCode::kDiverged, "the network's answer is not finite"));

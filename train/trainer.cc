@@ -9,6 +9,7 @@
 #include <limits>
 #include <utility>
 
+#include "engine/finite.h"
 #include "engine/packed_variables.h"
 #include "engine/parallel.h"
 #include "engine/shape_text.h"
@@ -45,8 +46,7 @@ class RateMeter {
 
 Status check_finite(const VariableStore& store, uint64_t step) {
   for (const auto& [name, tensor] : store.tensors()) {
-    const float* data = tensor.data();
-    if (!std::all_of(data, data + tensor.size(), [](float x) { return std::isfinite(x); })) {
+    if (!all_finite(tensor.size(), tensor.data())) {
       return {StatusCode::kDiverged, fmt::format("step {}: variable {} is no longer finite", step, name)};
     }
   }
