@@ -61,9 +61,10 @@ Checkpoint as_checkpoint(Bundle bundle) {
 }
 
 /// A checkpoint, a run's latest one, or what a bundle gives.
-Result<Checkpoint> read_any(const std::string& path) {
+Result<Checkpoint> read_any(const std::string& in) {
+  NACRE_ASSIGN_OR_RETURN(const std::string path, resolve_model_file(in, RunCheckpoint::kLatest));
   NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(path));
-  if (kind == FileKind::kCheckpoint) return read_checkpoint(path);
+  if (kind == FileKind::kCheckpoint) return read_model_checkpoint(in, path);
   // Of what is neither, this says what it is.
   NACRE_ASSIGN_OR_RETURN(Bundle bundle, read_bundle(path));
   return as_checkpoint(std::move(bundle));
@@ -185,8 +186,7 @@ Status convert_to_tf_checkpoint(const Session& /*session*/, const ConvertOptions
   if (!fs::path(options.out).has_filename()) {
     return {StatusCode::kUsage, "--out: expected a prefix such as FOLDER/model.ckpt, found " + options.out};
   }
-  NACRE_ASSIGN_OR_RETURN(const std::string path, resolve_model_file(options.in, RunCheckpoint::kLatest));
-  NACRE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, read_any(path));
+  NACRE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, read_any(options.in));
   TfWriteOptions writing;
   NACRE_ASSIGN_OR_RETURN(writing.names, read_name_map(options.map));
   NACRE_RETURN_IF_ERROR(check_name_map(writing.names, mappable(checkpoint.variables), options.map));

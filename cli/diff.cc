@@ -14,7 +14,6 @@
 #include "cli/open_model.h"
 #include "cli/tensorflow_files.h"
 #include "serialize/bundle_file.h"
-#include "serialize/checkpoint_file.h"
 #include "serialize/tensorflow/saved_model_import.h"
 #include "serialize/tensorflow/tf_checkpoint.h"
 
@@ -54,7 +53,7 @@ Result<VariableStore> tensors_of(const std::string& file, const Registry& regist
   ReadOptions read;
   read.allow_nonfinite = true;
   if (kind == FileKind::kCheckpoint) {
-    NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, read_checkpoint(path, read));
+    NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, read_model_checkpoint(file, path, read));
     return std::move(checkpoint.variables);
   }
   NACRE_ASSIGN_OR_RETURN(Bundle bundle, read_bundle(path, read));

@@ -13,7 +13,6 @@
 #include "cli/open_model.h"
 #include "cli/tensorflow_files.h"
 #include "serialize/bundle_file.h"
-#include "serialize/checkpoint_file.h"
 
 namespace nacre {
 namespace {
@@ -53,7 +52,7 @@ Result<Contents> read_contents(const Session& session, const InspectOptions& opt
   Contents contents;
   contents.path = path;
   if (kind != FileKind::kCheckpoint) {
-    NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, path, opening));
+    NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, options.file, opening));
     contents.kind = "bundle";
     contents.name = opened.model.name;
     contents.contract = opened.model.contract;
@@ -65,7 +64,7 @@ Result<Contents> read_contents(const Session& session, const InspectOptions& opt
     contents.variables = std::move(opened.model.variables);
     return contents;
   }
-  NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, read_checkpoint(path, opening.read));
+  NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, read_model_checkpoint(options.file, path, opening.read));
   contents.kind = "checkpoint";
   contents.contract = std::move(checkpoint.contract);
   contents.variables = std::move(checkpoint.variables);

@@ -24,9 +24,10 @@ bool is_there(const fs::path& path) {
   return fs::exists(path, ignored);
 }
 
-Result<OpenedModel> open_checkpoint(const Session& session, const std::string& path,
+/// open_model of `path`, which `file` stands for.
+Result<OpenedModel> open_checkpoint(const Session& session, const std::string& file, const std::string& path,
                                     const OpenOptions& options) {
-  NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, read_checkpoint(path, options.read));
+  NACRE_ASSIGN_OR_RETURN(Checkpoint checkpoint, read_model_checkpoint(file, path, options.read));
   OpenedModel opened;
   opened.kind = FileKind::kCheckpoint;
   opened.path = path;
@@ -60,30 +61,17 @@ Result<OpenedModel> open_checkpoint(const Session& session, const std::string& p
   return opened;
 }
 
-/// open_model of what resolve_model_file has found.
-Result<OpenedModel> open_file_of_model(const Session& session, const std::string& path,
-                                       const OpenOptions& options) {
-  NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(path));
-  switch (kind) {
-    case FileKind::kBundle:
-      if (!options.model.empty()) {
-        return Status(StatusCode::kUsage, path + ": a bundle brings its own network: leave --model out");
-      }
-      break;
-    case FileKind::kCheckpoint:
-      return open_checkpoint(session, path, options);
-    case FileKind::kOther:
-      break;  // the reader of bundles says what is wrong with it
-  }
-  OpenedModel opened;
-  opened.kind = FileKind::kBundle;
-  opened.path = path;
-  NACRE_ASSIGN_OR_RETURN(opened.model, open_bundle(path, session.registry, options.read));
-  return opened;
-}
-
 std::string in_its_place(const std::string& newest) {
   return "; give " + newest + " in its place, the newest checkpoint of the run that can be read";
+}
+
+/// `why` the file at `path` cannot be read, with what is there in its place when it is a damaged one that
+/// stands for the run folder `file`.
+Status with_newest(const std::string& file, const std::string& path, Status why) {
+  if (why.code() != StatusCode::kCorrupt || path == file) return why;
+  const std::optional<std::string> newest = newest_readable(RunFolder(file));
+  if (!newest.has_value()) return why;
+  return {StatusCode::kCorrupt, why.message() + in_its_place(*newest)};
 }
 
 }  // namespace
@@ -112,6 +100,13 @@ Result<std::string> resolve_model_file(const std::string& file, RunCheckpoint wh
   const std::optional<std::string> newest = newest_readable(run);
   if (!newest.has_value()) return Status(StatusCode::kBadData, file + ": the run has no checkpoint yet");
   return Status(StatusCode::kBadData, link + ": leads to no checkpoint" + in_its_place(*newest));
+}
+
+Result<Checkpoint> read_model_checkpoint(const std::string& file, const std::string& path,
+                                         const ReadOptions& options) {
+  Result<Checkpoint> checkpoint = read_checkpoint(path, options);
+  if (checkpoint.ok()) return checkpoint;
+  return with_newest(file, path, checkpoint.status());
 }
 
 std::optional<std::string> run_folder_of(const std::string& checkpoint) {
@@ -152,11 +147,25 @@ Result<RunConfig> read_run_config(const std::string& run_folder, const Registry&
 
 Result<OpenedModel> open_model(const Session& session, const std::string& file, const OpenOptions& options) {
   NACRE_ASSIGN_OR_RETURN(const std::string path, resolve_model_file(file, options.which));
-  Result<OpenedModel> opened = open_file_of_model(session, path, options);
-  if (opened.ok() || path == file || opened.status().code() != StatusCode::kCorrupt) return opened;
-  const std::optional<std::string> newest = newest_readable(RunFolder(file));
-  if (!newest.has_value()) return opened;
-  return Status(StatusCode::kCorrupt, opened.status().message() + in_its_place(*newest));
+  NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(path));
+  switch (kind) {
+    case FileKind::kBundle:
+      if (!options.model.empty()) {
+        return Status(StatusCode::kUsage, path + ": a bundle brings its own network: leave --model out");
+      }
+      break;
+    case FileKind::kCheckpoint:
+      return open_checkpoint(session, file, path, options);
+    case FileKind::kOther:
+      break;  // the reader of bundles says what is wrong with it
+  }
+  auto bundle = open_bundle(path, session.registry, options.read);
+  if (!bundle.ok()) return with_newest(file, path, bundle.status());
+  OpenedModel opened;
+  opened.kind = FileKind::kBundle;
+  opened.path = path;
+  opened.model = std::move(bundle).value();
+  return opened;
 }
 
 }  // namespace nacre

@@ -24,6 +24,11 @@ enum class RunCheckpoint : uint8_t {
 /// there.
 Result<std::string> resolve_model_file(const std::string& file, RunCheckpoint which = RunCheckpoint::kBest);
 
+/// Reads the checkpoint at `path`, which resolve_model_file has found for `file`. Where it is damaged and
+/// `file` is a run folder, the error (kCorrupt) names the newest checkpoint that can be read.
+Result<Checkpoint> read_model_checkpoint(const std::string& file, const std::string& path,
+                                         const ReadOptions& options = {});
+
 /// The run folder that the checkpoint lies in (RUN/checkpoints/NAME with RUN/config.json), if any.
 std::optional<std::string> run_folder_of(const std::string& checkpoint);
 

@@ -12,7 +12,6 @@
 #include "cli/tensorflow_files.h"
 #include "runtime/golden.h"
 #include "runtime/prediction_bundle.h"
-#include "serialize/checkpoint_file.h"
 #include "serialize/finite_tensors.h"
 #include "serialize/tensorflow/saved_model_import.h"
 #include "serialize/tensorflow/saved_model_summary.h"
@@ -101,10 +100,11 @@ Status run_verify(const Session& session, const VerifyOptions& options) {
   NACRE_ASSIGN_OR_RETURN(const std::string path, resolve_model_file(options.file));
   NACRE_ASSIGN_OR_RETURN(const FileKind kind, detect_kind(path));
   if (kind == FileKind::kCheckpoint) {
-    NACRE_ASSIGN_OR_RETURN(const Checkpoint checkpoint, read_checkpoint(path, opening.read));
+    NACRE_ASSIGN_OR_RETURN(const Checkpoint checkpoint,
+                           read_model_checkpoint(options.file, path, opening.read));
     return report(options, path, "checkpoint", {checkpoint.variables.size(), true, {}});
   }
-  NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, path, opening));
+  NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, options.file, opening));
   const auto golden =
       replay_golden_vectors(opened.model, session.registry, session.model_options(1, options.threads));
   if (!golden.ok()) return golden.status().at(path);

@@ -62,7 +62,13 @@ TEST_F(RunLinksTest, OfDamagedCheckpointsTheNewestWholeOneIsTakenOrNamed) {
   damage("run/checkpoints/step-00000012.ckpt");
   fs::remove(path("run/checkpoints/best"));
   const std::string whole = "run/checkpoints/step-00000006.ckpt";
-  expect_one_line(eval(), 4, "; give " + whole + " in its place");
+  const std::string place = "; give " + whole + " in its place";
+  expect_one_line(eval(), 4, place);
+  for (const char* command : {"inspect", "verify"}) expect_one_line(nacre({command, "run"}), 4, place);
+  expect_one_line(nacre({"diff", "whole", "run"}), 4, place);
+  expect_one_line(nacre({"convert", "run", "--to", "tf_checkpoint", "--out", "tf/model"}), 4, place);
+  write("run/checkpoints/step-00000012.ckpt", "");
+  for (const char* command : {"inspect", "verify"}) expect_one_line(nacre({command, "run"}), 4, place);
   expect_one_line(resume(), 4, "without the link latest, --resume would go on from " + whole);
   fs::remove(path("run/checkpoints/latest"));
   const Outcome outcome = resume();
