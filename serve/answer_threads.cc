@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "serve/cpu_seats.h"
 #include "serve/warm_thread.h"
 
 namespace nacre {
@@ -157,8 +158,10 @@ AnswerThreads::Answered AnswerThreads::answer_next(Lock& lock) {
   const bool lacks_receiver = all_busy() ? watching_ == 0 && receiving_ == 0 : wants_receiver();
   if ((looking_ == 0 && lacks_receiver) || (!quick && !quick_.empty())) called_.notify_one();
   lock.unlock();
+  const size_t seat = CpuSeats::of_process().enter();
   job.answer();
   job.answer = nullptr;  // what it holds goes without the lock
+  CpuSeats::of_process().leave(seat);
   lock.lock();
   if (!quick) --answering_;
   return quick ? Answered::kQuick : Answered::kOther;
