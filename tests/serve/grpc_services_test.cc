@@ -202,9 +202,12 @@ TEST_F(GrpcServices, AReloadInHandDoesNotHoldUpTheEnd) {
   client.join();
   EXPECT_THAT(ended, testing::AnyOf(HasSubstr("CANCELLED"), HasSubstr("UNAVAILABLE")));
   EXPECT_FALSE(core_->models.stop_loading());
-  const std::lock_guard lock(mutex);
-  hold = false;
+  {
+    const std::lock_guard lock(mutex);
+    hold = false;
+  }
   changed.notify_all();
+  core_.reset();  // its thread looks at what is on this stack
 }
 
 class GrpcCrowd : public GrpcTest, public testing::WithParamInterface<bool> {};
