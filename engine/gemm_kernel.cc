@@ -79,8 +79,8 @@ void multiply_packed(const GemmArgs& args, const float* packed, float* workspace
             continue;
           }
           const SparseA sparse{from, args.lda, rows, depth};
-          if (is_sparse(sparse, columns)) {
-            multiply_sparse(columns, sparse, b, panel_stride, finish, fetches,
+          if (const int together = rows_of_list(sparse, columns); together > 0) {
+            multiply_sparse(columns, sparse, together, b, panel_stride, finish, fetches,
                             reinterpret_cast<int32_t*>(block_a));
             continue;
           }
