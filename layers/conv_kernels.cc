@@ -320,7 +320,7 @@ void ConvKernels::forward(const ForwardArgs<float>& args) const {
         args.context.threads, args.workspace.per_thread + gemm_offset_, args.workspace.per_thread_stride);
   }
   const int64_t line = g_.window.x.out * g_.filters;
-  if (g_.relu6 && path_ != ForwardPath::kGemm) {
+  if (g_.relu6 && path_ == ForwardPath::kWinograd) {
     return forward(args, true, [&](int64_t /*n*/, int64_t begin, int64_t end, int64_t /*y*/, float* out) {
       relu6_forward((end - begin) * line, out, out);
     });

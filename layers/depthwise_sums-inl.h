@@ -85,7 +85,7 @@ struct Block {
   int64_t channels;
   const float* bias;
   float least, most;   // what sums are clipped to
-  const float* below;  // what the row below will be the first to read
+  const float* below;  // what the row below will be the first to read, if that is to be asked for
   int64_t below_floats;
   bool bypass;  // the caches, where results are whole vectors
 };
@@ -124,52 +124,82 @@ HWY_INLINE void sum_block(const Block& block, const float* pixels, const float* 
   });
 }
 
-/// The same for windows three cells wide: outputs lie `kAdvance` pixels apart. `pixels` is the leftmost of
-/// the first output's window, `weights` that pixel's; cells are summed from left to right. A pixel under
-/// several windows is loaded once. The leftmost and the rightmost pixel may be outside the image: then they
-/// are not there (`left`, `right`).
+/// The same for windows three cells wide: outputs lie `kAdvance` pixels apart, and `blocks` times `count` of
+/// them beside each other. `pixels` is the leftmost of the first output's window, `weights` that pixel's;
+/// cells are summed from left to right. A pixel under several windows is loaded once. The leftmost and the
+/// rightmost pixel of all may be outside the image: then they are not there (`left`, `right`).
 template <int count, int kAdvance>
-void sum_threes(const Block& block, const float* pixels, const float* weights, float* out, bool left,
-                bool right) {
+void sum_threes(const Block& block, int64_t blocks, const float* pixels, const float* weights, float* out,
+                bool left, bool right) {
   constexpr int kCells = 3;
   constexpr int kPixels = (count - 1) * kAdvance + kCells;
+  // Pixels are addressed by threes, since registers do not hold the places of all.
+  constexpr int kGroup = 3;
+  constexpr int kGroups = (kPixels + kGroup - 1) / kGroup;
   const Vector least = set(block.least);
   const Vector most = set(block.most);
+  // Copies, or the compiler reads them again behind every store.
+  const int64_t rows = block.rows;
+  const int64_t next_pixel = block.channels;
+  const int64_t next_row = block.pixel_row;
+  const int64_t weight_row = block.weight_row;
+  const int64_t weight_column = block.weight_column;
+  const int64_t next_output = block.next_output;
+  const bool bypass = block.bypass;
   for_each_vector(block.channels, [&](const auto& lanes) HWY_ATTR {
-    Vector sums[count];
     const Vector start = block.bias == nullptr ? set(0) : lanes.load(block.bias);
+    const float* from = pixels;
+    float* to = out;
+    for (int64_t b = 0; b < blocks; ++b) {
+      const bool has_left = left || b > 0;
+      const bool has_right = right || b + 1 < blocks;
+      Vector sums[count];
 #pragma GCC unroll 8
-    for (int i = 0; i < count; ++i) sums[i] = start;
-    for (int64_t y = 0; y < block.rows; ++y) {
-      const float* pixel = pixels + y * block.pixel_row;
-      const float* weight = weights + y * block.weight_row;
-      const auto inside = [&](int i) HWY_ATTR { return i == 0 ? left : i < kPixels - 1 || right; };
-      const auto load = [&](int i)
-                            HWY_ATTR { return inside(i) ? lanes.load(pixel + i * block.channels) : set(0); };
-      Vector shared[kPixels];
-      if (kAdvance == 1) {
+      for (int i = 0; i < count; ++i) sums[i] = start;
+      const float* group[kGroups];
+#pragma GCC unroll 4
+      for (int i = 0; i < kGroups; ++i) group[i] = from + i * kGroup * next_pixel;
+      const float* weight = weights;
+      for (int64_t y = rows; y > 0; --y) {
+        const auto inside = [&](int i) HWY_ATTR { return i == 0 ? has_left : i < kPixels - 1 || has_right; };
+        const auto load = [&](int i) HWY_ATTR {
+          return inside(i) ? lanes.load(group[i / kGroup] + i % kGroup * next_pixel) : set(0);
+        };
+        Vector shared[kPixels];
+        if (kAdvance == 1) {
 #pragma GCC unroll 16
-        for (int i = 0; i < kPixels; ++i) shared[i] = load(i);
-      }
-#pragma GCC unroll 3
-      for (int x = 0; x < kCells; ++x) {
-        const Vector w = lanes.load(weight + x * block.weight_column);
-#pragma GCC unroll 8
-        for (int i = 0; i < count; ++i) {
-          const int at = i * kAdvance + x;
-          const Vector p = kAdvance == 1 ? shared[at] : load(at);
-          if (inside(at)) sums[i] = hn::MulAdd(p, w, sums[i]);
+          for (int i = 0; i < kPixels; ++i) shared[i] = load(i);
         }
-      }
-    }
+#pragma GCC unroll 3
+        for (int x = 0; x < kCells; ++x) {
+          const Vector w = lanes.load(weight + x * weight_column);
 #pragma GCC unroll 8
-    for (int i = 0; i < count; ++i) {
-      store_result(lanes, clipped(sums[i], least, most), block.bypass, out + i * block.next_output);
+          for (int i = 0; i < count; ++i) {
+            const int at = i * kAdvance + x;
+            const Vector p = kAdvance == 1 ? shared[at] : load(at);
+            if (inside(at)) sums[i] = hn::MulAdd(p, w, sums[i]);
+          }
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < kGroups; ++i) group[i] += next_row;
+        weight += weight_row;
+      }
+#pragma GCC unroll 8
+      for (int i = 0; i < count; ++i) sums[i] = clipped(sums[i], least, most);
+      if (bypass) {
+#pragma GCC unroll 8
+        for (int i = 0; i < count; ++i) store_result(lanes, sums[i], true, to + i * next_output);
+      } else {
+#pragma GCC unroll 8
+        for (int i = 0; i < count; ++i) lanes.store(sums[i], to + i * next_output);
+      }
+      from += count * kAdvance * next_pixel;
+      to += count * next_output;
     }
   });
 }
 
-using Threes = void (*)(const Block&, const float*, const float*, float*, bool, bool);
+using Threes = void (*)(const Block&, int64_t, const float*, const float*, float*, bool, bool);
 
 /// sum_threes for 1, 2, .. outputs.
 template <int kAdvance, int... kLess>
@@ -202,18 +232,22 @@ inline void sum_row_of_threes(const std::span<const Threes> kernels, Block block
   const int64_t leftmost = x.direction > 0 ? 0 : 2;
   weights += leftmost * block.weight_column;
   block.weight_column *= x.direction;
-  // Blocks of nearly equal size.
+  // Blocks of nearly equal size: the first ones have an output more than the others.
   const int64_t blocks = (x.outputs + most - 1) / most;
+  const int64_t least = x.outputs / blocks;
+  const int64_t larger = x.outputs - least * blocks;
   FetchAhead ahead(block.below, block.below_floats, blocks);
-  for (int64_t b = 0; b < blocks; ++b) {
+  int64_t together = 0;
+  for (int64_t b = 0, begin = 0; b < blocks; b += together) {
     ahead.next();
-    const int64_t begin = b * x.outputs / blocks;
-    const int64_t end = (b + 1) * x.outputs / blocks;
+    const int64_t count = b < larger ? least + 1 : least;
+    together = block.below_floats > 0 ? 1 : (b < larger ? larger : blocks) - b;
+    const int64_t end = begin + together * count;
     const int64_t first = x.input(begin, leftmost);
     const int64_t last = x.input(end - 1, 2 - leftmost);
-    kernels[static_cast<size_t>(end - begin - 1)](block, pixels + first * block.channels, weights,
-                                                  out + begin * block.next_output, first >= 0,
-                                                  last < x.inputs);
+    kernels[static_cast<size_t>(count - 1)](block, together, pixels + first * block.channels, weights,
+                                            out + begin * block.next_output, first >= 0, last < x.inputs);
+    begin = end;
   }
 }
 
@@ -221,7 +255,7 @@ inline void sum_row_of_threes(const std::span<const Threes> kernels, Block block
 /// apart.
 inline void sum_row(const DepthwiseGeometry& g, const Sweep& y, const Sweep& x, int64_t oy,
                     const float* input, const float* kernel, const float* bias, Clip clip, float* out,
-                    bool bypass = false) {
+                    RowMemory memory) {
   const Taps ty = y.taps(oy);
   Block block{};
   block.rows = ty.count();
@@ -233,7 +267,7 @@ inline void sum_row(const DepthwiseGeometry& g, const Sweep& y, const Sweep& x, 
   block.next_output = x.output_step * g.channels;
   block.channels = g.channels;
   block.bias = bias;
-  block.bypass = bypass;
+  block.bypass = memory.bypass;
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   block.least = clip == Clip::kNone ? -kInfinity : 0.0F;
   block.most = clip == Clip::kRelu6 ? 6.0F : kInfinity;
@@ -241,7 +275,7 @@ inline void sum_row(const DepthwiseGeometry& g, const Sweep& y, const Sweep& x, 
   if (const std::span<const Threes> kernels = threes_for(x); !kernels.empty() && block.rows > 0) {
     const int64_t row = x.inputs * g.channels;
     block.below = input + (y.input(oy, y.direction > 0 ? y.cells - 1 : 0) + 1) * row;
-    block.below_floats = y.advance * row;
+    block.below_floats = memory.far ? y.advance * row : 0;
     const int64_t first_cell = (y.first_cell + ty.begin * y.cell_step) * g.window.x.window + x.first_cell;
     return sum_row_of_threes(kernels, block, x, input + y.input(oy, ty.begin) * row,
                              kernel + first_cell * g.channels, out);
