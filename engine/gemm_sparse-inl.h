@@ -152,7 +152,12 @@ void sum_live(const PartialSums& part) {
   const int32_t* count = part.lists.counts;
   float* sums = part.sums;
   Finish finish = part.finish;
-  const bool finishes = part.last && part.columns == kPanels * kTileColumns;
+  // Sums go straight to C, unless that has a part of them or ends within a vector.
+  const bool direct = part.last && part.columns == kPanels * kTileColumns && !finish.add_c &&
+                      (finish.plain || finish.bias != nullptr);
+  const bool clips = direct && !finish.plain;
+  const Vector least = set(finish.least);
+  const Vector most = set(finish.most);
   for (int64_t i = 0; i < part.rows; i += kRows) {
     if (part.next != nullptr) part.next->fetch();
     Vector sum[kRows][kVectors];
@@ -177,21 +182,26 @@ void sum_live(const PartialSums& part) {
         for (int r = 0; r < kRows; ++r) sum[r][v] = hn::MulAdd(factor[r], x, sum[r][v]);
       }
     }
+    if (clips) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        const Vector bias = hn::LoadU(d, finish.bias + v * kLanes);
+#pragma GCC unroll 2
+        for (int r = 0; r < kRows; ++r) sum[r][v] = clipped(hn::Add(sum[r][v], bias), least, most);
+      }
+    }
+    float* const to = direct ? finish.c : sums;
+    const int64_t step = direct ? finish.ldc : kLiveColumns;
 #pragma GCC unroll 2
     for (int r = 0; r < kRows; ++r) {
-      if (finishes) {
 #pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) {
-          hn::StoreU(finished(sum[r][v], Whole{v * kLanes}, finish), d, finish.c + v * kLanes);
-        }
-      } else {
-#pragma GCC unroll 8
-        for (int v = 0; v < kVectors; ++v) hn::Store(sum[r][v], d, sums + v * kLanes);
-        if (part.last) finish_row(sums, part.columns, finish);
-      }
-      sums += kLiveColumns;
+      for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[r][v], d, to + r * step + v * kLanes);
+    }
+    for (int r = 0; part.last && r < kRows; ++r) {
+      if (!direct) finish_row(sums + r * kLiveColumns, part.columns, finish);
       finish.c += finish.ldc;
     }
+    sums += kRows * kLiveColumns;
     a += kRows * lda;
     terms += kRows * part.lists.depth;
     count += kRows * part.lists.parts;

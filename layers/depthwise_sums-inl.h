@@ -185,13 +185,8 @@ void sum_threes(const Block& block, int64_t blocks, const float* pixels, const f
         weight += weight_row;
       }
 #pragma GCC unroll 8
-      for (int i = 0; i < count; ++i) sums[i] = clipped(sums[i], least, most);
-      if (bypass) {
-#pragma GCC unroll 8
-        for (int i = 0; i < count; ++i) store_result(lanes, sums[i], true, to + i * next_output);
-      } else {
-#pragma GCC unroll 8
-        for (int i = 0; i < count; ++i) lanes.store(sums[i], to + i * next_output);
+      for (int i = 0; i < count; ++i) {
+        store_result(lanes, clipped(sums[i], least, most), bypass, to + i * next_output);
       }
       from += count * kAdvance * next_pixel;
       to += count * next_output;
@@ -201,39 +196,48 @@ void sum_threes(const Block& block, int64_t blocks, const float* pixels, const f
 
 using Threes = void (*)(const Block&, int64_t, const float*, const float*, float*, bool, bool);
 
-/// sum_threes for 1, 2, .. outputs.
-template <int kAdvance, int... kLess>
-constexpr std::array<Threes, sizeof...(kLess)> threes(std::integer_sequence<int, kLess...> /*less*/) {
-  return {sum_threes<kLess + 1, kAdvance>...};
+/// sum_threes for kLeast, kLeast + 1, .. outputs.
+template <int kAdvance, int kLeast, int... kMore>
+constexpr std::array<Threes, sizeof...(kMore)> threes(std::integer_sequence<int, kMore...> /*more*/) {
+  return {sum_threes<kLeast + kMore, kAdvance>...};
 }
 
+/// Some of them.
+struct ThreesKernels {
+  std::span<const Threes> all;
+  int64_t least = 0;  ///< outputs
+
+  [[nodiscard]] int64_t most() const { return least + static_cast<int64_t>(all.size()) - 1; }
+  [[nodiscard]] Threes of(int64_t outputs) const { return all[static_cast<size_t>(outputs - least)]; }
+};
+
 /// The kernels for a row of the sweep; none when they do not suit it.
-inline std::span<const Threes> threes_for(const Sweep& x) {
+inline ThreesKernels threes_for(const Sweep& x) {
 #if HWY_TARGET == HWY_SCALAR  // where they would be code without a use
   static_cast<void>(x);
 #else
-  // As many outputs as hide the latency of their sums and leave registers for their pixels.
-  static constexpr auto kByOne = threes<1>(std::make_integer_sequence < int, kTileRows == 12 ? 6 : 5 > ());
-  static constexpr auto kByTwo = threes<2>(std::make_integer_sequence<int, 4>());
-  if (x.cells != 3 || x.outputs < 1) return {};
+  // As many outputs as hide the latency of their sums and leave registers for their pixels; and half as many,
+  // which is what parts of a row of nearly equal size have at least. Less wide images are small.
+  static constexpr auto kByOne = threes<1, 3>(std::make_integer_sequence < int, kTileRows == 12 ? 4 : 3 > ());
+  static constexpr auto kByTwo = threes<2, 2>(std::make_integer_sequence<int, 3>());
+  if (x.cells != 3 || x.advance > 2) return {};
   // Windows must not reach further over the edges than by a pixel.
   const int64_t leftmost = x.direction > 0 ? 0 : 2;
   if (x.input(0, leftmost) < -1 || x.input(x.outputs - 1, 2 - leftmost) > x.inputs) return {};
-  if (x.advance == 1) return kByOne;
-  if (x.advance == 2) return kByTwo;
+  const ThreesKernels kernels = x.advance == 1 ? ThreesKernels{kByOne, 3} : ThreesKernels{kByTwo, 2};
+  if (x.outputs >= kernels.least) return kernels;
 #endif
   return {};
 }
 
 /// Row of the sweep x with such kernels; `pixels` and `weights` are those of the first row of cells.
-inline void sum_row_of_threes(const std::span<const Threes> kernels, Block block, const Sweep& x,
-                              const float* pixels, const float* weights, float* out) {
-  const auto most = static_cast<int64_t>(kernels.size());
+inline void sum_row_of_threes(const ThreesKernels& kernels, Block block, const Sweep& x, const float* pixels,
+                              const float* weights, float* out) {
   const int64_t leftmost = x.direction > 0 ? 0 : 2;
   weights += leftmost * block.weight_column;
   block.weight_column *= x.direction;
   // Blocks of nearly equal size: the first ones have an output more than the others.
-  const int64_t blocks = (x.outputs + most - 1) / most;
+  const int64_t blocks = (x.outputs + kernels.most() - 1) / kernels.most();
   const int64_t least = x.outputs / blocks;
   const int64_t larger = x.outputs - least * blocks;
   FetchAhead ahead(block.below, block.below_floats, blocks);
@@ -245,8 +249,8 @@ inline void sum_row_of_threes(const std::span<const Threes> kernels, Block block
     const int64_t end = begin + together * count;
     const int64_t first = x.input(begin, leftmost);
     const int64_t last = x.input(end - 1, 2 - leftmost);
-    kernels[static_cast<size_t>(count - 1)](block, together, pixels + first * block.channels, weights,
-                                            out + begin * block.next_output, first >= 0, last < x.inputs);
+    kernels.of(count)(block, together, pixels + first * block.channels, weights,
+                      out + begin * block.next_output, first >= 0, last < x.inputs);
     begin = end;
   }
 }
@@ -272,7 +276,7 @@ inline void sum_row(const DepthwiseGeometry& g, const Sweep& y, const Sweep& x, 
   block.least = clip == Clip::kNone ? -kInfinity : 0.0F;
   block.most = clip == Clip::kRelu6 ? 6.0F : kInfinity;
   out += x.first_output * g.channels;
-  if (const std::span<const Threes> kernels = threes_for(x); !kernels.empty() && block.rows > 0) {
+  if (const ThreesKernels kernels = threes_for(x); !kernels.all.empty() && block.rows > 0) {
     const int64_t row = x.inputs * g.channels;
     block.below = input + (y.input(oy, y.direction > 0 ? y.cells - 1 : 0) + 1) * row;
     block.below_floats = memory.far ? y.advance * row : 0;
