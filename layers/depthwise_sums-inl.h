@@ -84,10 +84,9 @@ struct Block {
   int64_t next_output;
   int64_t channels;
   const float* bias;
-  float least, most;   // what sums are clipped to
-  const float* below;  // what the row below will be the first to read, if that is to be asked for
-  int64_t below_floats;
-  bool bypass;  // the caches, where results are whole vectors
+  float least, most;  // what sums are clipped to
+  FetchAhead* below;  // what the row below will be the first to read; may be null
+  bool bypass;        // the caches, where results are whole vectors
 };
 
 /// `count` outputs beside each other. The weight is loaded once for all of them; their sums stay in
@@ -146,20 +145,21 @@ void sum_threes(const Block& block, int64_t blocks, const float* pixels, const f
   const int64_t weight_column = block.weight_column;
   const int64_t next_output = block.next_output;
   const bool bypass = block.bypass;
-  for_each_vector(block.channels, [&](const auto& lanes) HWY_ATTR {
-    const Vector start = block.bias == nullptr ? set(0) : lanes.load(block.bias);
-    const float* from = pixels;
-    float* to = out;
-    for (int64_t b = 0; b < blocks; ++b) {
-      const bool has_left = left || b > 0;
-      const bool has_right = right || b + 1 < blocks;
+  const float* const bias = block.bias;
+  for (int64_t b = 0; b < blocks; ++b) {
+    if (block.below != nullptr) block.below->next();
+    const bool has_left = left || b > 0;
+    const bool has_right = right || b + 1 < blocks;
+    for_each_vector(next_pixel, [&](auto lanes) HWY_ATTR {
+      const Vector start = bias == nullptr ? set(0) : lanes.load(bias);
+      const int64_t first = std::exchange(lanes.at, 0);
       Vector sums[count];
 #pragma GCC unroll 8
       for (int i = 0; i < count; ++i) sums[i] = start;
       const float* group[kGroups];
 #pragma GCC unroll 4
-      for (int i = 0; i < kGroups; ++i) group[i] = from + i * kGroup * next_pixel;
-      const float* weight = weights;
+      for (int i = 0; i < kGroups; ++i) group[i] = pixels + first + i * kGroup * next_pixel;
+      const float* weight = weights + first;
       for (int64_t y = rows; y > 0; --y) {
         const auto inside = [&](int i) HWY_ATTR { return i == 0 ? has_left : i < kPixels - 1 || has_right; };
         const auto load = [&](int i) HWY_ATTR {
@@ -186,12 +186,12 @@ void sum_threes(const Block& block, int64_t blocks, const float* pixels, const f
       }
 #pragma GCC unroll 8
       for (int i = 0; i < count; ++i) {
-        store_result(lanes, clipped(sums[i], least, most), bypass, to + i * next_output);
+        store_result(lanes, clipped(sums[i], least, most), bypass, out + first + i * next_output);
       }
-      from += count * kAdvance * next_pixel;
-      to += count * next_output;
-    }
-  });
+    });
+    pixels += count * kAdvance * next_pixel;
+    out += count * next_output;
+  }
 }
 
 using Threes = void (*)(const Block&, int64_t, const float*, const float*, float*, bool, bool);
@@ -231,8 +231,9 @@ inline ThreesKernels threes_for(const Sweep& x) {
 }
 
 /// Row of the sweep x with such kernels; `pixels` and `weights` are those of the first row of cells.
+/// Meanwhile it asks for `next_rows`.
 inline void sum_row_of_threes(const ThreesKernels& kernels, Block block, const Sweep& x, const float* pixels,
-                              const float* weights, float* out) {
+                              const float* weights, std::span<const float> next_rows, float* out) {
   const int64_t leftmost = x.direction > 0 ? 0 : 2;
   weights += leftmost * block.weight_column;
   block.weight_column *= x.direction;
@@ -240,19 +241,16 @@ inline void sum_row_of_threes(const ThreesKernels& kernels, Block block, const S
   const int64_t blocks = (x.outputs + kernels.most() - 1) / kernels.most();
   const int64_t least = x.outputs / blocks;
   const int64_t larger = x.outputs - least * blocks;
-  FetchAhead ahead(block.below, block.below_floats, blocks);
-  int64_t together = 0;
-  for (int64_t b = 0, begin = 0; b < blocks; b += together) {
-    ahead.next();
-    const int64_t count = b < larger ? least + 1 : least;
-    together = block.below_floats > 0 ? 1 : (b < larger ? larger : blocks) - b;
-    const int64_t end = begin + together * count;
+  FetchAhead below(next_rows.data(), static_cast<int64_t>(next_rows.size()), blocks);
+  if (!next_rows.empty()) block.below = &below;
+  const auto sum = [&](int64_t count, int64_t together, int64_t begin) {
     const int64_t first = x.input(begin, leftmost);
-    const int64_t last = x.input(end - 1, 2 - leftmost);
+    const int64_t last = x.input(begin + together * count - 1, 2 - leftmost);
     kernels.of(count)(block, together, pixels + first * block.channels, weights,
                       out + begin * block.next_output, first >= 0, last < x.inputs);
-    begin = end;
-  }
+  };
+  if (larger > 0) sum(least + 1, larger, 0);
+  sum(least, blocks - larger, larger * (least + 1));
 }
 
 /// Row `oy` of the sweeps y and x over `input`, written where it lies in `out`, whose rows are `width` pixels
@@ -278,11 +276,11 @@ inline void sum_row(const DepthwiseGeometry& g, const Sweep& y, const Sweep& x, 
   out += x.first_output * g.channels;
   if (const ThreesKernels kernels = threes_for(x); !kernels.all.empty() && block.rows > 0) {
     const int64_t row = x.inputs * g.channels;
-    block.below = input + (y.input(oy, y.direction > 0 ? y.cells - 1 : 0) + 1) * row;
-    block.below_floats = memory.far ? y.advance * row : 0;
+    const float* const below = input + (y.input(oy, y.direction > 0 ? y.cells - 1 : 0) + 1) * row;
+    const std::span<const float> next(below, memory.far ? static_cast<size_t>(y.advance * row) : 0);
     const int64_t first_cell = (y.first_cell + ty.begin * y.cell_step) * g.window.x.window + x.first_cell;
     return sum_row_of_threes(kernels, block, x, input + y.input(oy, ty.begin) * row,
-                             kernel + first_cell * g.channels, out);
+                             kernel + first_cell * g.channels, next, out);
   }
   for (int64_t ox = 0; ox < x.outputs;) {
     const Taps tx = x.taps(ox);
