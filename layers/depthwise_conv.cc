@@ -59,7 +59,7 @@ int64_t depthwise_flops(const DepthwiseConv& conv) {
 void depthwise_forward(const DepthwiseConv& conv, const ForwardArgs<float>& args, const float* kernel,
                        const float* bias) {
   const DepthwiseGeometry& g = conv.g;
-  const RowMemory memory{args.inputs[0].size() > kFarInput, is_past_caches(args.output.size())};
+  const RowMemory memory{is_far(args.inputs[0].size()), is_past_caches(args.output.size())};
   const auto row = [&](int64_t n, const float* image, int64_t oy) {
     float* out = args.output.data + n * g.output_size() + oy * g.window.x.out * g.channels;
     depthwise_row(g, oy, image, kernel, bias, conv.clip, out, memory);

@@ -21,8 +21,6 @@ struct RowMemory {
   bool far = false;     ///< inputs are beyond the second-level cache: those of the next row are asked for
   bool bypass = false;  ///< outputs are written past the caches
 };
-/// Inputs of more floats than that are far.
-inline constexpr int64_t kFarInput = 256 * 1024;
 
 /// Output row `oy` [W', channels] of one image: the sum over the kernel's cells inside the image in row-major
 /// order, added to `bias` (null: 0), then clipped. The functions below are dispatched at run time as in

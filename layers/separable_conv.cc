@@ -6,6 +6,7 @@
 
 #include "layers/conv_batch_norm.h"
 #include "layers/depthwise_batch_norm.h"
+#include "layers/past_caches.h"
 
 namespace nacre {
 namespace {
@@ -134,7 +135,7 @@ class SeparableConv final : public ReferenceOperator<SeparableConv> {
     auto* scratch = args.workspace.of_thread<std::byte>(worker);
     auto* between = reinterpret_cast<float*>(scratch);
     const int64_t height = d_.g.window.y.out;
-    const RowMemory memory{.far = args.inputs[0].size() > kFarInput};
+    const RowMemory memory{.far = is_far(args.inputs[0].size())};
     for (int64_t row = begin; row < end; ++row) {
       const float* image = args.inputs[0].data + row / height * d_.input_size();
       depth_->row(image, row % height, packed, between + between_size(row - begin), memory);
