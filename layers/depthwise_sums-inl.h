@@ -86,6 +86,7 @@ struct Block {
   const float* bias;
   float least, most;  // what sums are clipped to
   FetchAhead* below;  // what the row below will be the first to read; may be null
+  int64_t next_row;   // from an output to the one below, if that is to be asked for; else 0
   bool bypass;        // the caches, where results are whole vectors
 };
 
@@ -146,6 +147,7 @@ void sum_threes(const Block& block, int64_t blocks, const float* pixels, const f
   const int64_t next_output = block.next_output;
   const bool bypass = block.bypass;
   const float* const bias = block.bias;
+  const int64_t below = block.next_row;
   for (int64_t b = 0; b < blocks; ++b) {
     if (block.below != nullptr) block.below->next();
     const bool has_left = left || b > 0;
@@ -160,6 +162,11 @@ void sum_threes(const Block& block, int64_t blocks, const float* pixels, const f
 #pragma GCC unroll 4
       for (int i = 0; i < kGroups; ++i) group[i] = pixels + first + i * kGroup * next_pixel;
       const float* weight = weights + first;
+      // Otherwise the sums of a row, which are no sooner begun than done, wait for lines to write to.
+      if (below != 0) {
+#pragma GCC unroll 8
+        for (int i = 0; i < count; ++i) prefetch_to_write(out + first + below + i * next_output);
+      }
       for (int64_t y = rows; y > 0; --y) {
         const auto inside = [&](int i) HWY_ATTR { return i == 0 ? has_left : i < kPixels - 1 || has_right; };
         const auto load = [&](int i) HWY_ATTR {
@@ -277,6 +284,8 @@ inline void sum_row(const DepthwiseGeometry& g, const Sweep& y, const Sweep& x, 
   if (const ThreesKernels kernels = threes_for(x); !kernels.all.empty() && block.rows > 0) {
     const int64_t row = x.inputs * g.channels;
     const float* const below = input + (y.input(oy, y.direction > 0 ? y.cells - 1 : 0) + 1) * row;
+    // Results that lie apart are asked for by who knows all of them.
+    if (memory.far && !memory.bypass && x.output_step == 1) block.next_row = x.outputs * g.channels;
     const std::span<const float> next(below, memory.far ? static_cast<size_t>(y.advance * row) : 0);
     const int64_t first_cell = (y.first_cell + ty.begin * y.cell_step) * g.window.x.window + x.first_cell;
     return sum_row_of_threes(kernels, block, x, input + y.input(oy, ty.begin) * row,
