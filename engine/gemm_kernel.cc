@@ -72,15 +72,15 @@ void multiply_packed(const GemmArgs& args, const float* packed, float* workspace
         const float* from = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
         const Finish finish = finish_of(args, args.c + i * args.ldc + j, k == 0, last, j);
         if (!args.transpose_a && args.soon_floats == 0) {
-          const bool fetches = args.n * args.k > kFarFloats;
           const SparseA shared{from, args.lda, rows, depth, kLiveDepth};
           if (is_shared(shared, columns)) {
-            multiply_shared(columns, shared, b, panel_stride, finish, fetches, block_a);
+            multiply_shared(columns, shared, b, panel_stride, finish, block_a);
             continue;
           }
+          const bool fetches = args.n * args.k > kFarFloats;
           const SparseA sparse{from, args.lda, rows, depth};
-          if (is_sparse(sparse, columns)) {
-            multiply_sparse(columns, sparse, b, panel_stride, finish, fetches,
+          if (const int together = rows_of_list(sparse, columns); together > 0) {
+            multiply_sparse(columns, sparse, together, b, panel_stride, finish, fetches,
                             reinterpret_cast<int32_t*>(block_a));
             continue;
           }

@@ -91,7 +91,7 @@ struct BlockLists {
 
 /// C from a block of A and `columns` columns of one of B, as multiply_block; `memory` as of BlockLists.
 inline void multiply_shared(int64_t columns, const SparseA& a, const float* b, int64_t panel_stride,
-                            const Finish& finish, bool fetches, float* memory) {
+                            const Finish& finish, float* memory) {
   HWY_ALIGN float sums[kSharingRows * kLiveWidth];
   const BlockLists lists(a, memory);
   for (int64_t j = 0; j < columns; j += kLiveWidth, b += kWidePanels * panel_stride) {
@@ -101,7 +101,8 @@ inline void multiply_shared(int64_t columns, const SparseA& a, const float* b, i
       for (int64_t part = 0; part < a.parts(); ++part) {
         const int64_t at = lists.place(first, part);
         LiveAhead ahead;
-        if (fetches && first == 0) ahead = next_shared_part(a, columns - j, part, b, panel_stride);
+        // Each term asks for a line in any case, and other layers may have put B out of the cache.
+        if (first == 0) ahead = next_shared_part(a, columns - j, part, b, panel_stride);
         sum_live_rows(count, lists.depth_of(part),
                       {lists.rows[part] + first, lists.terms + at, lists.values + at,
                        b + a.begin(part) * kTileColumns, kTileColumns, panel_stride},

@@ -8,6 +8,7 @@
 #endif
 
 #include "engine/gemm_stream-inl.h"
+#include "engine/isa.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nacre::gemm {
@@ -22,7 +23,7 @@ inline constexpr int64_t kLiveColumns = kLivePanels * kTileColumns;
 inline constexpr int64_t kPartFloats = 8192;
 inline constexpr int64_t kPartDepth = kPartFloats / kLiveColumns;
 inline constexpr int64_t kMostParts = ceil_div(kMaxDepth, kPartDepth);
-inline constexpr int64_t kLiveRows = 32;           ///< that use a part of B before the next
+inline constexpr int64_t kLiveRows = 64;           ///< that use a part of B before the next
 inline constexpr int64_t kFarFloats = 256 * 1024;  ///< B of more comes from beyond the second-level cache
 
 /// A block of A by rows, and how its depth is cut into parts.
@@ -37,23 +38,40 @@ struct SparseA {
   [[nodiscard]] int64_t begin(int64_t part) const { return part * depth / parts(); }
 };
 
-/// Whether there are so many zeros that their absence pays for lists and for loads; by a sixth of the rows.
-inline bool is_sparse(const SparseA& a, int64_t columns) {
+/// How many rows share a list at most: registers hold the sums of two.
+inline constexpr int kMostListed = kTileRows == 12 ? 2 : 1;
+
+/// How many rows should share a list, 0 where there are too few zeros for their absence to pay for lists and
+/// loads; by up to six pairs of rows.
+inline int rows_of_list(const SparseA& a, int64_t columns) {
   constexpr int64_t kSampled = 6;
   constexpr int64_t kListed = 4;    // what listing a vector of A takes, in multiply-adds of a vector
-  constexpr int64_t kPerTerm = 2;   // a term beside its multiply-adds
   constexpr int64_t kPerSum = 3;    // a sum that waits in memory
   constexpr int64_t kPerList = 24;  // a loop whose end is not foreseen
-  int64_t live = 0;
+  // A term of one row loads a vector for each multiply-add, of two rows for two; beside those it costs:
+  constexpr int64_t kPerShared = 1;
+  const int64_t per_term = kMostListed == 1 || halves_wide_vectors() ? 2 : 5;
   const int64_t sampled = std::clamp<int64_t>(a.rows / kSampled, 1, kSampled);
-  for (int64_t i = 0; i < sampled; ++i) live += count_live(a.data + i * a.rows / sampled * a.ld, a.depth);
+  const int64_t next = kMostListed == 2 && a.rows > 1 ? a.ld : 0;  // the other row of a pair
+  int64_t own = 0;
+  int64_t shared = 0;
+  for (int64_t i = 0; i < sampled; ++i) {
+    const int64_t first = std::min(i * a.rows / sampled, std::max<int64_t>(a.rows - kMostListed, 0));
+    const float* const row = a.data + first * a.ld;
+    own += count_live(row, 0, a.depth);
+    if (next != 0) shared += count_live(row, next, a.depth);
+  }
   const int64_t slabs = ceil_div(columns, kLiveColumns);
   const int64_t vectors = ceil_div(columns, kTileColumns) * 2;
+  // For each row that was looked at.
   const int64_t dense = sampled * a.depth * vectors;
-  const int64_t lists = sampled * a.parts() * (kPerList * slabs + kPerSum * vectors);
-  const int64_t sparse =
-      live * (vectors + kPerTerm * slabs) + lists + sampled * ceil_div(a.depth, kLanes) * kListed;
-  return sparse * 10 < dense * 9;
+  const int64_t listing = sampled * ceil_div(a.depth, kLanes) * kListed;
+  const int64_t loops = sampled * a.parts() * kPerList * slabs;
+  const int64_t waiting = sampled * a.parts() * kPerSum * vectors;
+  const int64_t alone = own * (vectors + per_term * slabs) + listing + loops + waiting;
+  const int64_t paired = shared * (2 * vectors + kPerShared * slabs) / 2 + (listing + loops) / 2 + waiting;
+  if (next != 0 && paired < alone) return paired * 10 < dense * 9 ? 2 : 0;
+  return alone * 10 < dense * 9 ? 1 : 0;
 }
 
 /// The part of B after the one that is read, fetched into the second-level cache in so many steps: rows that
@@ -88,7 +106,8 @@ inline NextPart next_part(const SparseA& a, int64_t columns, int64_t part, const
           panel_stride, floats, ceil_div(floats, steps)};
 }
 
-/// Lists of a block of A: of row r and part p those of its elements that are not zero.
+/// Lists of a block of A: of row r and part p those of its elements that are not zero; rows that share a list
+/// have it in the place of the first.
 struct Lists {
   const int32_t* terms;   ///< those of row r and part p from [r * depth + begin of p] on
   const int32_t* counts;  ///< [row][part]
@@ -112,97 +131,120 @@ struct PartialSums {
   NextPart* next;  ///< or null
 };
 
-/// For columns that fill the last of kPanels panels, or less.
-template <int kPanels>
+/// A vector that the compiler keeps in a register for all who use it, rather than load it for each.
+HWY_INLINE Vector kept(Vector v) {
+#if HWY_TARGET <= HWY_AVX3
+  asm("" : "+v"(v.raw));
+#endif
+  return v;
+}
+
+/// Of rows that share a list by kRows, for columns that fill the last of kPanels panels, or less.
+template <int kPanels, int kRows>
 void sum_live(const PartialSums& part) {
+  constexpr int kVectors = 2 * kPanels;
   const Tag d;
   const float* const b = part.b;
   const int64_t panel_stride = part.panel_stride;
+  const int64_t lda = part.lda;
   const float* a = part.a;
   const int32_t* terms = part.lists.terms;
   const int32_t* count = part.lists.counts;
   float* sums = part.sums;
   Finish finish = part.finish;
-  const bool finishes = part.last && part.columns == kPanels * kTileColumns;
-  for (int64_t i = 0; i < part.rows; ++i) {
+  // Sums go straight to C, unless that has a part of them or ends within a vector.
+  const bool direct = part.last && part.columns == kPanels * kTileColumns && !finish.add_c &&
+                      (finish.plain || finish.bias != nullptr);
+  const bool clips = direct && !finish.plain;
+  const Vector least = set(finish.least);
+  const Vector most = set(finish.most);
+  for (int64_t i = 0; i < part.rows; i += kRows) {
     if (part.next != nullptr) part.next->fetch();
-    Vector sum[kPanels][2];
-#pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) {
+    Vector sum[kRows][kVectors];
 #pragma GCC unroll 2
-      for (int v = 0; v < 2; ++v) {
-        sum[p][v] = part.first ? hn::Zero(d) : hn::Load(d, sums + p * kTileColumns + v * kLanes);
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        sum[r][v] = part.first ? hn::Zero(d) : hn::Load(d, sums + r * kLiveColumns + v * kLanes);
       }
     }
     for (const int32_t *term = terms, *const end = terms + *count; term < end; ++term) {
       const int64_t k = *term;
-      const Vector factor = hn::Set(d, a[k]);
       const float* row = b + k * kTileColumns;
-#pragma GCC unroll 4
-      for (int p = 0; p < kPanels; ++p) {
+      Vector factor[kRows];
 #pragma GCC unroll 2
-        for (int v = 0; v < 2; ++v) {
-          sum[p][v] = hn::MulAdd(factor, hn::Load(d, row + p * panel_stride + v * kLanes), sum[p][v]);
-        }
+      for (int r = 0; r < kRows; ++r) factor[r] = hn::Set(d, a[r * lda + k]);
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        Vector x = hn::Load(d, row + v / 2 * panel_stride + v % 2 * kLanes);
+        if constexpr (kRows > 1) x = kept(x);
+#pragma GCC unroll 2
+        for (int r = 0; r < kRows; ++r) sum[r][v] = hn::MulAdd(factor[r], x, sum[r][v]);
       }
     }
-    if (finishes) {
-#pragma GCC unroll 4
-      for (int p = 0; p < kPanels; ++p) {
+    if (clips) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        const Vector bias = hn::LoadU(d, finish.bias + v * kLanes);
 #pragma GCC unroll 2
-        for (int v = 0; v < 2; ++v) {
-          const int64_t at = p * kTileColumns + v * kLanes;
-          hn::StoreU(finished(sum[p][v], Whole{at}, finish), d, finish.c + at);
-        }
+        for (int r = 0; r < kRows; ++r) sum[r][v] = clipped(hn::Add(sum[r][v], bias), least, most);
       }
-    } else {
-#pragma GCC unroll 4
-      for (int p = 0; p < kPanels; ++p) {
-#pragma GCC unroll 2
-        for (int v = 0; v < 2; ++v) hn::Store(sum[p][v], d, sums + p * kTileColumns + v * kLanes);
-      }
-      if (part.last) finish_row(sums, part.columns, finish);
     }
-    a += part.lda;
-    terms += part.lists.depth;
-    count += part.lists.parts;
-    sums += kLiveColumns;
-    finish.c += finish.ldc;
+    float* const to = direct ? finish.c : sums;
+    const int64_t step = direct ? finish.ldc : kLiveColumns;
+#pragma GCC unroll 2
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[r][v], d, to + r * step + v * kLanes);
+    }
+    for (int r = 0; part.last && r < kRows; ++r) {
+      if (!direct) finish_row(sums + r * kLiveColumns, part.columns, finish);
+      finish.c += finish.ldc;
+    }
+    sums += kRows * kLiveColumns;
+    a += kRows * lda;
+    terms += kRows * part.lists.depth;
+    count += kRows * part.lists.parts;
   }
 }
 
 using SumLive = void (*)(const PartialSums&);
 
 /// sum_live for 1, 2, .. panels.
-template <int... kLess>
+template <int kRows, int... kLess>
 constexpr std::array<SumLive, sizeof...(kLess)> live_kernels(std::integer_sequence<int, kLess...> /*less*/) {
-  return {sum_live<kLess + 1>...};
+  return {sum_live<kLess + 1, kRows>...};
 }
 
-/// C from a block of A and `columns` columns of one of B, as multiply_block; `terms` has room for as many
-/// elements as A has.
-inline void multiply_sparse(int64_t columns, const SparseA& a, const float* b, int64_t panel_stride,
-                            const Finish& finish, bool fetches, int32_t* terms) {
-  static constexpr auto kKernels = live_kernels(std::make_integer_sequence<int, kLivePanels>());
+/// C from a block of A and `columns` columns of one of B, as multiply_block, with lists of one row or of
+/// `together`; `terms` has room for as many elements as A has.
+inline void multiply_sparse(int64_t columns, const SparseA& a, int together, const float* b,
+                            int64_t panel_stride, const Finish& finish, bool fetches, int32_t* terms) {
+  constexpr std::make_integer_sequence<int, kLivePanels> kPanels;
+  static constexpr std::array kKernels{live_kernels<1>(kPanels), live_kernels<kMostListed>(kPanels)};
   HWY_ALIGN float sums[kLiveRows * kLiveColumns];
   int32_t counts[kBlockRows * kMostParts];
   int64_t begin[kMostParts + 1];
   const int64_t parts = a.parts();
+  // The last row may have none to share with.
+  const int64_t paired = together == 2 ? a.rows / 2 * 2 : 0;
   for (int64_t part = 0; part <= parts; ++part) begin[part] = a.begin(part);
-  for (int64_t i = 0; i < a.rows; ++i) {
+  for (int64_t i = 0; i < a.rows; i += i < paired ? 2 : 1) {
     for (int64_t part = 0; part < parts; ++part) {
-      counts[i * parts + part] = static_cast<int32_t>(
-          list_live(a.data + i * a.ld, begin[part], begin[part + 1], terms + i * a.depth + begin[part]));
+      counts[i * parts + part] =
+          static_cast<int32_t>(list_live(a.data + i * a.ld, i < paired ? a.ld : 0, begin[part],
+                                         begin[part + 1], terms + i * a.depth + begin[part]));
     }
   }
   for (int64_t j = 0; j < columns; j += kLiveColumns, b += kLivePanels * panel_stride) {
     PartialSums sum{a.data, a.ld, {}, 0, b, panel_stride, sums, true, false, finish, 0, nullptr};
     sum.columns = std::min(kLiveColumns, columns - j);
     if (finish.bias != nullptr) sum.finish.bias += j;
-    const SumLive kernel = kKernels[static_cast<size_t>(ceil_div(sum.columns, kTileColumns) - 1)];
-    for (int64_t first = 0; first < a.rows; first += kLiveRows) {
+    const auto panels = static_cast<size_t>(ceil_div(sum.columns, kTileColumns));
+    for (int64_t first = 0; first < a.rows; first += sum.rows) {
+      const SumLive kernel = kKernels[first < paired ? 1 : 0][panels - 1];
       sum.a = a.data + first * a.ld;
-      sum.rows = std::min(a.rows - first, kLiveRows);
+      sum.rows = std::min((first < paired ? paired : a.rows) - first, kLiveRows);
       sum.finish.c = finish.c + first * finish.ldc + j;
       for (int64_t part = 0; part < parts; ++part) {
         sum.lists = {terms + first * a.depth + begin[part], counts + first * parts + part, a.depth, parts};

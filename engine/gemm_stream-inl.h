@@ -16,31 +16,36 @@ namespace HWY_NAMESPACE {
 namespace {
 
 /// Calls body(k, which of the elements from k on are not zero) for the elements [begin, end) of a row, a
-/// vector at a time.
+/// vector at a time. With a distance other than 0, in that row or in the one so many floats behind it.
 template <typename Body>
-HWY_INLINE void for_each_live(const float* a, int64_t begin, int64_t end, const Body& body) {
+HWY_INLINE void for_each_live(const float* a, int64_t distance, int64_t begin, int64_t end,
+                              const Body& body) {
   const Tag d;
+  const auto live_in = [&](const float* row, int64_t k) HWY_ATTR {
+    const Vector v = end - k >= kLanes ? hn::LoadU(d, row + k)
+                                       : Part{k, static_cast<size_t>(end - k) * sizeof(float)}.load(row);
+    return hn::Not(hn::Eq(v, hn::Zero(d)));  // NaN is not zero either
+  };
   for (int64_t k = begin; k < end; k += kLanes) {
-    const Vector v = end - k >= kLanes ? hn::LoadU(d, a + k)
-                                       : Part{k, static_cast<size_t>(end - k) * sizeof(float)}.load(a);
-    body(k, hn::Not(hn::Eq(v, hn::Zero(d))));  // NaN is not zero either
+    const auto live = live_in(a, k);
+    body(k, distance == 0 ? live : hn::Or(live, live_in(a + distance, k)));
   }
 }
 
-inline int64_t count_live(const float* a, int64_t depth) {
+inline int64_t count_live(const float* a, int64_t distance, int64_t depth) {
   int64_t count = 0;
-  for_each_live(a, 0, depth, [&](int64_t /*k*/, auto live) HWY_ATTR {
+  for_each_live(a, distance, 0, depth, [&](int64_t /*k*/, auto live) HWY_ATTR {
     count += static_cast<int64_t>(hn::CountTrue(Tag(), live));
   });
   return count;
 }
 
-/// Lists which elements [begin, end) of a row are not zero, in ascending order, and says how many those are.
-/// Of `to` no more than end - begin elements are written.
-inline int64_t list_live(const float* a, int64_t begin, int64_t end, int32_t* to) {
+/// Lists which elements [begin, end) of a row, or of two as above, are not zero, in ascending order, and says
+/// how many those are. Of `to` no more than end - begin elements are written.
+inline int64_t list_live(const float* a, int64_t distance, int64_t begin, int64_t end, int32_t* to) {
   const hn::RebindToSigned<Tag> d;
   int64_t count = 0;
-  for_each_live(a, begin, end, [&](int64_t k, auto live) HWY_ATTR {
+  for_each_live(a, distance, begin, end, [&](int64_t k, auto live) HWY_ATTR {
     const auto numbers = hn::Iota(d, static_cast<int32_t>(k));
     const auto listed = compressed(d, numbers, hn::RebindMask(d, live));
     const auto more = static_cast<int64_t>(hn::CountTrue(Tag(), live));
@@ -69,7 +74,7 @@ struct Terms {
       for (int64_t k = 0; k < depth; ++k) copy[k] = from[k * step];
       a = copy;
     }
-    count = list_live(a, 0, depth, row);
+    count = list_live(a, 0, 0, depth, row);
   }
 };
 

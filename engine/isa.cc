@@ -57,6 +57,15 @@ void use_isa(Isa isa) {
   hwy::DisableTargets(better);
 }
 
+bool halves_wide_vectors() {
+#if HWY_ARCH_X86
+  static const bool halves = __builtin_cpu_is("amdfam19h") != 0;
+  return halves;
+#else
+  return false;
+#endif
+}
+
 std::vector<std::string> usable_isa_names() {
   std::vector<std::string> names;
   for (const Name& known : kNames) {

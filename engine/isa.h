@@ -35,6 +35,11 @@ constexpr bool isa_is_reference(Isa isa) {
   return isa == Isa::kReference;
 }
 
+/// Whether this CPU takes vectors of 512 bits in halves, as Zen 4 does: then a load of one takes as long as a
+/// multiply-add, where other CPUs do two of each at a time. What follows from it may cost time, but changes
+/// no bit.
+bool halves_wide_vectors();
+
 /// The names that parse_isa takes on this CPU.
 std::vector<std::string> usable_isa_names();
 

@@ -37,7 +37,8 @@ HWY_INLINE Vector set(float x) {
 }
 
 /// v between two bounds; NaN stays NaN.
-HWY_INLINE Vector clipped(Vector v, Vector least, Vector most) {
+template <class V>
+HWY_INLINE V clipped(V v, V least, V most) {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSSE3
   // Whose maximum and minimum are their second operand when one is NaN.
   return hn::Min(most, hn::Max(least, v));

@@ -8,6 +8,7 @@
 #include "layers/conv_patches.h"
 #include "layers/direct_conv.h"
 #include "layers/padded_rows.h"
+#include "layers/past_caches.h"
 
 namespace nacre {
 namespace {
@@ -271,8 +272,10 @@ void ConvKernels::sums(const ForwardPiece& piece, const ForwardArgs<float>& args
   const int64_t y_begin = first_row(piece.begin);
   const int64_t y_end = end_row(piece.end - 1);
   if (path_ == ForwardPath::kWinograd) {
-    return winograd_.sums({piece.images, y_begin, y_end, piece.f_begin, piece.f_end}, image, packed, bias,
-                          piece.scratch, out, step);
+    // In training a few images at a time are a part of a batch's arrays.
+    const bool far = args.saved != nullptr || is_far(args.inputs[0].size() + args.output.size());
+    return winograd_.sums({piece.images, y_begin, y_end, piece.f_begin, piece.f_end, far}, image, packed,
+                          bias, piece.scratch, out, step);
   }
   for (int64_t n = 0; n < piece.images; ++n, image += g_.image_size(), out += step) {
     if (path_ == ForwardPath::kGemm) {
@@ -320,7 +323,7 @@ void ConvKernels::forward(const ForwardArgs<float>& args) const {
         args.context.threads, args.workspace.per_thread + gemm_offset_, args.workspace.per_thread_stride);
   }
   const int64_t line = g_.window.x.out * g_.filters;
-  if (g_.relu6 && path_ != ForwardPath::kGemm) {
+  if (g_.relu6 && path_ == ForwardPath::kWinograd) {
     return forward(args, true, [&](int64_t /*n*/, int64_t begin, int64_t end, int64_t /*y*/, float* out) {
       relu6_forward((end - begin) * line, out, out);
     });

@@ -14,9 +14,16 @@ namespace {
 constexpr int64_t kParts = 4;
 constexpr int64_t kImages = 128;  // that are worked on together
 constexpr int64_t kWidth = LiveTerms::kWidth;
+constexpr int64_t kDenseWidth = 256;  // columns of a product without zeros
 
 size_t list_bytes() {
   return LiveTerms(kImages, LiveTerms::kMaxDepth, kImages).bytes();
+}
+
+/// Whether most elements of a matrix are alive, by its first rows: then lists are not worth making.
+bool is_dense(const GemmArgs& product) {
+  const int64_t rows = std::min(product.m, kMostLiveRows);
+  return live_in_any(rows, product.k, product.a, product.lda).own * 8 > rows * product.k * 7;
 }
 
 }  // namespace
@@ -26,7 +33,8 @@ size_t DenseSums::shared_bytes(int64_t n) const {
 }
 
 size_t DenseSums::thread_bytes() {
-  return list_bytes() + float_bytes(LiveTerms::kPanelFloats + kImages * kWidth);
+  return std::max(list_bytes() + float_bytes(LiveTerms::kPanelFloats + kImages * kWidth),
+                  gemm_workspace_bytes(kImages, kDenseWidth, LiveTerms::kMaxDepth));
 }
 
 void DenseSums::multiply(const GemmArgs& product, int threads, const Workspace& workspace) const {
@@ -85,6 +93,16 @@ void DenseSums::multiply_part(const GemmArgs& product, std::byte* scratch) {
 }
 
 void DenseSums::multiply_block(const GemmArgs& product, std::byte* scratch) {
+  if (is_dense(product)) {
+    for (int64_t j = 0; j < product.n; j += kDenseWidth) {
+      GemmArgs part = product;
+      part.n = std::min(kDenseWidth, product.n - j);
+      part.b += j;
+      part.c += j;
+      sgemm(part, scratch);
+    }
+    return;
+  }
   const LiveTerms live(product.m, product.k, product.m);
   live.list(0, product.a, product.lda, 1, scratch);
   auto* const panel = reinterpret_cast<float*>(scratch + list_bytes());

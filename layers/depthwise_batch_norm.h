@@ -40,9 +40,9 @@ class DepthwiseBatchNorm final : public ReferenceOperator<DepthwiseBatchNorm> {
   }
 
   /// Output row `oy` of one image, with what pack wrote; for a depth_multiplier of 1.
-  void row(const float* image, int64_t oy, const std::byte* packed, float* out) const {
+  void row(const float* image, int64_t oy, const std::byte* packed, float* out, RowMemory memory) const {
     const auto* kernel = reinterpret_cast<const float*>(packed);
-    depthwise_row(conv_.g, oy, image, kernel, kernel + conv_.g.kernel_size(), conv_.clip, out);
+    depthwise_row(conv_.g, oy, image, kernel, kernel + conv_.g.kernel_size(), conv_.clip, out, memory);
   }
 
   template <typename T>

@@ -59,10 +59,10 @@ int64_t depthwise_flops(const DepthwiseConv& conv) {
 void depthwise_forward(const DepthwiseConv& conv, const ForwardArgs<float>& args, const float* kernel,
                        const float* bias) {
   const DepthwiseGeometry& g = conv.g;
-  const bool bypass = is_past_caches(args.output.size());
+  const RowMemory memory{is_far(args.inputs[0].size()), is_past_caches(args.output.size())};
   const auto row = [&](int64_t n, const float* image, int64_t oy) {
     float* out = args.output.data + n * g.output_size() + oy * g.window.x.out * g.channels;
-    depthwise_row(g, oy, image, kernel, bias, conv.clip, out, bypass);
+    depthwise_row(g, oy, image, kernel, bias, conv.clip, out, memory);
   };
   const int64_t batch = args.output.shape[0];
   if (conv.multiplier == 1) {

@@ -19,10 +19,10 @@ namespace HWY_NAMESPACE {
 namespace {
 
 void depthwise_row_here(const DepthwiseGeometry& g, int64_t oy, const float* image, const float* kernel,
-                        const float* bias, Clip clip, float* out, bool bypass) {
+                        const float* bias, Clip clip, float* out, RowMemory memory) {
   sum_row(g, forward_sweep(g.window.y), forward_sweep(g.window.x), oy, image, kernel, bias, clip, out,
-          bypass && can_bypass(out, g.channels));
-  if (bypass) hwy::FlushStream();
+          {memory.far, memory.bypass && can_bypass(out, g.channels)});
+  if (memory.bypass) hwy::FlushStream();
 }
 
 void depthwise_input_gradient_here(const DepthwiseGeometry& g, const float* grad, const float* kernel,
@@ -36,7 +36,7 @@ void depthwise_input_gradient_here(const DepthwiseGeometry& g, const float* grad
     for (int64_t remainder = 0; remainder < g.window.x.stride; ++remainder) {
       next_row.next();
       sum_row(g, y, gradient_sweep(g.window.x, remainder), iy / g.window.y.stride, grad, kernel, no_bias,
-              Clip::kNone, grad_image + iy * row);
+              Clip::kNone, grad_image + iy * row, {.far = true});
     }
   }
 }
@@ -199,8 +199,8 @@ HWY_EXPORT(depthwise_input_gradient_here);
 HWY_EXPORT(depthwise_gradients_here);
 
 void depthwise_row(const DepthwiseGeometry& g, int64_t oy, const float* image, const float* kernel,
-                   const float* bias, Clip clip, float* out, bool bypass) {
-  HWY_DYNAMIC_DISPATCH(depthwise_row_here)(g, oy, image, kernel, bias, clip, out, bypass);
+                   const float* bias, Clip clip, float* out, RowMemory memory) {
+  HWY_DYNAMIC_DISPATCH(depthwise_row_here)(g, oy, image, kernel, bias, clip, out, memory);
 }
 
 void depthwise_input_gradient(const DepthwiseGeometry& g, const float* grad, const float* kernel,

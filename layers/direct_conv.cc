@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <span>
 #include <utility>
 
@@ -42,6 +43,7 @@ struct TileOut {
   int64_t columns;    ///< of the tile's vectors, those inside the output
   const float* bias;  ///< [kPanel], zeros where there is none
   bool relu;
+  float most;  ///< what stored sums are clipped to from above
 };
 
 /// Where a tile's inputs are.
@@ -104,13 +106,13 @@ void store_tile(const Cells& cells, const TileIn& in, const float* panel, const 
   hn::Vec<D> sum[1][kPositions][kVectors];
   sum_tile<D>(cells, in, panel, sum);
   const auto least = tile.relu ? hn::Zero(d) : hn::Neg(hn::Inf(d));
+  const auto most = hn::Set(d, tile.most);
 #pragma GCC unroll 16
   for (int p = 0; p < kPositions; ++p) {
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
       const auto y = hn::Add(sum[0][p][v], hn::Load(d, tile.bias + v * kWidth));
-      // NaN compares false, and stays.
-      sum[0][p][v] = hn::IfThenElse(hn::Lt(y, least), least, y);
+      sum[0][p][v] = clipped(y, least, most);
     }
   }
   // Whole vectors are written to where they belong, others through a mask or, where that is slow, by way of a
@@ -208,6 +210,7 @@ void for_each_tile(const ConvGeometry& g, const TileKernels& kernels, const Padd
   const Cells cells{g.window.y.window, g.window.y.dilation * input.row_stride,
                     g.window.x.window * g.channels};
   const TileIn in{input.data, g.window.x.stride * g.channels, g.window.y.stride * input.row_stride};
+  const float at_most = g.relu6 ? 6.0F : std::numeric_limits<float>::infinity();
   FetchAhead below(input.below, input.below_floats, rows);
   for (int64_t f = 0; f < g.filters;) {
     const bool wide = g.filters - f > kLanes && !kernels.wide.empty();
@@ -230,7 +233,7 @@ void for_each_tile(const ConvGeometry& g, const TileKernels& kernels, const Padd
         const PooledCells at = to.at(begin * out.pixel);
         kernel[static_cast<size_t>(size - 1)](
             cells, {in.data + side * (row * in.row_step + begin * in.step), in.step, in.row_step}, panel,
-            {at.data, at.winners, out.pixel, columns, panel_bias, g.relu});
+            {at.data, at.winners, out.pixel, columns, panel_bias, g.relu, at_most});
       }
     }
     f += width;

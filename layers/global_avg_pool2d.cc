@@ -10,6 +10,7 @@ namespace nacre {
 namespace {
 
 constexpr int64_t kChannelsPerChunk = 64;
+constexpr int64_t kTogether = 16;  // channels whose sums stay in registers
 
 struct GlobalAvgPoolAttrs {
   bool keepdims = false;
@@ -31,16 +32,11 @@ class GlobalAvgPool2D final : public ReferenceOperator<GlobalAvgPool2D> {
   template <typename T>
   void reference_forward(const ForwardArgs<T>& args) const {
     for_chunks(args.output.shape[0], args.context.threads, [&](int64_t n, int64_t begin, int64_t end) {
-      std::array<double, kChannelsPerChunk> sums{};
       const T* x = args.inputs[0].data + n * positions_ * channels_;
-      for (int64_t p = 0; p < positions_; ++p, x += channels_) {
-        for (int64_t c = begin; c < end; ++c)
-          sums[static_cast<size_t>(c - begin)] += static_cast<double>(x[c]);
-      }
       T* y = args.output.data + n * channels_;
-      for (int64_t c = begin; c < end; ++c) {
-        y[c] = static_cast<T>(sums[static_cast<size_t>(c - begin)] / static_cast<double>(positions_));
-      }
+      int64_t c = begin;
+      for (; c + kTogether <= end; c += kTogether) mean<kTogether>(x + c, y + c);
+      for (; c < end; ++c) mean<1>(x + c, y + c);
     });
   }
 
@@ -58,6 +54,16 @@ class GlobalAvgPool2D final : public ReferenceOperator<GlobalAvgPool2D> {
   }
 
  private:
+  /// Of kCount channels.
+  template <int64_t kCount, typename T>
+  void mean(const T* x, T* y) const {
+    std::array<double, kCount> sums{};
+    for (int64_t p = 0; p < positions_; ++p, x += channels_) {
+      for (size_t c = 0; c < kCount; ++c) sums[c] += static_cast<double>(x[c]);
+    }
+    for (size_t c = 0; c < kCount; ++c) y[c] = static_cast<T>(sums[c] / static_cast<double>(positions_));
+  }
+
   /// body(image, first channel, end channel)
   template <typename Body>
   void for_chunks(int64_t images, int threads, const Body& body) const {

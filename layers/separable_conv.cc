@@ -6,7 +6,7 @@
 
 #include "layers/conv_batch_norm.h"
 #include "layers/depthwise_batch_norm.h"
-#include "layers/fetch_ahead.h"
+#include "layers/past_caches.h"
 
 namespace nacre {
 namespace {
@@ -18,8 +18,6 @@ constexpr int64_t kPieceFloats = 32 * 1024;
 // the alternative is that each thread reads what the others have written.
 constexpr int64_t kMostPositions = 384;
 constexpr int64_t kLeastPositions = 18;
-// Inputs of more floats than that come from beyond the second-level cache.
-constexpr int64_t kFarFloats = 128 * 1024;
 
 /// A depthwise convolution and the convolution of 1x1 behind it, each with its BatchNorm and perhaps an
 /// activation, in inference: what lies between them never leaves the cache.
@@ -131,26 +129,16 @@ class SeparableConv final : public ReferenceOperator<SeparableConv> {
     return {whole.rows, chunks_of(panels, chunks_of(threads, chunks_of(rows, whole.rows))) * kPackedColumns};
   }
 
-  /// Asks for the rows of the image that row `oy` of outputs has beyond the one before.
-  void fetch(const float* image, int64_t oy) const {
-    const WindowAxis& y = d_.g.window.y;
-    const int64_t line = d_.g.window.x.in * d_.g.channels;
-    const int64_t first = std::clamp<int64_t>(y.start(oy) + y.window - y.stride, 0, y.in);
-    const int64_t last = std::min(y.in, first + y.stride);
-    FetchAhead(image + first * line, (last - first) * line, 1).next();
-  }
-
   /// Filters [filter, end_filter) of rows [begin, end).
   void compute(const ForwardArgs<float>& args, const std::byte* packed, int64_t begin, int64_t end,
                int64_t filter, int64_t end_filter, int worker) const {
     auto* scratch = args.workspace.of_thread<std::byte>(worker);
     auto* between = reinterpret_cast<float*>(scratch);
     const int64_t height = d_.g.window.y.out;
-    const bool is_far = args.inputs[0].size() > kFarFloats;
+    const RowMemory memory{.far = is_far(args.inputs[0].size())};
     for (int64_t row = begin; row < end; ++row) {
       const float* image = args.inputs[0].data + row / height * d_.input_size();
-      if (is_far) fetch(image, row % height + 1);
-      depth_->row(image, row % height, packed, between + between_size(row - begin));
+      depth_->row(image, row % height, packed, between + between_size(row - begin), memory);
     }
     const std::byte* packed_point = packed + point_offset_;
     GemmArgs product;

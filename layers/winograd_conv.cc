@@ -158,8 +158,8 @@ void WinogradConv::load_tiles(const Stripe& stripe, const float* image, const Pl
   for (int64_t n = 0; n < stripe.images; ++n) {
     for (int64_t row = stripe.y_begin; row < stripe.y_end; row += algorithm_.rows, tile += tile_columns()) {
       winograd::input_to_points(
-          algorithm_, {image + n * g_.image_size(), y.in, x.in, y.start(row), x.start(0)}, g_.channels,
-          tile_columns(), {planes.data + tile * planes.row, planes.plane, planes.row});
+          algorithm_, {image + n * g_.image_size(), y.in, x.in, y.start(row), x.start(0), stripe.far},
+          g_.channels, tile_columns(), {planes.data + tile * planes.row, planes.plane, planes.row});
     }
   }
 }
@@ -220,9 +220,10 @@ void WinogradConv::sums(const Stripe& stripe, const float* image, const float* p
   }
   sums_of(stripe, image, packed, scratch,
           [&](int64_t n, int64_t y, int64_t f, int64_t columns, const Planes& planes) {
-            winograd::points_to_output(
-                algorithm_, planes, columns, tile_columns(), bias == nullptr ? nullptr : bias + f, g_.relu,
-                rows - y, g_.window.x.out, {out + n * image_step + y * line + f, line, g_.filters});
+            winograd::points_to_output(algorithm_, planes, columns, tile_columns(),
+                                       bias == nullptr ? nullptr : bias + f, g_.relu, rows - y,
+                                       g_.window.x.out,
+                                       {out + n * image_step + y * line + f, line, g_.filters, stripe.far});
           });
 }
 

@@ -61,6 +61,7 @@ class WinogradConv {
     int64_t y_end;
     int64_t f_begin = 0;
     int64_t f_end = 0;
+    bool far = true;  ///< inputs and outputs are beyond the second-level cache
   };
   static constexpr int64_t kFilterStep = 32;  // a multiple of every panel's width
 

@@ -82,7 +82,7 @@ struct Input {
           // What the tile below, or the next image's, will be the first to read.
           const float* below =
               from.image + ((from.y + MY::kInputs) * from.width + x + tile * kColumns) * channels + c;
-          for (int64_t i = 0; i < kRows; ++i, below += from.width * channels) {
+          for (int64_t i = 0; from.far && i < kRows; ++i, below += from.width * channels) {
 #pragma GCC unroll 12
             for (int j = 0; j < kColumns; ++j) __builtin_prefetch(below + j * channels, 0, 2);
           }

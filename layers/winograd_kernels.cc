@@ -42,7 +42,7 @@ struct Kernels {
         const float* from = planes.data + tile * planes.row + c;
         float* out = pixels.data + tile * kColumns * pixels.pixel + c;
         // The tile below will be written; of a small one the hardware sees it coming.
-        for (int64_t i = 0; kRows >= 4 && i < kRows; ++i) {
+        for (int64_t i = 0; kRows >= 4 && pixels.far && i < kRows; ++i) {
           for (int64_t j = 0; j < kColumns; ++j) {
             prefetch_to_write(out + (i + kRows) * pixels.row + j * pixels.pixel);
           }

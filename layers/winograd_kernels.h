@@ -37,6 +37,7 @@ struct Pixels {
   T* data = nullptr;
   int64_t row = 0;    ///< floats from one row to the next
   int64_t pixel = 0;  ///< floats from one pixel to the next
+  bool far = true;    ///< beyond the second-level cache: what the tiles below read or write is asked for
 };
 
 /// Where a row of tiles lies on a whole image [height][width][channels]: its first input is pixel (y, x).
@@ -47,6 +48,7 @@ struct TilesOfImage {
   int64_t width = 0;
   int64_t y = 0;
   int64_t x = 0;
+  bool far = true;  ///< beyond the second-level cache: what the tiles below read is asked for
 };
 
 /// Copies `rows` x `columns` pixels of `count` elements.

@@ -13,14 +13,17 @@ TEST(SparseGemm, ZerosChangeNoBit) {
   for (const int64_t target : targets()) {
     const ForcedTarget forced(target);
     const RandomStream draws(3, hash_name(std::string("sparse")));
-    for (uint64_t shape = 0; shape < 40; ++shape) {
+    for (uint64_t shape = 0; shape < 60; ++shape) {
       const auto draw = [&](uint64_t number, int64_t most) {
         return 1 + static_cast<int64_t>(draws.uniform(3 * shape + number) * static_cast<float>(most));
       };
       Problem problem(draw(0, 210), draw(1, 300), draw(2, 700), false, shape % 4 == 3);
-      // 10 to 70 % are left, anywhere or in the same columns of all rows.
+      // 10 to 70 % are left, anywhere, in the same columns of all rows, or of two.
       if (shape % 8 < 5) {
         problem.clip_a(0.8F - 0.3F * static_cast<float>(shape % 5));
+      } else if (shape % 16 < 8) {
+        problem.clip_a(0.4F);
+        problem.pair_a();
       } else {
         problem.thin_a(2 + static_cast<int64_t>(shape % 3));
       }

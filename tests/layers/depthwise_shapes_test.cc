@@ -58,7 +58,8 @@ TEST_P(DepthwiseShapes, RowsPastTheCachesAreTheSame) {
     Tensor past(Shape{row + shift});
     for (int64_t oy = 0; oy < g.window.y.out; ++oy) {
       depthwise_row(g, oy, image.data(), kernel.data(), nullptr, conv.clip, plain.data());
-      depthwise_row(g, oy, image.data(), kernel.data(), nullptr, conv.clip, past.data() + shift, true);
+      depthwise_row(g, oy, image.data(), kernel.data(), nullptr, conv.clip, past.data() + shift,
+                    {.far = true, .bypass = true});
       ASSERT_TRUE(std::equal(plain.data(), plain.data() + row, past.data() + shift)) << layer;
     }
   }
