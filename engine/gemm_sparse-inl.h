@@ -252,7 +252,7 @@ inline void multiply_sparse(int64_t columns, const SparseA& a, int together, con
         sum.last = part + 1 == parts;
         NextPart next{};
         if (fetches && first == 0) {
-          next = next_part(a, columns - j, part, b, panel_stride, sum.rows);
+          next = next_part(a, columns - j, part, b, panel_stride, paired > 0 ? sum.rows / 2 : sum.rows);
           sum.next = &next;
         }
         kernel(sum);
