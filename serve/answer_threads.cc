@@ -158,10 +158,11 @@ AnswerThreads::Answered AnswerThreads::answer_next(Lock& lock) {
   const bool lacks_receiver = all_busy() ? watching_ == 0 && receiving_ == 0 : wants_receiver();
   if ((looking_ == 0 && lacks_receiver) || (!quick && !quick_.empty())) called_.notify_one();
   lock.unlock();
-  const size_t seat = CpuSeats::of_process().enter();
-  job.answer();
-  job.answer = nullptr;  // what it holds goes without the lock
-  CpuSeats::of_process().leave(seat);
+  {
+    const CpuSeats::Seat seat(CpuSeats::of_process());
+    job.answer();
+    job.answer = nullptr;  // what it holds goes without the lock
+  }
   lock.lock();
   if (!quick) --answering_;
   return quick ? Answered::kQuick : Answered::kOther;

@@ -1,8 +1,8 @@
 #pragma once
 
-#include <array>
 #include <atomic>
-#include <cstddef>
+#include <cstdint>
+#include <mutex>
 
 namespace nacre {
 
@@ -16,16 +16,33 @@ class CpuSeats {
   /// Those of the process: all its transports share its CPUs.
   static CpuSeats& of_process();
 
-  /// The calling thread is at work from now on; the result is for leave.
-  size_t enter();
-  /// The thread that had this from `enter` has done its work; may be said by another thread.
-  void leave(size_t seat) { --at_work_[seat]; }
+  /// The calling thread is at work, from here to the end of this, which is to be its own.
+  class Seat {
+   public:
+    explicit Seat(CpuSeats& seats);
+    ~Seat();
+    Seat(const Seat&) = delete;
+    Seat& operator=(const Seat&) = delete;
+
+    /// Where the thread has run last, or is on its way to.
+    [[nodiscard]] uint32_t cpu() const;
+
+   private:
+    void leave_shared_cpu();
+
+    CpuSeats& seats_;
+    const uint32_t* told_;  ///< where Linux writes the number of the thread's CPU; null where it does not
+    /// That it began on, where Linux does not tell; and the one that it moves to while it does.
+    std::atomic<uint32_t> chosen_;
+    std::atomic<bool> on_its_way_ = false;
+    // In the list of those at work; guarded by seats_.mutex_.
+    Seat* next_ = nullptr;
+    Seat** before_ = nullptr;  ///< what points to this
+  };
 
  private:
-  /// As many CPUs as sched_setaffinity's simple form knows; those beyond count as one.
-  static constexpr size_t kMaxCpus = 1024;
-  /// A thread's CPU when it began: one that Linux has moved since counts where it was.
-  std::array<std::atomic<int>, kMaxCpus> at_work_{};
+  std::mutex mutex_;
+  Seat* at_work_ = nullptr;  // guarded by mutex_
 };
 
 }  // namespace nacre

@@ -2,8 +2,10 @@
 
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/rseq.h>
 
 #include <algorithm>
+#include <latch>
 #include <thread>
 #include <vector>
 
@@ -26,71 +28,93 @@ void allow(const std::vector<size_t>& cpus) {
   ASSERT_EQ(sched_setaffinity(0, sizeof set, &set), 0);
 }
 
-TEST(CpuSeats, ThreadsAtWorkGetCpusOfTheirOwn) {
-  const std::vector<size_t> cpus = allowed_cpus();
-  CpuSeats seats;
-  std::vector<size_t> taken;
-  for (size_t i = 0; i < cpus.size(); ++i) {
-    std::jthread([&] {
-      allow({cpus.front()});  // there it is now, though it may go elsewhere
-      allow(cpus);
-      taken.push_back(seats.enter());
-      EXPECT_EQ(allowed_cpus(), cpus) << "as before";
-    });
+/// A thread at work that stays on one CPU.
+class Settled {
+ public:
+  Settled(CpuSeats& seats, size_t cpu)
+      : thread_([this, &seats, cpu] {
+          allow({cpu});
+          const CpuSeats::Seat seat(seats);
+          seen_ = seat.cpu();
+          there_.count_down();
+          end_.wait();
+        }) {
+    there_.wait();
   }
-  std::ranges::sort(taken);
-  EXPECT_EQ(taken, cpus);
-}
+  ~Settled() { end_.count_down(); }
+  Settled(const Settled&) = delete;
+  Settled& operator=(const Settled&) = delete;
+  [[nodiscard]] size_t seen() const { return seen_; }
 
-TEST(CpuSeats, AThreadThatMustMoveIsThereAtOnce) {
+ private:
+  size_t seen_ = 0;
+  std::latch there_{1};
+  std::latch end_{1};
+  std::jthread thread_;
+};
+
+TEST(CpuSeats, AThreadLeavesTheCpuOfAnotherOne) {
   const std::vector<size_t> cpus = allowed_cpus();
-  if (cpus.size() == 1) return;  // there is nowhere to go
   CpuSeats seats;
-  int arrived = 0;
+  const Settled first(seats, cpus.front());
+  EXPECT_EQ(first.seen(), cpus.front());
+  int elsewhere = 0;
   constexpr int kTimes = 50;
   for (int i = 0; i < kTimes; ++i) {
-    allow({cpus.front()});
-    const size_t first = seats.enter();
-    EXPECT_EQ(first, cpus.front());
-    std::jthread([&] {
-      allow(cpus);
-      const size_t second = seats.enter();
-      arrived += static_cast<size_t>(sched_getcpu()) == second ? 1 : 0;  // Linux might have moved it since
-      seats.leave(second);
-    });
-    seats.leave(first);
+    allow({cpus.front()});  // there it is now, and Linux has no reason to move it
     allow(cpus);
+    const CpuSeats::Seat second(seats);
+    elsewhere += second.cpu() == cpus.front() ? 0 : 1;
+    EXPECT_EQ(allowed_cpus(), cpus) << "as before";
   }
-  EXPECT_GT(arrived, kTimes / 2);
+  if (cpus.size() > 1) {
+    EXPECT_GT(elsewhere, kTimes / 2) << "where it is left alone afterwards";
+  } else {
+    EXPECT_EQ(elsewhere, 0);
+  }
 }
 
-TEST(CpuSeats, WhereThereIsOneCpuAllStay) {
+TEST(CpuSeats, WithoutACpuThatIsFreeAThreadStays) {
   const std::vector<size_t> cpus = allowed_cpus();
+  CpuSeats seats;
+  const Settled first(seats, cpus.back());
   std::jthread([&] {
     allow({cpus.back()});
-    CpuSeats seats;
-    const size_t first = seats.enter();
-    const size_t second = seats.enter();
-    EXPECT_EQ(first, cpus.back());
-    EXPECT_EQ(second, cpus.back());
-    seats.leave(first);
-    seats.leave(second);
+    const CpuSeats::Seat second(seats);
+    EXPECT_EQ(second.cpu(), cpus.back());
     EXPECT_EQ(allowed_cpus(), std::vector<size_t>{cpus.back()});
   });
 }
 
-TEST(CpuSeats, ASeatThatIsLeftIsFree) {
+TEST(CpuSeats, ThoseThatAreGoneAreInNobodysWay) {
   const std::vector<size_t> cpus = allowed_cpus();
-  std::jthread([&] {
-    CpuSeats seats;
-    for (int i = 0; i < 3; ++i) {
-      std::vector<size_t> taken;
-      for (size_t k = 0; k < cpus.size(); ++k) taken.push_back(seats.enter());
-      for (const size_t seat : taken) seats.leave(seat);
-      std::ranges::sort(taken);
-      EXPECT_EQ(taken, cpus);
-    }
-  });
+  CpuSeats seats;
+  {
+    const Settled first(seats, cpus.front());
+    const Settled second(seats, cpus.back());
+    const Settled third(seats, cpus.front());
+  }
+  int stayed = 0;
+  constexpr int kTimes = 50;
+  for (int i = 0; i < kTimes; ++i) {
+    allow({cpus.front()});
+    allow(cpus);
+    const CpuSeats::Seat seat(seats);
+    stayed += seat.cpu() == cpus.front() ? 1 : 0;
+  }
+  EXPECT_GT(stayed, kTimes / 2);
+}
+
+TEST(CpuSeats, AThreadIsSeenWhereLinuxHasPutIt) {
+  if (__rseq_size == 0) return;  // Linux does not tell
+  const std::vector<size_t> cpus = allowed_cpus();
+  CpuSeats seats;
+  const CpuSeats::Seat seat(seats);
+  for (const size_t cpu : cpus) {
+    allow({cpu});
+    EXPECT_EQ(seat.cpu(), cpu);
+  }
+  allow(cpus);
 }
 
 }  // namespace
