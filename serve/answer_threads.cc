@@ -44,7 +44,9 @@ bool AnswerThreads::submit(Job&& job) {
     quick_.push_back(std::move(job));
     return true;
   }
-  if (all_busy() && jobs_.size() >= options_.max_waiting) return false;
+  // One event may bring more than there are threads for, none of which has been taken yet.
+  const size_t free = options_.at_once - std::min(answering_, options_.at_once);
+  if (jobs_.size() >= options_.max_waiting + free) return false;
   jobs_.push_back(std::move(job));
   if (options_.waiting != nullptr) ++*options_.waiting;
   return true;
