@@ -11,10 +11,6 @@ namespace {
 
 /// How often a thread looks for more while all answer.
 constexpr std::chrono::milliseconds kBusyPause{5};
-/// How long a thread looks whether it is its turn to receive, before it sleeps: the one before it needs some
-/// 20 us for a request, and to be woken takes as long again, or more where a virtual machine's CPU has gone
-/// idle.
-constexpr std::chrono::microseconds kPatience{60};
 /// Quick jobs that are answered before another has its turn.
 constexpr size_t kQuickTurns = 4;
 /// Quick jobs that a thread answers, each of which may bring the next one, before it looks for what else has
@@ -125,23 +121,9 @@ void AnswerThreads::serve() {
   }
 }
 
-/// Until it is called, or it is time to look. One thread looks now and then, while others answer; and one,
-/// while they receive, for its turn.
+/// Until it is called, or it is time to look. One thread looks now and then, while others answer.
 void AnswerThreads::stand_by(Lock& lock) {
-  if (!all_busy() && looking_ == 0) {
-    const auto until = std::chrono::steady_clock::now() + kPatience;
-    const auto must_wait = [&] {
-      return receiving_ >= options_.receivers && std::chrono::steady_clock::now() < until;
-    };
-    ++looking_;
-    while (!all_busy() && !ended_ && must_wait()) {
-      lock.unlock();
-      while (must_wait()) std::this_thread::yield();
-      lock.lock();
-    }
-    --looking_;
-    if (wants_receiver() || ended_ || !nothing_waits()) return;
-  }
+  if (!all_busy() && (wants_receiver() || ended_ || !nothing_waits())) return;
   if (answering_ == 0 || watching_ > 0) return called_.wait(lock);
   ++watching_;
   called_.wait_for(lock, kBusyPause);
@@ -157,7 +139,7 @@ AnswerThreads::Answered AnswerThreads::answer_next(Lock& lock) {
   if (!quick) ++answering_;
   // Somebody else must receive now, or look now and then, or answer the quick ones that had to let it pass.
   const bool lacks_receiver = all_busy() ? watching_ == 0 && receiving_ == 0 : wants_receiver();
-  if ((looking_ == 0 && lacks_receiver) || (!quick && !quick_.empty())) called_.notify_one();
+  if (lacks_receiver || (!quick && !quick_.empty())) called_.notify_one();
   lock.unlock();
   job.answer();
   job.answer = nullptr;  // what it holds goes without the lock

@@ -143,7 +143,7 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   GrpcMessage request_;
   bool has_request_ = false;
   bool request_ended_ = false;
-  ServeClock::time_point begun_;  ///< what is being received
+  ServeClock::time_point begun_;  ///< what is being received, or sent
   size_t received_bytes_ = 0;     ///< since then
   ByteBudget::Share share_;       ///< of what a call takes beside its messages
 

@@ -20,6 +20,8 @@ constexpr size_t kTurnBytes = size_t{1} << 20;
 /// What a client may still send after the last word, so that it reads that.
 constexpr size_t kMaxDiscarded = size_t{1} << 20;
 constexpr std::chrono::milliseconds kLinger{500};
+/// Of a buffer, for the next time.
+constexpr size_t kKeptBytes = size_t{4} << 10;
 
 bool would_block(int error) {
   return error == EAGAIN || error == EWOULDBLOCK;
@@ -72,8 +74,7 @@ void GrpcConnection::work(uint32_t what) {
   if ((what & kDrain) != 0) draining_ = true;
   if ((what & kBegin) != 0) begin();
   if (session_ == nullptr) return;  // is about to begin
-  if ((what & kPosted) != 0)
-    for (GrpcReply& reply : posted()) session_->take(std::move(reply));
+  if ((what & kPosted) != 0) take_posted();
   if ((what & kTime) != 0) look_at_time();
   if (draining_) session_->go_away();
   if ((what & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) receive();
@@ -85,7 +86,7 @@ void GrpcConnection::begin() {
   if (shared_.tls.has_value()) tls_.emplace(*shared_.tls);
   const Http2Session::Limits limits = {
       .calls = {shared_.limits.max_message_bytes, &shared_.received, &shared_.unsent},
-      .receive = shared_.limits.receive};
+      .transfer = shared_.limits.transfer};
   const auto taken = [this] {
     // This thread comes for one call; when it brings more, or is somebody else's, others must.
     if (handed_over_++ > 0 || !ConnectionLoop::is_receiver() || CallContext::is_nested())
@@ -98,9 +99,16 @@ void GrpcConnection::begin() {
   if (shared_.loop.poller().add(socket_.get(), id()) != 0) failed_ = true;
 }
 
-std::vector<GrpcReply> GrpcConnection::posted() {
-  const std::lock_guard lock(inbox_mutex_);
-  return std::exchange(inbox_, {});
+/// Does what calls have asked for; once it is closed, lets go of them: they hold their connection.
+void GrpcConnection::take_posted() {
+  posted_.clear();
+  {
+    const std::lock_guard lock(inbox_mutex_);
+    posted_.swap(inbox_);
+  }
+  if (session_ != nullptr)
+    for (GrpcReply& reply : posted_) session_->take(std::move(reply));
+  posted_.clear();
 }
 
 void GrpcConnection::look_at_time() {
@@ -137,9 +145,9 @@ bool GrpcConnection::take(std::string_view bytes) {
     return discarded_ <= kMaxDiscarded;
   }
   if (!tls_.has_value()) return session_->receive(bytes);
-  plain_.clear();
-  const bool good = tls_->receive(bytes, plain_, out_);
-  if (!plain_.empty() && !session_->receive(plain_)) return false;
+  std::string plain;
+  const bool good = tls_->receive(bytes, plain, out_);
+  if (!plain.empty() && !session_->receive(plain)) return false;
   if (!good) static_cast<void>(::send(socket_.get(), out_.data(), out_.size(), MSG_NOSIGNAL));  // an alert
   return good;
 }
@@ -151,7 +159,10 @@ void GrpcConnection::flush() {
       out_.clear();
       sent_ = 0;
       if (state_ == State::kLingering || !fill()) return;
-      if (out_.empty()) return;
+      if (out_.empty()) {
+        if (out_.capacity() > kKeptBytes) out_ = {};
+        return;
+      }
     }
     const ssize_t count = ::send(socket_.get(), out_.data() + sent_, out_.size() - sent_, MSG_NOSIGNAL);
     if (count < 0 && errno == EINTR) continue;
@@ -170,8 +181,8 @@ bool GrpcConnection::fill() {
   if (!tls_.has_value()) {
     failed_ = !session_->fill(out_, kSendBytes);
   } else if (tls_->is_established()) {
-    plain_.clear();
-    failed_ = !session_->fill(plain_, kSendBytes) || !tls_->send(plain_, out_);
+    std::string plain;
+    failed_ = !session_->fill(plain, kSendBytes) || !tls_->send(plain, out_);
   }
   return !failed_;
 }
@@ -214,12 +225,12 @@ void GrpcConnection::linger() {
 }
 
 void GrpcConnection::end() {
-  static_cast<void>(posted());  // calls hold their connection
-  if (state_ == State::kClosed) return;
+  if (state_ == State::kClosed) return take_posted();
   state_ = State::kClosed;
   deadline_ = ServeClock::time_point::max();
   socket_.reset();
   session_.reset();
+  take_posted();
   shared_.loop.remove(*this);
 }
 

@@ -25,7 +25,7 @@ struct GrpcLimits {
   size_t max_unsent_bytes = size_t{256} << 20;  ///< of all replies that wait for their clients
   std::chrono::milliseconds handshake{10000};   ///< until a connection speaks HTTP/2
   std::chrono::milliseconds idle{600000};       ///< without a call
-  std::chrono::milliseconds receive{30000};     ///< Http2Session::Limits
+  std::chrono::milliseconds transfer{30000};    ///< Http2Session::Limits
   std::chrono::milliseconds send{30000};        ///< without taking anything of what is sent
 };
 
@@ -71,7 +71,7 @@ class GrpcConnection final : public Connection, public GrpcReplySink {
   void enter(uint32_t what);
   void work(uint32_t what);
   void begin();
-  [[nodiscard]] std::vector<GrpcReply> posted();
+  void take_posted();
   void look_at_time();
   void receive();
   bool take(std::string_view bytes);
@@ -97,12 +97,12 @@ class GrpcConnection final : public Connection, public GrpcReplySink {
   ServeClock::time_point state_ends_ = ServeClock::time_point::max();
   bool hung_up_ = false;  ///< the client has closed its end, behind what it has sent
   bool draining_ = false;
-  bool failed_ = false;     ///< is to be closed
+  bool failed_ = false;  ///< is to be closed
+  std::vector<GrpcReply> posted_;
   size_t handed_over_ = 0;  ///< calls, since the last change
   size_t discarded_ = 0;
-  std::string plain_;  ///< what is decrypted, or to be encrypted
-  std::string out_;    ///< what is to be sent
-  size_t sent_ = 0;    ///< of that
+  std::string out_;  ///< what is to be sent
+  size_t sent_ = 0;  ///< of that
 };
 
 }  // namespace nacre

@@ -19,7 +19,7 @@ constexpr size_t kCallBytes = size_t{1} << 10;
 /// Answers of a conversation that wait for their client, beyond which questions wait too; and how much of
 /// these.
 constexpr size_t kMaxConversation = size_t{64} << 10;
-/// Of a request's bytes, what gives it a second more.
+/// Of a message's bytes, what gives it a second more.
 constexpr size_t kSlowestRate = size_t{256} << 10;
 /// Resets by the client at once, and in a second, beyond which it is taken for an attack (CVE-2023-44487).
 constexpr uint64_t kResetBurst = 10'000;
@@ -128,7 +128,7 @@ void Http2Session::begin_call(int32_t stream) {
   if (!call->share_.grow(kCallBytes)) return reset(stream, NGHTTP2_REFUSED_STREAM);
   calls_[stream] = call;
   nghttp2_session_set_stream_user_data(session_.get(), stream, call.get());
-  look_by(receive_by(*call));
+  look_by(transfer_ends(*call));
 }
 
 void Http2Session::take_header(GrpcCall& call, std::string_view name, std::string_view value) {
@@ -227,7 +227,7 @@ void Http2Session::read_conversation(GrpcCall& call) {
 void Http2Session::begin_message(GrpcCall& call) {
   call.begun_ = ServeClock::now();
   call.received_bytes_ = 0;
-  look_by(call.begun_ + limits_.receive);
+  look_by(call.begun_ + limits_.transfer);
 }
 
 void Http2Session::end_request(GrpcCall& call) {
@@ -255,11 +255,13 @@ void Http2Session::close_call(int32_t stream) {
 
 // Time.
 
-/// When its request must be there; of a conversation, the message that has begun.
-ServeClock::time_point Http2Session::receive_by(const GrpcCall& call) const {
-  const bool waits = call.method_ != nullptr && call.method_->converse && call.reader_.is_between();
-  if (call.answered_ || call.request_ended_ || waits) return ServeClock::time_point::max();
-  return call.begun_ + limits_.receive + std::chrono::seconds(call.received_bytes_ / kSlowestRate);
+/// When its request must be there (of a conversation, the message that has begun), or its last reply be
+/// taken.
+ServeClock::time_point Http2Session::transfer_ends(const GrpcCall& call) const {
+  const bool rests = call.method_ != nullptr && call.method_->converse && call.reader_.is_between();
+  if (!call.answered_ && (call.request_ended_ || rests)) return ServeClock::time_point::max();
+  const size_t bytes = call.answered_ ? call.reply_.size() : call.received_bytes_;
+  return call.begun_ + limits_.transfer + std::chrono::seconds(bytes / kSlowestRate);
 }
 
 ServeClock::time_point Http2Session::on_time(ServeClock::time_point now) {
@@ -267,7 +269,7 @@ ServeClock::time_point Http2Session::on_time(ServeClock::time_point now) {
   deadline_ = ServeClock::time_point::max();
   std::vector<std::shared_ptr<GrpcCall>> late;
   for (const auto& [stream, call] : calls_) {
-    const auto time = std::min(call->deadline_, receive_by(*call));
+    const auto time = std::min(call->deadline_, transfer_ends(*call));
     if (call->reset_) continue;
     time <= now ? late.push_back(call) : look_by(time);
   }
@@ -323,6 +325,8 @@ void Http2Session::answer(GrpcCall& call, RpcStatus status) {
   if (call.answered_) return;
   call.answered_ = true;
   call.status_ = std::move(status);
+  call.begun_ = ServeClock::now();
+  look_by(transfer_ends(call));
   if (call.responded_ || call.status_.ok()) return respond(call);
   call.responded_ = true;
   const std::string message = encode_grpc_message(call.status_.message());

@@ -26,7 +26,8 @@ class Http2Session {
     GrpcCall::Limits calls;
     size_t max_calls = 256;                      ///< of a connection at the same time
     size_t max_header_bytes = size_t{16} << 10;  ///< of a call, as HTTP/2 counts them
-    std::chrono::milliseconds receive{30000};    ///< for a request, beside a second for every 256 KiB of it
+    /// For a request to come, or a reply to be taken, beside a second for every 256 KiB of it.
+    std::chrono::milliseconds transfer{30000};
   };
 
   /// Throws std::bad_alloc. `methods` and what `limits` refers to must outlive it; `sink` is what calls send
@@ -74,7 +75,7 @@ class Http2Session {
   void begin_message(GrpcCall& call);
   void end_request(GrpcCall& call);
   void close_call(int32_t stream);
-  ServeClock::time_point receive_by(const GrpcCall& call) const;
+  [[nodiscard]] ServeClock::time_point transfer_ends(const GrpcCall& call) const;
   void look_by(ServeClock::time_point time) { deadline_ = std::min(deadline_, time); }
 
   void answer(GrpcCall& call, RpcStatus status);

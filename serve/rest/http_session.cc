@@ -245,6 +245,8 @@ void HttpSession::dispatch() {
     job.is_quick = true;  // NOLINT(bugprone-use-after-move): it was not taken
     shared_.threads.submit(std::move(job));
   }
+  // This thread comes for it next, but not when it is within another request.
+  if (CallContext::is_nested()) shared_.loop.wake_one();
   if (hung_up_) check_client();
 }
 
