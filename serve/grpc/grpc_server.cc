@@ -27,6 +27,7 @@ namespace tfs = tensorflow::serving;
 constexpr std::string_view kPredictionService = "tensorflow.serving.PredictionService";
 constexpr std::string_view kModelService = "tensorflow.serving.ModelService";
 constexpr std::string_view kHealthService = "grpc.health.v1.Health";
+constexpr std::string_view kReflectionServiceV1 = "grpc.reflection.v1.ServerReflection";
 constexpr std::string_view kReflectionService = "grpc.reflection.v1alpha.ServerReflection";
 
 std::string path_of(std::string_view service, std::string_view method) {
@@ -127,10 +128,13 @@ class GrpcServer::Impl {
     add_predictions(calls_, methods);
     add_models(calls_, methods);
     add_health(calls_, health_, methods);
-    methods[path_of(kReflectionService, "ServerReflectionInfo")] = {
-        {}, [this](std::string_view question, std::string& framed) {
-          return reflection_.converse(question, framed);
-        }};
+    // The messages of version 1 are the same on the wire.
+    for (const std::string_view service : {kReflectionService, kReflectionServiceV1}) {
+      methods[path_of(service, "ServerReflectionInfo")] = {
+          {}, [this](std::string_view question, std::string& framed) {
+            return reflection_.converse(question, framed);
+          }};
+    }
     GrpcTransport::Options transport;
     transport.address = options.address;
     transport.port = static_cast<uint16_t>(options.port);
