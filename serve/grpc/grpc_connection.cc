@@ -58,7 +58,7 @@ void GrpcConnection::enter(uint32_t what) {
     } catch (const std::bad_alloc&) {
       failed_ = true;  // it is lost, the others go on
     }
-    if (failed_) end();
+    if (failed_ || state_ == State::kClosed) end();
     uint32_t idle = kBusy;
     if (pending_.compare_exchange_strong(idle, 0)) return;
   }
@@ -215,7 +215,10 @@ void GrpcConnection::wake_at(ServeClock::time_point time) {
 
 /// Lets the client read the last word: closing while it still sends would take it away.
 void GrpcConnection::linger() {
-  if (::shutdown(socket_.get(), SHUT_WR) != 0) return end();
+  if (::shutdown(socket_.get(), SHUT_WR) != 0) {
+    failed_ = true;
+    return;
+  }
   session_->cancel_calls();
   state_ = State::kLingering;
   state_ends_ = ServeClock::now() + kLinger;

@@ -134,6 +134,12 @@ Http2Wire::Frame Http2Wire::read_frame() {
   return out;
 }
 
+void Http2Wire::wait_until_taken() {
+  send_frame(NGHTTP2_PING, 0, 0, "taken in");
+  Frame next = read_frame();
+  while (next.type >= 0 && next.type != NGHTTP2_PING) next = read_frame();
+}
+
 void Http2Wire::decode(std::string_view block, std::map<std::string, std::string>& headers) {
   while (!block.empty()) {
     nghttp2_nv nv{};

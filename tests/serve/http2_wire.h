@@ -47,6 +47,8 @@ class Http2Wire {
                     const std::string& path = "/test.Echo/Say");
   bool send_message(uint32_t stream, std::string_view message, bool ends = true);
   Frame read_frame();
+  /// Waits until the server has taken in what was sent; what it says meanwhile is lost.
+  void wait_until_taken();
   /// Waits for the end of a call; what is of others is lost. Answers what must be.
   Reply reply(uint32_t stream);
   /// A call with one message.
