@@ -55,6 +55,7 @@ GrpcCall::GrpcCall(std::shared_ptr<GrpcReplySink> sink, int32_t stream, const Li
       stream_(stream),
       limits_(limits),
       reader_(limits.max_message_bytes, *limits.received),
+      unread_share_(*limits.received, 0),
       begun_(ServeClock::now()),
       share_(*limits.received, 0),
       reply_share_(*limits.received, 0) {

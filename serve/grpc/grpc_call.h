@@ -140,6 +140,7 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   size_t header_bytes_ = 0;
   GrpcMessageReader reader_;
   std::string unread_;  ///< of a conversation, whose client is slow to take the answers
+  ByteBudget::Share unread_share_;
   GrpcMessage request_;
   bool has_request_ = false;
   bool request_ended_ = false;

@@ -51,6 +51,7 @@ ServeClock::time_point GrpcConnection::on_time(ServeClock::time_point now) {
 void GrpcConnection::enter(uint32_t what) {
   if ((pending_.fetch_or(what | kBusy) & kBusy) != 0) return;
   const auto self = shared_from_this();
+  handed_over_ = 0;
   while (true) {
     const uint32_t next = pending_.exchange(kBusy) & ~kBusy;
     try {
@@ -69,7 +70,6 @@ void GrpcConnection::work(uint32_t what) {
     failed_ = true;
     return;
   }
-  handed_over_ = 0;
   if ((what & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up_ = true;
   if ((what & kDrain) != 0) draining_ = true;
   if ((what & kBegin) != 0) begin();
@@ -148,7 +148,8 @@ bool GrpcConnection::take(std::string_view bytes) {
   std::string plain;
   const bool good = tls_->receive(bytes, plain, out_);
   if (!plain.empty() && !session_->receive(plain)) return false;
-  if (!good) static_cast<void>(::send(socket_.get(), out_.data(), out_.size(), MSG_NOSIGNAL));  // an alert
+  if (!good)  // an alert may say why
+    static_cast<void>(::send(socket_.get(), out_.data() + sent_, out_.size() - sent_, MSG_NOSIGNAL));
   return good;
 }
 

@@ -99,7 +99,7 @@ class GrpcConnection final : public Connection, public GrpcReplySink {
   bool draining_ = false;
   bool failed_ = false;  ///< is to be closed
   std::vector<GrpcReply> posted_;
-  size_t handed_over_ = 0;  ///< calls, since the last change
+  size_t handed_over_ = 0;  ///< calls, since the thread is at it
   size_t discarded_ = 0;
   std::string out_;  ///< what is to be sent
   size_t sent_ = 0;  ///< of that

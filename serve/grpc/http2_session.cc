@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <new>
 #include <vector>
 
@@ -25,32 +26,6 @@ constexpr size_t kSlowestRate = size_t{256} << 10;
 constexpr uint64_t kResetBurst = 10'000;
 constexpr uint64_t kResetRate = 1'000;
 
-constexpr RpcCode kLastCode = RpcCode::kUnauthenticated;
-constexpr std::array<std::string_view, static_cast<size_t>(kLastCode) + 1> kCodes = {
-    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15", "16"};
-
-/// A header; what `lasts` is not copied.
-nghttp2_nv header(std::string_view name, std::string_view value, bool lasts = true) {
-  const auto bytes = [](std::string_view text) {
-    return reinterpret_cast<uint8_t*>(const_cast<char*>(text.data()));  // NOLINT: read only
-  };
-  const int flags =
-      lasts ? NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE : NGHTTP2_NV_FLAG_NO_COPY_NAME;
-  return {bytes(name), bytes(value), name.size(), value.size(), static_cast<uint8_t>(flags)};
-}
-
-using Headers = std::vector<nghttp2_nv>;
-
-void add_status(const RpcStatus& status, const std::string& message, Headers& headers) {
-  headers.push_back(header("grpc-status", kCodes[static_cast<size_t>(status.code())]));
-  if (!message.empty()) headers.push_back(header("grpc-message", message, false));
-}
-
-Headers response_head() {
-  return {header(":status", "200"), header("content-type", "application/grpc"),
-          header("grpc-accept-encoding", kGrpcAcceptEncoding)};
-}
-
 using Options = std::unique_ptr<nghttp2_option, void (*)(nghttp2_option*)>;
 
 Options session_options() {
@@ -60,11 +35,6 @@ Options session_options() {
   nghttp2_option_set_no_closed_streams(raw, 1);
   nghttp2_option_set_stream_reset_rate_limit(raw, kResetBurst, kResetRate);
   return options;
-}
-
-/// nghttp2 says no more than that it has no memory, where a call has not been made up.
-void check(int result) {
-  if (result == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
 }
 
 }  // namespace
@@ -85,8 +55,8 @@ Http2Session::Http2Session(const GrpcMethods& methods, const Limits& limits,
        {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kStreamWindow},
        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<uint32_t>(limits_.max_header_bytes)},
        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1}}};
-  check(nghttp2_submit_settings(raw, NGHTTP2_FLAG_NONE, settings.data(), settings.size()));
-  check(nghttp2_session_set_local_window_size(raw, NGHTTP2_FLAG_NONE, 0, kConnectionWindow));
+  http2_check(nghttp2_submit_settings(raw, NGHTTP2_FLAG_NONE, settings.data(), settings.size()));
+  http2_check(nghttp2_session_set_local_window_size(raw, NGHTTP2_FLAG_NONE, 0, kConnectionWindow));
 }
 
 Http2Session::~Http2Session() {
@@ -124,25 +94,30 @@ void Http2Session::begin_call(int32_t stream) {
   // faster than they end.
   if (sink == nullptr || going_away_ || sink->live_calls >= 2 * limits_.max_calls)
     return reset(stream, NGHTTP2_REFUSED_STREAM);
-  const auto call = std::make_shared<GrpcCall>(sink, stream, limits_.calls);
-  if (!call->share_.grow(kCallBytes)) return reset(stream, NGHTTP2_REFUSED_STREAM);
-  calls_[stream] = call;
-  nghttp2_session_set_stream_user_data(session_.get(), stream, call.get());
-  look_by(transfer_ends(*call));
+  try {
+    const auto call = std::make_shared<GrpcCall>(sink, stream, limits_.calls);
+    if (!call->share_.grow(kCallBytes)) return reset(stream, NGHTTP2_REFUSED_STREAM);
+    calls_[stream] = call;
+    nghttp2_session_set_stream_user_data(session_.get(), stream, call.get());
+    look_by(transfer_ends(*call));
+  } catch (const std::bad_alloc&) {
+    reset(stream, NGHTTP2_REFUSED_STREAM);
+  }
 }
 
 void Http2Session::take_header(GrpcCall& call, std::string_view name, std::string_view value) {
   constexpr size_t kOverhead = 32;  // as HTTP/2 counts
   call.header_bytes_ += name.size() + value.size() + kOverhead;
   if (call.header_bytes_ > limits_.max_header_bytes) return;
+  const auto keep = [&](std::string& text) { guard(call, [&] { text = value; }); };
   if (name == ":path") {
-    call.path_ = value;
+    keep(call.path_);
   } else if (name == ":method") {
-    call.http_method_ = value;
+    keep(call.http_method_);
   } else if (name == "content-type") {
-    call.content_type_ = value;
+    keep(call.content_type_);
   } else if (name == "grpc-timeout") {
-    call.timeout_ = value;
+    keep(call.timeout_);
   } else if (name == "grpc-encoding") {
     call.encoding_ = parse_grpc_encoding(value);
   } else if (name == "te") {
@@ -151,6 +126,7 @@ void Http2Session::take_header(GrpcCall& call, std::string_view name, std::strin
 }
 
 void Http2Session::take_request_head(GrpcCall& call) {
+  if (call.answered_) return;
   if (call.header_bytes_ > limits_.max_header_bytes)
     return answer(call, {RpcCode::kResourceExhausted,
                          fmt::format("the headers are longer than {} bytes", limits_.max_header_bytes)});
@@ -172,17 +148,7 @@ void Http2Session::take_request_head(GrpcCall& call) {
 void Http2Session::take_data(GrpcCall& call, std::string_view bytes) {
   if (call.answered_) return;
   call.received_bytes_ += bytes.size();
-  try {
-    if (call.method_->take) return take_message(call, bytes);
-    if (!call.share_.grow(bytes.size())) return answer(call, budget_is_used_up());
-    if (call.reader_.is_between() && call.unread_.empty()) begin_message(call);
-    call.unread_.append(bytes);
-    read_conversation(call);
-    if (call.unread_.size() > kMaxConversation)
-      answer(call, {RpcCode::kResourceExhausted, "too many questions wait"});
-  } catch (const std::bad_alloc&) {
-    answer(call, {RpcCode::kResourceExhausted, "out of memory"});
-  }
+  guard(call, [&] { call.method_->take ? take_message(call, bytes) : take_conversation(call, bytes); });
 }
 
 /// Of a call that has one message.
@@ -198,6 +164,15 @@ void Http2Session::take_message(GrpcCall& call, std::string_view bytes) {
   }
 }
 
+void Http2Session::take_conversation(GrpcCall& call, std::string_view bytes) {
+  if (!call.unread_share_.grow(bytes.size())) return answer(call, budget_is_used_up());
+  if (call.reader_.is_between() && call.unread_.empty()) begin_message(call);
+  call.unread_.append(bytes);
+  read_conversation(call);
+  if (call.unread_.size() > kMaxConversation)
+    answer(call, {RpcCode::kResourceExhausted, "too many questions wait"});
+}
+
 void Http2Session::read_conversation(GrpcCall& call) {
   size_t at = 0;
   while (!call.answered_ && at < call.unread_.size() && call.reply_.size() < kMaxConversation) {
@@ -211,13 +186,15 @@ void Http2Session::read_conversation(GrpcCall& call) {
     const auto content =
         grpc_content(message, call.encoding_, limits_.calls.max_message_bytes, storage, share);
     if (!content.ok()) return answer(call, content.status());
-    const size_t before = call.reply_.size();
-    if (RpcStatus said = call.method_->converse(*content, call.reply_); !said.ok()) return answer(call, said);
-    if (!call.reply_share_.grow(call.reply_.size() - before)) return answer(call, budget_is_used_up());
+    std::string framed;
+    if (RpcStatus said = call.method_->converse(*content, framed); !said.ok()) return answer(call, said);
+    if (!call.reply_share_.grow(framed.size())) return answer(call, budget_is_used_up());
+    call.reply_ += framed;
     respond(call);
     begin_message(call);
   }
   call.unread_.erase(0, at);
+  if (call.unread_.empty()) call.unread_share_ = ByteBudget::Share(*limits_.calls.received, 0);
   if (!call.request_ended_ || call.answered_ || !call.unread_.empty()) return;
   answer(call, call.reader_.is_between()
                    ? RpcStatus()
@@ -233,16 +210,14 @@ void Http2Session::begin_message(GrpcCall& call) {
 void Http2Session::end_request(GrpcCall& call) {
   call.request_ended_ = true;
   if (call.answered_) return;
-  try {
+  guard(call, [&] {
     if (!call.method_->take) return read_conversation(call);
     if (!call.reader_.is_between())
       return answer(call, {RpcCode::kInternal, "the request ends within a message"});
     if (!call.has_request_) return answer(call, {RpcCode::kInternal, "the request has no message"});
     call.method_->take(call.shared_from_this());
     taken_();
-  } catch (const std::bad_alloc&) {
-    answer(call, {RpcCode::kResourceExhausted, "out of memory"});
-  }
+  });
 }
 
 void Http2Session::close_call(int32_t stream) {
@@ -288,9 +263,9 @@ ServeClock::time_point Http2Session::on_time(ServeClock::time_point now) {
 
 void Http2Session::go_away() {
   if (std::exchange(going_away_, true)) return;
-  check(nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE,
-                              nghttp2_session_get_last_proc_stream_id(session_.get()), NGHTTP2_NO_ERROR,
-                              nullptr, 0));
+  http2_check(nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE,
+                                    nghttp2_session_get_last_proc_stream_id(session_.get()), NGHTTP2_NO_ERROR,
+                                    nullptr, 0));
   for (const auto& [stream, call] : calls_)
     if (call->method_ != nullptr && call->method_->converse && !call->answered_)
       answer(*call, {RpcCode::kUnavailable, "the server stops"});
@@ -301,98 +276,6 @@ void Http2Session::cancel_calls() {
     call->stop_.request_stop();
     cancel(*call);
   }
-}
-
-// What the server sends.
-
-void Http2Session::take(GrpcReply reply) {
-  GrpcCall& call = *reply.call;
-  if (reply.kind == GrpcReply::Kind::kMessage && call.answered_) call.waiting_messages_ = 0;
-  if (!calls_.contains(call.stream_)) return;
-  if (reply.kind == GrpcReply::Kind::kCancel) return cancel(call);
-  if (call.answered_) return;  // its deadline has passed, say
-  if (call.reply_.empty()) {
-    call.reply_ = std::move(reply.framed);
-  } else {
-    call.reply_ += reply.framed;
-  }
-  if (reply.kind == GrpcReply::Kind::kEnd) return answer(call, std::move(reply.status));
-  respond(call);
-}
-
-/// Says how the call has ended, behind what it has said.
-void Http2Session::answer(GrpcCall& call, RpcStatus status) {
-  if (call.answered_) return;
-  call.answered_ = true;
-  call.status_ = std::move(status);
-  call.begun_ = ServeClock::now();
-  look_by(transfer_ends(call));
-  if (call.responded_ || call.status_.ok()) return respond(call);
-  call.responded_ = true;
-  const std::string message = encode_grpc_message(call.status_.message());
-  Headers headers = response_head();
-  add_status(call.status_, message, headers);
-  check(nghttp2_submit_response(session_.get(), call.stream_, headers.data(), headers.size(), nullptr));
-}
-
-/// Sends what is in its reply.
-void Http2Session::respond(GrpcCall& call) {
-  if (std::exchange(call.responded_, true)) {
-    // An error says that data is on its way already.
-    check(nghttp2_session_resume_data(session_.get(), call.stream_));
-    return;
-  }
-  const Headers headers = response_head();
-  const nghttp2_data_provider body = reply_source();
-  check(nghttp2_submit_response(session_.get(), call.stream_, headers.data(), headers.size(), &body));
-}
-
-/// Answers what is no call of gRPC's.
-void Http2Session::refuse(GrpcCall& call, std::string_view http_status) {
-  call.answered_ = call.responded_ = true;
-  const Headers headers = {header(":status", http_status)};
-  check(nghttp2_submit_response(session_.get(), call.stream_, headers.data(), headers.size(), nullptr));
-}
-
-void Http2Session::reset(int32_t stream, uint32_t error) {
-  check(nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, stream, error));
-}
-
-void Http2Session::cancel(GrpcCall& call) {
-  if (!std::exchange(call.reset_, true)) reset(call.stream_, NGHTTP2_CANCEL);
-}
-
-ssize_t Http2Session::frame_reply(GrpcCall& call, size_t room, uint32_t& flags) {
-  const size_t left = call.reply_.size() - call.reply_taken_;
-  const size_t count = std::min(room, left);
-  if (count == left && call.answered_) {
-    flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
-    send_trailers(call);
-  }
-  if (count == 0) return call.answered_ ? 0 : NGHTTP2_ERR_DEFERRED;
-  flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-  return static_cast<ssize_t>(count);
-}
-
-void Http2Session::send_trailers(GrpcCall& call) {
-  const std::string message = encode_grpc_message(call.status_.message());
-  Headers trailers;
-  add_status(call.status_, message, trailers);
-  check(nghttp2_submit_trailer(session_.get(), call.stream_, trailers.data(), trailers.size()));
-}
-
-/// Straight from the reply into what is sent.
-void Http2Session::send_reply(GrpcCall& call, const uint8_t* head, size_t bytes) {
-  constexpr size_t kHeadBytes = 9;
-  out_->append(reinterpret_cast<const char*>(head), kHeadBytes);
-  out_->append(call.reply_, call.reply_taken_, bytes);
-  call.reply_taken_ += bytes;
-  if (call.reply_taken_ < call.reply_.size()) return;
-  call.reply_.clear();
-  call.reply_taken_ = 0;
-  call.waiting_messages_ = 0;
-  call.reply_share_ = ByteBudget::Share(*limits_.calls.received, 0);
-  if (!call.unread_.empty()) read_conversation(call);
 }
 
 }  // namespace nacre

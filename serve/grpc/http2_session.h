@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <new>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -17,6 +18,12 @@
 #include "serve/grpc/grpc_call.h"
 
 namespace nacre {
+
+/// nghttp2 says of a submission that has failed no more than that it has no memory, where what was submitted
+/// makes sense: throws std::bad_alloc then.
+inline void http2_check(int result) {
+  if (result == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
+}
 
 /// The server's end of an HTTP/2 connection that carries gRPC's calls (nghttp2: frames, header compression,
 /// flow control). Knows no socket. For one thread at a time.
@@ -67,10 +74,20 @@ class Http2Session {
   static nghttp2_data_provider reply_source();
 
   void begin_call(int32_t stream);
+  /// Memory that runs out meanwhile is the call's own failure.
+  template <typename Function>
+  void guard(GrpcCall& call, const Function& function) {
+    try {
+      function();
+    } catch (const std::bad_alloc&) {
+      answer(call, {RpcCode::kResourceExhausted, "out of memory"});
+    }
+  }
   void take_header(GrpcCall& call, std::string_view name, std::string_view value);
   void take_request_head(GrpcCall& call);
   void take_data(GrpcCall& call, std::string_view bytes);
   void take_message(GrpcCall& call, std::string_view bytes);
+  void take_conversation(GrpcCall& call, std::string_view bytes);
   void read_conversation(GrpcCall& call);
   void begin_message(GrpcCall& call);
   void end_request(GrpcCall& call);
