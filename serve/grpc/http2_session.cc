@@ -239,25 +239,28 @@ ServeClock::time_point Http2Session::transfer_ends(const GrpcCall& call) const {
   return call.begun_ + limits_.transfer + std::chrono::seconds(bytes / kSlowestRate);
 }
 
+/// When it is looked after next: once it has its answer, its deadline means nothing.
+ServeClock::time_point Http2Session::call_ends(const GrpcCall& call) const {
+  if (call.reset_) return ServeClock::time_point::max();
+  return call.answered_ ? transfer_ends(call) : std::min(call.deadline_, transfer_ends(call));
+}
+
 ServeClock::time_point Http2Session::on_time(ServeClock::time_point now) {
   if (now < deadline_) return deadline_;
   deadline_ = ServeClock::time_point::max();
   std::vector<std::shared_ptr<GrpcCall>> late;
-  for (const auto& [stream, call] : calls_) {
-    const auto time = std::min(call->deadline_, transfer_ends(*call));
-    if (call->reset_) continue;
-    time <= now ? late.push_back(call) : look_by(time);
-  }
+  for (const auto& [stream, call] : calls_)
+    if (call_ends(*call) <= now) late.push_back(call);
   for (const auto& call : late) {
-    const bool passed = call->deadline_ <= now;
-    // One that has its answer is not taking it.
     if (call->answered_) {
       cancel(*call);
     } else {
+      const bool passed = call->deadline_ <= now;
       answer(*call, {RpcCode::kDeadlineExceeded,
                      passed ? "the deadline has passed" : "the request did not arrive in time"});
     }
   }
+  for (const auto& [stream, call] : calls_) look_by(call_ends(*call));
   return deadline_;
 }
 

@@ -93,6 +93,7 @@ class Http2Session {
   void end_request(GrpcCall& call);
   void close_call(int32_t stream);
   [[nodiscard]] ServeClock::time_point transfer_ends(const GrpcCall& call) const;
+  [[nodiscard]] ServeClock::time_point call_ends(const GrpcCall& call) const;
   void look_by(ServeClock::time_point time) { deadline_ = std::min(deadline_, time); }
 
   void answer(GrpcCall& call, RpcStatus status);

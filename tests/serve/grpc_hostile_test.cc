@@ -8,7 +8,6 @@ namespace {
 
 using std::chrono::milliseconds;
 using testing::AnyOf;
-using testing::HasSubstr;
 using testing::StartsWith;
 
 class GrpcHostile : public GrpcTransportTest {};

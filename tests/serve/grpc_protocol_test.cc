@@ -6,11 +6,6 @@
 namespace nacre {
 namespace {
 
-using std::chrono::milliseconds;
-using testing::AnyOf;
-using testing::HasSubstr;
-using testing::StartsWith;
-
 class GrpcProtocol : public GrpcTransportTest {};
 
 TEST_F(GrpcProtocol, AnswersCallAfterCall) {
@@ -170,6 +165,40 @@ TEST_F(GrpcProtocol, WhoTakesNoAnswersMayAskLittle) {
   for (int i = 0; i < 10; ++i) other.send_message(1, text(std::string(10'000, 'q')), false);
   other.send_frame(NGHTTP2_WINDOW_UPDATE, 0, 1, window);
   EXPECT_EQ(other.reply(1).status(), "8 too many questions wait");
+}
+
+TEST_F(GrpcProtocol, ManyCallsOfManyConnections) {
+  std::atomic<int> good{0};
+  const auto ask = [&](int seed) {
+    Http2Wire wire(port());
+    constexpr uint32_t kCalls = 40;
+    for (uint32_t round = 0; round < 10; ++round) {
+      const uint32_t first = 1 + 2 * kCalls * round;
+      for (uint32_t i = 0; i < kCalls; ++i) {
+        const uint32_t stream = first + 2 * i;
+        const std::string said =
+            text(std::string(i * i * static_cast<size_t>(seed), 'x') + std::to_string(stream));
+        wire.send_headers(stream,
+                          i % 7 == 3 ? Http2Wire::Headers{{"grpc-timeout", "1u"}} : Http2Wire::Headers{});
+        if (i % 5 == 4) wire.send_frame(NGHTTP2_RST_STREAM, 0, stream, std::string("\0\0\0\x08", 4));
+        if (i % 5 != 4) wire.send_message(stream, said);
+      }
+      for (uint32_t i = 0; i < kCalls; ++i) {
+        if (i % 5 == 4) continue;
+        const uint32_t stream = first + 2 * i;
+        const Http2Wire::Reply reply = wire.reply(stream);
+        const bool hurried = i % 7 == 3;
+        EXPECT_TRUE(reply.status() == "0" || (hurried && reply.status().starts_with("4 "))) << reply.status();
+        if (reply.status() != "0") continue;
+        EXPECT_TRUE(reply.body.ends_with(std::to_string(stream)));
+        ++good;
+      }
+    }
+  };
+  std::vector<std::jthread> clients;
+  for (int seed = 1; seed <= 4; ++seed) clients.emplace_back(ask, seed);
+  clients.clear();
+  EXPECT_GE(good, 4 * 10 * 26);
 }
 
 TEST_F(GrpcProtocol, TheEndIsTold) {

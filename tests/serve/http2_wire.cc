@@ -157,23 +157,29 @@ void Http2Wire::decode(std::string_view block, std::map<std::string, std::string
 }
 
 Http2Wire::Reply Http2Wire::reply(uint32_t stream) {
-  Reply reply;
-  while (true) {
-    const Frame next = read_frame();
-    reply.closed = next.type < 0;
-    if (next.type == NGHTTP2_GOAWAY) reply.goaway = number_of(std::string_view(next.payload).substr(4, 4));
-    if (reply.closed || reply.goaway > 0) return reply;
-    if (next.type == NGHTTP2_SETTINGS && (next.flags & NGHTTP2_FLAG_ACK) == 0)
-      send_frame(NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, "");
-    std::map<std::string, std::string> headers;
-    if (next.type == NGHTTP2_HEADERS) decode(next.payload, headers);
-    if (next.stream != stream) continue;
-    reply.headers.merge(headers);
-    if (next.type == NGHTTP2_DATA) reply.body += next.payload;
-    if (next.type == NGHTTP2_RST_STREAM) reply.reset = number_of(next.payload);
-    const bool has_flag = next.type == NGHTTP2_HEADERS || next.type == NGHTTP2_DATA;
-    if (reply.reset >= 0 || (has_flag && (next.flags & NGHTTP2_FLAG_END_STREAM) != 0)) return reply;
-  }
+  while (!replies_[stream].ended && !ended_.closed && ended_.goaway <= 0) take_frame();
+  Reply reply = std::move(replies_[stream]);
+  replies_.erase(stream);
+  reply.closed = ended_.closed;
+  reply.goaway = ended_.goaway;
+  return reply;
+}
+
+void Http2Wire::take_frame() {
+  const Frame next = read_frame();
+  ended_.closed = next.type < 0;
+  if (ended_.closed) return;
+  if (next.type == NGHTTP2_GOAWAY) ended_.goaway = number_of(std::string_view(next.payload).substr(4, 4));
+  if (next.type == NGHTTP2_SETTINGS && (next.flags & NGHTTP2_FLAG_ACK) == 0)
+    send_frame(NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, "");
+  if (next.stream == 0) return;
+  Reply& reply = replies_[next.stream];
+  if (next.type == NGHTTP2_HEADERS) decode(next.payload, reply.headers);
+  if (next.type == NGHTTP2_DATA) reply.body += next.payload;
+  if (next.type == NGHTTP2_RST_STREAM && !reply.ended) reply.reset = number_of(next.payload);
+  const bool has_flag = next.type == NGHTTP2_HEADERS || next.type == NGHTTP2_DATA;
+  if (next.type == NGHTTP2_RST_STREAM || (has_flag && (next.flags & NGHTTP2_FLAG_END_STREAM) != 0))
+    reply.ended = true;
 }
 
 Http2Wire::Reply Http2Wire::call(uint32_t stream, std::string_view message, const Headers& more,

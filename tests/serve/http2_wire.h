@@ -28,6 +28,7 @@ class Http2Wire {
   struct Reply {
     std::map<std::string, std::string> headers;  ///< trailers, too
     std::string body;
+    bool ended = false;
     bool closed = false;  ///< the connection is
     int64_t reset = -1;   ///< the error of RST_STREAM
     int64_t goaway = -1;  ///< the error of GOAWAY, which ends the wait
@@ -47,9 +48,10 @@ class Http2Wire {
                     const std::string& path = "/test.Echo/Say");
   bool send_message(uint32_t stream, std::string_view message, bool ends = true);
   Frame read_frame();
-  /// Waits until the server has taken in what was sent; what it says meanwhile is lost.
+  /// Waits until the server has taken in what was sent; what it says meanwhile
+  /// is lost.
   void wait_until_taken();
-  /// Waits for the end of a call; what is of others is lost. Answers what must be.
+  /// Waits for the end of a call, or of the connection. Acknowledges settings.
   Reply reply(uint32_t stream);
   /// A call with one message.
   Reply call(uint32_t stream, std::string_view message, const Headers& more = {},
@@ -62,9 +64,12 @@ class Http2Wire {
   static std::string prefixed(std::string_view message, char flag = 0);
 
  private:
+  void take_frame();
   void decode(std::string_view block, std::map<std::string, std::string>& headers);
 
   Wire wire_;
+  std::map<uint32_t, Reply> replies_;  ///< by stream; what has come so far
+  Reply ended_;                        ///< how the connection has
   std::unique_ptr<nghttp2_hd_inflater, void (*)(nghttp2_hd_inflater*)> inflater_;
 };
 
