@@ -23,8 +23,9 @@ AnswerThreads::AnswerThreads(const Options& options) : options_(options) {
   options_.at_once = std::max<size_t>(options_.at_once, 1);
 }
 
-void AnswerThreads::start(Receive receive) {
+void AnswerThreads::start(Receive receive, std::function<void()> wake) {
   receive_ = std::move(receive);
+  wake_ = std::move(wake);
   for (size_t i = 0; i < options_.at_once + 1; ++i) threads_.emplace_back([this] { serve(); });
 }
 
@@ -71,7 +72,7 @@ bool AnswerThreads::answer_another(std::optional<size_t> kind) {
     lock.lock();
   }
   // What has come, or what the answer has submitted, is not for this thread if another is idle.
-  if (!all_busy() && !nothing_waits()) called_.notify_one();
+  call_for_jobs();
   return busy;
 }
 
@@ -130,6 +131,13 @@ void AnswerThreads::stand_by(Lock& lock) {
   --watching_;
 }
 
+/// Has another thread come for what waits, if one is idle: that may receive, or stand by.
+void AnswerThreads::call_for_jobs() {
+  if (all_busy() || nothing_waits()) return;
+  called_.notify_one();
+  if (receiving_ > 0 && wake_) wake_();
+}
+
 /// kNone when no job waits that may be answered now.
 AnswerThreads::Answered AnswerThreads::answer_next(Lock& lock) {
   const bool others = !jobs_.empty() && !all_busy();
@@ -140,6 +148,8 @@ AnswerThreads::Answered AnswerThreads::answer_next(Lock& lock) {
   // Somebody else must receive now, or look now and then, or answer the quick ones that had to let it pass.
   const bool lacks_receiver = all_busy() ? watching_ == 0 && receiving_ == 0 : wants_receiver();
   if (lacks_receiver || (!quick && !quick_.empty())) called_.notify_one();
+  // One event may have brought several jobs, of which this is one.
+  call_for_jobs();
   lock.unlock();
   job.answer();
   job.answer = nullptr;  // what it holds goes without the lock

@@ -42,7 +42,8 @@ class AnswerThreads {
   AnswerThreads(const AnswerThreads&) = delete;
   AnswerThreads& operator=(const AnswerThreads&) = delete;
 
-  void start(Receive receive);
+  /// `wake`, which may be empty, has one thread that waits in `receive` return from it, if there is one.
+  void start(Receive receive, std::function<void()> wake = {});
   /// Waits for the threads, to which `Receive` must say that it has ended. Jobs that wait are dropped.
   void stop();
 
@@ -66,6 +67,7 @@ class AnswerThreads {
   [[nodiscard]] bool wants_receiver() const { return answering_ + receiving_ < options_.at_once; }
   void serve();
   void stand_by(Lock& lock);
+  void call_for_jobs();
   enum class Answered : uint8_t { kNone, kQuick, kOther };
   Answered answer_next(Lock& lock);
   Job take(Jobs& jobs, Jobs::iterator place);
@@ -73,6 +75,7 @@ class AnswerThreads {
 
   Options options_;
   Receive receive_;
+  std::function<void()> wake_;
   std::mutex mutex_;  // guards what follows
   std::condition_variable called_;
   Jobs quick_;

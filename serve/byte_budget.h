@@ -45,6 +45,12 @@ class ByteBudget {
       return true;
     }
 
+    /// Gives back a part of it.
+    void shrink(size_t bytes) {
+      bytes_ -= bytes;
+      if (budget_ != nullptr) budget_->used_ -= bytes;
+    }
+
    private:
     ByteBudget* budget_ = nullptr;
     size_t bytes_ = 0;

@@ -3,6 +3,7 @@
 #include <google/protobuf/message_lite.h>
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -14,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "serve/byte_budget.h"
@@ -103,7 +105,7 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   /// kInternal for bytes that are no such message, and the errors of grpc_content.
   RpcStatus decode(google::protobuf::MessageLite& message) const;
   /// Its bytes are not needed any more.
-  void release_request() { request_ = {}; }
+  void release_request() { std::exchange(request_, {}); }
   [[nodiscard]] CallContext context(std::function<bool(bool alike)> other_calls, bool* postponed) const {
     return {deadline_, stop_.get_token(), std::move(other_calls), postponed};
   }
@@ -131,10 +133,11 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   std::atomic<int> waiting_messages_{0};  ///< of `send`
 
   // The request.
-  std::string path_;
-  std::string http_method_;
-  std::string content_type_;
-  std::string timeout_;
+  std::string unknown_path_;  ///< when it has no method
+  std::optional<std::chrono::nanoseconds> timeout_;
+  bool has_bad_timeout_ = false;
+  bool is_post_ = false;
+  bool is_grpc_ = false;
   bool has_te_ = false;
   GrpcEncoding encoding_ = GrpcEncoding::kIdentity;
   size_t header_bytes_ = 0;

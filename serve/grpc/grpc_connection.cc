@@ -20,6 +20,9 @@ constexpr size_t kTurnBytes = size_t{1} << 20;
 /// What a client may still send after the last word, so that it reads that.
 constexpr size_t kMaxDiscarded = size_t{1} << 20;
 constexpr std::chrono::milliseconds kLinger{500};
+/// What a thread does for a connection at a stretch, where others leave it more and more.
+constexpr int kMostRounds = 8;
+constexpr uint32_t kReadable = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 /// Of a buffer, for the next time.
 constexpr size_t kKeptBytes = size_t{4} << 10;
 
@@ -31,6 +34,12 @@ bool would_block(int error) {
 
 GrpcConnection::GrpcConnection(OwnedFd socket, uint64_t id, GrpcShared& shared)
     : Connection(id), shared_(shared), socket_(std::move(socket)) {}
+
+/// The loop's first event begins it: here others wait for a new connection.
+void GrpcConnection::start() {
+  wake_at(ServeClock::now() + time_for(state_));
+  if (shared_.loop.poller().add(socket_.get(), id()) != 0) close();
+}
 
 void GrpcConnection::post(GrpcReply reply) {
   try {
@@ -47,13 +56,17 @@ ServeClock::time_point GrpcConnection::on_time(ServeClock::time_point now) {
   return deadline_;
 }
 
-/// Does it, unless another thread is at work, which then does it next.
+/// Does it, unless another thread is at work, which then does it next. What comes in is for the loop's
+/// threads, and for none of them for ever.
 void GrpcConnection::enter(uint32_t what) {
   if ((pending_.fetch_or(what | kBusy) & kBusy) != 0) return;
   const auto self = shared_from_this();
-  handed_over_ = 0;
-  while (true) {
-    const uint32_t next = pending_.exchange(kBusy) & ~kBusy;
+  for (int round = 0;; ++round) {
+    uint32_t next = pending_.exchange(kBusy) & ~kBusy;
+    if ((next & kReadable) != 0 && (round >= kMostRounds || !ConnectionLoop::is_receiver())) {
+      next &= ~kReadable;
+      shared_.loop.poller().tell_again(socket_.get(), id());
+    }
     try {
       if (state_ != State::kClosed) work(next);
     } catch (const std::bad_alloc&) {
@@ -72,13 +85,17 @@ void GrpcConnection::work(uint32_t what) {
   }
   if ((what & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up_ = true;
   if ((what & kDrain) != 0) draining_ = true;
-  if ((what & kBegin) != 0) begin();
-  if (session_ == nullptr) return;  // is about to begin
+  if (session_ == nullptr) begin();
   if ((what & kPosted) != 0) take_posted();
   if ((what & kTime) != 0) look_at_time();
   if (draining_) session_->go_away();
-  if ((what & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) receive();
+  if ((what & kReadable) != 0) readable_ = true;
   if (!failed_) flush();
+  // Who does not take what is sent is not listened to: else it could make the server hold ever more of it.
+  if (readable_ && !failed_ && !is_stuck()) {
+    receive();
+    if (!failed_) flush();
+  }
   if (!failed_) settle();
 }
 
@@ -87,16 +104,9 @@ void GrpcConnection::begin() {
   const Http2Session::Limits limits = {
       .calls = {shared_.limits.max_message_bytes, &shared_.received, &shared_.unsent},
       .transfer = shared_.limits.transfer};
-  const auto taken = [this] {
-    // This thread comes for one call; when it brings more, or is somebody else's, others must.
-    if (handed_over_++ > 0 || !ConnectionLoop::is_receiver() || CallContext::is_nested())
-      shared_.loop.wake_one();
-  };
   const auto self = std::static_pointer_cast<GrpcConnection>(shared_from_this());
-  session_ =
-      std::make_unique<Http2Session>(shared_.methods, limits, std::weak_ptr<GrpcReplySink>(self), taken);
+  session_ = std::make_unique<Http2Session>(shared_.methods, limits, std::weak_ptr<GrpcReplySink>(self));
   state_ends_ = ServeClock::now() + time_for(state_);
-  if (shared_.loop.poller().add(socket_.get(), id()) != 0) failed_ = true;
 }
 
 /// Does what calls have asked for; once it is closed, lets go of them: they hold their connection.
@@ -123,9 +133,15 @@ void GrpcConnection::look_at_time() {
 }
 
 void GrpcConnection::receive() {
+  readable_ = false;
   std::array<char, kReceiveBytes> bytes;  // NOLINT: is written before it is read
   for (size_t taken = 0; !failed_;) {
     if (taken >= kTurnBytes) return shared_.loop.poller().tell_again(socket_.get(), id());
+    if (taken > 0 && !failed_) flush();  // answers to what has come do not pile up
+    if (failed_ || is_stuck()) {
+      readable_ = true;
+      return;
+    }
     const ssize_t count = ::recv(socket_.get(), bytes.data(), bytes.size(), 0);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && would_block(errno)) return;
@@ -161,7 +177,7 @@ void GrpcConnection::flush() {
       sent_ = 0;
       if (state_ == State::kLingering || !fill()) return;
       if (out_.empty()) {
-        if (out_.capacity() > kKeptBytes) out_ = {};
+        if (out_.capacity() > kKeptBytes) std::string().swap(out_);
         return;
       }
     }
@@ -191,7 +207,7 @@ bool GrpcConnection::fill() {
 /// Finds out what it waits for now, and until when.
 void GrpcConnection::settle() {
   if (state_ == State::kLingering) return wake_at(state_ends_);
-  const bool sends = sent_ < out_.size();
+  const bool sends = is_stuck();
   if (!sends && (session_->is_over() || (draining_ && !session_->has_calls()))) return linger();
   State next = State::kHandshake;
   if (session_->has_begun()) next = session_->has_calls() ? State::kWorking : State::kIdle;

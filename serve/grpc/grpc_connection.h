@@ -48,7 +48,7 @@ class GrpcConnection final : public Connection, public GrpcReplySink {
  public:
   GrpcConnection(OwnedFd socket, uint64_t id, GrpcShared& shared);
 
-  void start() override { enter(kBegin); }
+  void start() override;
   void on_change(uint32_t change) override { enter(change); }
   ServeClock::time_point on_time(ServeClock::time_point now) override;
   void close() override { enter(kClose); }
@@ -59,7 +59,6 @@ class GrpcConnection final : public Connection, public GrpcReplySink {
  private:
   // What is to be done, beside epoll's bits.
   static constexpr uint32_t kBusy = 1U << 20;  ///< a thread is at it
-  static constexpr uint32_t kBegin = 1U << 21;
   static constexpr uint32_t kPosted = 1U << 22;
   static constexpr uint32_t kTime = 1U << 23;
   static constexpr uint32_t kDrain = 1U << 24;
@@ -78,6 +77,8 @@ class GrpcConnection final : public Connection, public GrpcReplySink {
   void flush();
   bool fill();
   void settle();
+  /// The client is slow to take what is sent.
+  [[nodiscard]] bool is_stuck() const { return state_ != State::kLingering && sent_ < out_.size(); }
   void linger();
   void end();
   [[nodiscard]] std::chrono::milliseconds time_for(State state) const;
@@ -95,11 +96,11 @@ class GrpcConnection final : public Connection, public GrpcReplySink {
   std::unique_ptr<Http2Session> session_;
   State state_ = State::kHandshake;
   ServeClock::time_point state_ends_ = ServeClock::time_point::max();
-  bool hung_up_ = false;  ///< the client has closed its end, behind what it has sent
+  bool readable_ = false;  ///< there may be more to read than was read
+  bool hung_up_ = false;   ///< the client has closed its end, behind what it has sent
   bool draining_ = false;
   bool failed_ = false;  ///< is to be closed
   std::vector<GrpcReply> posted_;
-  size_t handed_over_ = 0;  ///< calls, since the thread is at it
   size_t discarded_ = 0;
   std::string out_;  ///< what is to be sent
   size_t sent_ = 0;  ///< of that

@@ -34,7 +34,8 @@ Status GrpcTransport::listen(const Options& options) {
                                              .form = AddressForm::kNameOrBoth,
                                              .max_connections = options.max_connections},
                                             {connect, {}}));
-  threads_.start([this](bool wait) { return shared_.loop.receive(wait); });
+  threads_.start([this](bool wait) { return shared_.loop.receive(wait); },
+                 [this] { shared_.loop.wake_one(); });
   return {};
 }
 

@@ -117,7 +117,11 @@ std::string encode_grpc_message(std::string_view text) {
   constexpr size_t kMaxMessage = 1024;
   constexpr std::string_view kDigits = "0123456789ABCDEF";
   std::string encoded;
-  for (const char c : text.substr(0, kMaxMessage)) {
+  size_t size = std::min(text.size(), kMaxMessage);
+  // Not within a character of UTF-8, whose bytes behind the first begin with the bits 10.
+  if (size < text.size())
+    while (size > 0 && (static_cast<uint8_t>(text[size]) & 0xC0) == 0x80) --size;
+  for (const char c : text.substr(0, size)) {
     const auto byte = static_cast<uint8_t>(c);
     if (byte >= 0x20 && byte <= 0x7E && c != '%') {
       encoded += c;

@@ -17,17 +17,23 @@ RpcStatus stopping() {
 }  // namespace
 
 HealthService::HealthService(const ServeCore& core, std::set<std::string> services)
-    : core_(core),
-      services_(std::move(services)),
-      changes_([this](const std::stop_token& stop) { tell_changes(stop); }) {}
+    : core_(core), services_(std::move(services)) {
+  services_.emplace();
+  changes_ = std::jthread([this](const std::stop_token& stop) { tell_changes(stop); });
+}
 
-HealthService::Response::ServingStatus HealthService::status_of(const std::string& name) const {
-  if (!name.empty() && !services_.contains(name)) return Response::SERVICE_UNKNOWN;
+const std::string* HealthService::find(const std::string& name) const {
+  const auto found = services_.find(name);
+  return found == services_.end() ? nullptr : &*found;
+}
+
+HealthService::Response::ServingStatus HealthService::status_of(const std::string* service) const {
+  if (service == nullptr) return Response::SERVICE_UNKNOWN;
   return core_.ready() ? Response::SERVING : Response::NOT_SERVING;
 }
 
 RpcStatus HealthService::answer_check(const Request& request, Response& response) const {
-  const Response::ServingStatus status = status_of(request.service());
+  const Response::ServingStatus status = status_of(find(request.service()));
   if (status == Response::SERVICE_UNKNOWN) return {RpcCode::kNotFound, "no service " + request.service()};
   response.set_status(status);
   return {};
@@ -40,7 +46,7 @@ void HealthService::watch(const std::shared_ptr<GrpcCall>& call) {
     call->release_request();
     const std::lock_guard lock(mutex_);
     if (stopping_) return call->finish(stopping());
-    watches_.push_back({call, request.service(), {}});
+    watches_.push_back({call, find(request.service()), {}});
     tell(watches_.back());
     wake_.notify_one();
   } catch (const std::bad_alloc&) {

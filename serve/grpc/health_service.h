@@ -41,15 +41,17 @@ class HealthService {
  private:
   struct Watch {
     std::shared_ptr<GrpcCall> call;
-    std::string service;
+    const std::string* service = nullptr;  ///< one of services_; null: unknown, of which nothing is kept
     std::optional<Response::ServingStatus> told;
   };
-  [[nodiscard]] Response::ServingStatus status_of(const std::string& name) const;
+  /// The service of that name, null when there is none.
+  [[nodiscard]] const std::string* find(const std::string& name) const;
+  [[nodiscard]] Response::ServingStatus status_of(const std::string* service) const;
   void tell(Watch& watch) const;
   void tell_changes(const std::stop_token& stop);
 
   const ServeCore& core_;
-  const std::set<std::string> services_;
+  std::set<std::string> services_;  ///< and "", the whole server
   std::mutex mutex_;
   std::condition_variable_any wake_;
   std::list<Watch> watches_;  // guarded by mutex_

@@ -24,13 +24,13 @@ bool is_request_head(const nghttp2_frame& frame) {
   return frame.hd.type == NGHTTP2_HEADERS && frame.headers.cat == NGHTTP2_HCAT_REQUEST;
 }
 
-/// Memory that runs out here takes the connection along.
+/// What is thrown here, for want of memory, takes the connection along.
 template <typename Function>
 int guarded(const Function& function) {
   try {
     function();
     return 0;
-  } catch (const std::bad_alloc&) {
+  } catch (...) {
     return NGHTTP2_ERR_CALLBACK_FAILURE;
   }
 }
@@ -38,6 +38,9 @@ int guarded(const Function& function) {
 }  // namespace
 
 struct Http2Session::Callbacks {
+  /// Of the largest headers, up to which a client is told that its own are too large.
+  static constexpr size_t kHeaderFactor = 4;
+
   static Http2Session& self(void* user) { return *static_cast<Http2Session*>(user); }
   /// Null for a stream that was refused.
   static GrpcCall* call_of(nghttp2_session* session, int32_t stream) {
@@ -53,6 +56,9 @@ struct Http2Session::Callbacks {
                        void* user) {
     GrpcCall* const call = call_of(session, frame->hd.stream_id);
     if (call == nullptr || !is_request_head(*frame)) return 0;
+    // What is beyond all measure costs nghttp2 more than it costs the client to send.
+    if (call->header_bytes_ > kHeaderFactor * self(user).limits_.max_header_bytes)
+      return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     return guarded(
         [&] { self(user).take_header(*call, text_of(name, name_size), text_of(value, value_size)); });
   }
@@ -80,13 +86,12 @@ struct Http2Session::Callbacks {
     return guarded([&] { self(user).reset(frame->hd.stream_id, NGHTTP2_NO_ERROR); });
   }
   static int on_stream_close(nghttp2_session* /*session*/, int32_t stream, uint32_t /*error*/, void* user) {
-    self(user).close_call(stream);
-    return 0;
+    return guarded([&] { self(user).close_call(stream); });
   }
   static ssize_t read_reply(nghttp2_session* session, int32_t stream, uint8_t* /*out*/, size_t room,
                             uint32_t* flags, nghttp2_data_source* /*source*/, void* user) {
     GrpcCall* const call = call_of(session, stream);
-    if (call == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (call == nullptr || call->reset_) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     ssize_t count = NGHTTP2_ERR_CALLBACK_FAILURE;
     guarded([&] { count = self(user).frame_reply(*call, room, *flags); });
     return count;
@@ -94,7 +99,7 @@ struct Http2Session::Callbacks {
   static int send_reply(nghttp2_session* session, nghttp2_frame* frame, const uint8_t* head, size_t size,
                         nghttp2_data_source* /*source*/, void* user) {
     GrpcCall* const call = call_of(session, frame->hd.stream_id);
-    if (call == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    if (call == nullptr || call->reset_) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
     if (self(user).out_->size() >= self(user).most_out_) return NGHTTP2_ERR_WOULDBLOCK;
     return guarded([&] { self(user).send_reply(*call, head, size); });
   }

@@ -90,8 +90,14 @@ void Http2Session::reset(int32_t stream, uint32_t error) {
   http2_check(nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, stream, error));
 }
 
+/// Gives it up. Its reply goes at once: that the client is told of it may take as long as the client likes.
 void Http2Session::cancel(GrpcCall& call) {
-  if (!std::exchange(call.reset_, true)) reset(call.stream_, NGHTTP2_CANCEL);
+  if (std::exchange(call.reset_, true)) return;
+  call.answered_ = true;
+  call.stop_.request_stop();
+  std::exchange(call.reply_, {});
+  call.reply_taken_ = 0;
+  reset(call.stream_, NGHTTP2_CANCEL);
 }
 
 ssize_t Http2Session::frame_reply(GrpcCall& call, size_t room, uint32_t& flags) {
@@ -120,7 +126,7 @@ void Http2Session::send_reply(GrpcCall& call, const uint8_t* head, size_t bytes)
   out_->append(call.reply_, call.reply_taken_, bytes);
   call.reply_taken_ += bytes;
   if (call.reply_taken_ < call.reply_.size()) return;
-  call.reply_.clear();
+  std::exchange(call.reply_, {});
   call.reply_taken_ = 0;
   call.waiting_messages_ = 0;
   call.reply_share_ = ByteBudget::Share(*limits_.calls.received, 0);

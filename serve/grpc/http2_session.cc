@@ -20,6 +20,8 @@ constexpr size_t kCallBytes = size_t{1} << 10;
 /// Answers of a conversation that wait for their client, beyond which questions wait too; and how much of
 /// these.
 constexpr size_t kMaxConversation = size_t{64} << 10;
+/// Of the path of a method that is not known, what the client is told.
+constexpr size_t kMaxToldPath = 256;
 /// Of a message's bytes, what gives it a second more.
 constexpr size_t kSlowestRate = size_t{256} << 10;
 /// Resets by the client at once, and in a second, beyond which it is taken for an attack (CVE-2023-44487).
@@ -40,12 +42,8 @@ Options session_options() {
 }  // namespace
 
 Http2Session::Http2Session(const GrpcMethods& methods, const Limits& limits,
-                           std::weak_ptr<GrpcReplySink> sink, std::function<void()> taken)
-    : methods_(methods),
-      limits_(limits),
-      sink_(std::move(sink)),
-      taken_(std::move(taken)),
-      session_(nullptr, nghttp2_session_del) {
+                           std::weak_ptr<GrpcReplySink> sink)
+    : methods_(methods), limits_(limits), sink_(std::move(sink)), session_(nullptr, nghttp2_session_del) {
   const Options options = session_options();
   nghttp2_session* raw = nullptr;
   if (nghttp2_session_server_new2(&raw, callbacks(), this, options.get()) != 0) throw std::bad_alloc();
@@ -109,15 +107,18 @@ void Http2Session::take_header(GrpcCall& call, std::string_view name, std::strin
   constexpr size_t kOverhead = 32;  // as HTTP/2 counts
   call.header_bytes_ += name.size() + value.size() + kOverhead;
   if (call.header_bytes_ > limits_.max_header_bytes) return;
-  const auto keep = [&](std::string& text) { guard(call, [&] { text = value; }); };
+  // Each is looked at at once, and not kept: a client may say it in a byte by a reference to the one before.
   if (name == ":path") {
-    keep(call.path_);
+    const auto method = methods_.find(std::string(value));
+    call.method_ = method == methods_.end() ? nullptr : &method->second;
+    if (call.method_ == nullptr) call.unknown_path_ = value.substr(0, kMaxToldPath);
   } else if (name == ":method") {
-    keep(call.http_method_);
+    call.is_post_ = value == "POST";
   } else if (name == "content-type") {
-    keep(call.content_type_);
+    call.is_grpc_ = is_grpc_content_type(value);
   } else if (name == "grpc-timeout") {
-    keep(call.timeout_);
+    call.timeout_ = parse_grpc_timeout(value);
+    call.has_bad_timeout_ = !call.timeout_.has_value();
   } else if (name == "grpc-encoding") {
     call.encoding_ = parse_grpc_encoding(value);
   } else if (name == "te") {
@@ -130,19 +131,20 @@ void Http2Session::take_request_head(GrpcCall& call) {
   if (call.header_bytes_ > limits_.max_header_bytes)
     return answer(call, {RpcCode::kResourceExhausted,
                          fmt::format("the headers are longer than {} bytes", limits_.max_header_bytes)});
-  if (call.http_method_ != "POST") return refuse(call, "405");
-  if (!is_grpc_content_type(call.content_type_)) return refuse(call, "415");
+  if (!call.is_post_) return refuse(call, "405");
+  if (!call.is_grpc_) return refuse(call, "415");
   if (!call.has_te_) return answer(call, {RpcCode::kInternal, "te: trailers is missing"});
-  if (!call.timeout_.empty()) {
-    const auto timeout = parse_grpc_timeout(call.timeout_);
-    if (!timeout.has_value()) return answer(call, {RpcCode::kInternal, "grpc-timeout is none"});
-    constexpr std::chrono::nanoseconds kFar = std::chrono::hours(24 * 365);
-    if (*timeout < kFar) call.deadline_ = call.begun_ + *timeout;
-    look_by(call.deadline_);
+  if (call.has_bad_timeout_) return answer(call, {RpcCode::kInternal, "grpc-timeout is none"});
+  if (call.method_ == nullptr)
+    return answer(call, {RpcCode::kUnimplemented, "no method " + call.unknown_path_});
+  constexpr std::chrono::nanoseconds kFar = std::chrono::hours(24 * 365);
+  if (call.timeout_.value_or(kFar) < kFar) call.deadline_ = call.begun_ + *call.timeout_;
+  look_by(call.deadline_);
+  // Questions are short, and are not counted for long.
+  if (call.method_->converse) {
+    const size_t most = std::min(limits_.calls.max_message_bytes, kMaxConversation);
+    call.reader_ = GrpcMessageReader(most, *limits_.calls.received);
   }
-  const auto method = methods_.find(call.path_);
-  if (method == methods_.end()) return answer(call, {RpcCode::kUnimplemented, "no method " + call.path_});
-  call.method_ = &method->second;
 }
 
 void Http2Session::take_data(GrpcCall& call, std::string_view bytes) {
@@ -166,7 +168,7 @@ void Http2Session::take_message(GrpcCall& call, std::string_view bytes) {
 
 void Http2Session::take_conversation(GrpcCall& call, std::string_view bytes) {
   if (!call.unread_share_.grow(bytes.size())) return answer(call, budget_is_used_up());
-  if (call.reader_.is_between() && call.unread_.empty()) begin_message(call);
+  if (call.reader_.is_between() && call.unread_.empty() && call.reply_.empty()) begin_message(call);
   call.unread_.append(bytes);
   read_conversation(call);
   if (call.unread_.size() > kMaxConversation)
@@ -183,8 +185,7 @@ void Http2Session::read_conversation(GrpcCall& call) {
     const GrpcMessage message = call.reader_.next();
     std::string storage;
     ByteBudget::Share share(*limits_.calls.received, 0);
-    const auto content =
-        grpc_content(message, call.encoding_, limits_.calls.max_message_bytes, storage, share);
+    const auto content = grpc_content(message, call.encoding_, kMaxConversation, storage, share);
     if (!content.ok()) return answer(call, content.status());
     std::string framed;
     if (RpcStatus said = call.method_->converse(*content, framed); !said.ok()) return answer(call, said);
@@ -194,7 +195,7 @@ void Http2Session::read_conversation(GrpcCall& call) {
     begin_message(call);
   }
   call.unread_.erase(0, at);
-  if (call.unread_.empty()) call.unread_share_ = ByteBudget::Share(*limits_.calls.received, 0);
+  call.unread_share_.shrink(at);
   if (!call.request_ended_ || call.answered_ || !call.unread_.empty()) return;
   answer(call, call.reader_.is_between()
                    ? RpcStatus()
@@ -216,7 +217,6 @@ void Http2Session::end_request(GrpcCall& call) {
       return answer(call, {RpcCode::kInternal, "the request ends within a message"});
     if (!call.has_request_) return answer(call, {RpcCode::kInternal, "the request has no message"});
     call.method_->take(call.shared_from_this());
-    taken_();
   });
 }
 
@@ -230,11 +230,12 @@ void Http2Session::close_call(int32_t stream) {
 
 // Time.
 
-/// When its request must be there (of a conversation, the message that has begun), or its last reply be
-/// taken.
+/// When its request must be there, or its reply be taken; of a conversation, the message or the answers that
+/// have begun.
 ServeClock::time_point Http2Session::transfer_ends(const GrpcCall& call) const {
-  const bool rests = call.method_ != nullptr && call.method_->converse && call.reader_.is_between();
-  if (!call.answered_ && (call.request_ended_ || rests)) return ServeClock::time_point::max();
+  const bool converses = call.method_ != nullptr && call.method_->converse;
+  const bool rests = call.request_ended_ || (converses && call.reader_.is_between());
+  if (!call.answered_ && rests && !(converses && !call.reply_.empty())) return ServeClock::time_point::max();
   const size_t bytes = call.answered_ ? call.reply_.size() : call.received_bytes_;
   return call.begun_ + limits_.transfer + std::chrono::seconds(bytes / kSlowestRate);
 }

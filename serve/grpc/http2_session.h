@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <new>
 #include <string>
@@ -31,16 +30,15 @@ class Http2Session {
  public:
   struct Limits {
     GrpcCall::Limits calls;
-    size_t max_calls = 256;                      ///< of a connection at the same time
+    size_t max_calls = 1024;                     ///< of a connection at the same time
     size_t max_header_bytes = size_t{16} << 10;  ///< of a call, as HTTP/2 counts them
     /// For a request to come, or a reply to be taken, beside a second for every 256 KiB of it.
     std::chrono::milliseconds transfer{30000};
   };
 
   /// Throws std::bad_alloc. `methods` and what `limits` refers to must outlive it; `sink` is what calls send
-  /// their replies to; `taken` is told of each call that has been handed to its method.
-  Http2Session(const GrpcMethods& methods, const Limits& limits, std::weak_ptr<GrpcReplySink> sink,
-               std::function<void()> taken);
+  /// their replies to.
+  Http2Session(const GrpcMethods& methods, const Limits& limits, std::weak_ptr<GrpcReplySink> sink);
   /// Cancels its calls.
   ~Http2Session();
   Http2Session(const Http2Session&) = delete;
@@ -109,7 +107,6 @@ class Http2Session {
   const GrpcMethods& methods_;
   const Limits limits_;
   const std::weak_ptr<GrpcReplySink> sink_;
-  const std::function<void()> taken_;
   std::unique_ptr<nghttp2_session, void (*)(nghttp2_session*)> session_;
   std::unordered_map<int32_t, std::shared_ptr<GrpcCall>> calls_;  ///< by stream
   ServeClock::time_point deadline_ = ServeClock::time_point::max();

@@ -36,6 +36,11 @@ OwnedCertificate next_certificate(BIO* bio) {
   return {PEM_read_bio_X509(bio, nullptr, no_password, nullptr), X509_free};
 }
 
+/// That no certificate was found is because there are no more, not because the next is damaged.
+bool is_at_end() {
+  return ERR_GET_REASON(ERR_peek_last_error()) == PEM_R_NO_START_LINE;
+}
+
 /// The server's certificate, and those that lead to its authority.
 bool use_certificates(SSL_CTX* context, std::string_view text) {
   const OwnedBio bio = reader_of(text);
@@ -43,7 +48,7 @@ bool use_certificates(SSL_CTX* context, std::string_view text) {
   if (first == nullptr || SSL_CTX_use_certificate(context, first.get()) != 1) return false;
   while (const OwnedCertificate more = next_certificate(bio.get()))
     if (SSL_CTX_add1_chain_cert(context, more.get()) != 1) return false;
-  return true;
+  return is_at_end();
 }
 
 bool use_key(SSL_CTX* context, std::string_view text) {
@@ -64,7 +69,7 @@ bool use_authorities(SSL_CTX* context, std::string_view text) {
     ++count;
   }
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-  return count > 0;
+  return count > 0 && is_at_end();
 }
 
 /// HTTP/2, which a client must offer.
@@ -98,6 +103,8 @@ Result<TlsContext> TlsContext::make(const SslOptions& options) {
   SSL_CTX_set_min_proto_version(raw, TLS1_2_VERSION);
   SSL_CTX_set_options(raw, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET |
                                SSL_OP_CIPHER_SERVER_PREFERENCE);
+  // Of TLS 1.2 what HTTP/2 allows (RFC 9113, 9.2.2); 1.3 has nothing else.
+  SSL_CTX_set_cipher_list(raw, "ECDHE+AESGCM:ECDHE+CHACHA20");
   // Connections live for long: resuming sessions would spare little, and remember who was trusted.
   SSL_CTX_set_session_cache_mode(raw, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(raw, 0);

@@ -37,7 +37,8 @@ class HttpServer::Impl {
     NACRE_RETURN_IF_ERROR(shared_.loop.listen(
         {.address = options.address, .port = options.port, .max_connections = options.limits.max_connections},
         {connect, [this] { return evict(); }}));
-    shared_.threads.start([this](bool wait) { return shared_.loop.receive(wait); });
+    shared_.threads.start([this](bool wait) { return shared_.loop.receive(wait); },
+                          [this] { shared_.loop.wake_one(); });
     return {};
   }
 

@@ -245,8 +245,6 @@ void HttpSession::dispatch() {
     job.is_quick = true;  // NOLINT(bugprone-use-after-move): it was not taken
     shared_.threads.submit(std::move(job));
   }
-  // This thread comes for it next, but not when it is within another request.
-  if (CallContext::is_nested()) shared_.loop.wake_one();
   if (hung_up_) check_client();
 }
 
@@ -295,7 +293,7 @@ void HttpSession::answer() {
 
 void HttpSession::prepare(HttpReply reply) {
   release_body();
-  if (request_.has_value()) request_->body = {};
+  if (request_.has_value()) std::string().swap(request_->body);
   if (shared_.draining) keep_alive_ = false;
   status_ = reply.status;
   head_ = head_of(reply, keep_alive_, http_1_0_);
@@ -333,7 +331,7 @@ void HttpSession::after_write(Written written) {
     return;
   }
   release_reply();
-  reply_body_ = {};
+  std::string().swap(reply_body_);
   if (!keep_alive_ || shared_.draining) return linger();
   next_request();
 }

@@ -143,7 +143,7 @@ TEST_F(GrpcHostile, HeadersAreBounded) {
   block += std::string("\x40\x01x\x01y", 5) + std::string(14'000, '\xbe');
   wire.send_frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 5, block);
   wire.send_message(5, "");
-  EXPECT_EQ(wire.reply(5).status(), "8 the headers are longer than 16384 bytes");
+  EXPECT_EQ(wire.reply(5).status(), "reset 2") << "beyond all measure";
   expect_alive();
 }
 
@@ -160,8 +160,8 @@ TEST_F(GrpcHostile, ContinuationsAreBounded) {
 
 TEST_F(GrpcHostile, CallsOfAConnectionAreBounded) {
   Http2Wire wire(port());
-  for (uint32_t stream = 1; stream < 2 * 300; stream += 2) wire.send_headers(stream);
-  EXPECT_EQ(wire.reply(2 * 256 + 1).status(), "reset 7") << "the first that is too much";
+  for (uint32_t stream = 1; stream < 2 * 1100; stream += 2) wire.send_headers(stream);
+  EXPECT_EQ(wire.reply(2 * 1024 + 1).status(), "reset 7") << "the first that is too much";
   expect_alive();
 }
 
@@ -203,6 +203,62 @@ TEST_F(GrpcHostile, FloodsOfWhatMustBeAnswered) {
     EXPECT_TRUE(eventually([&] { return server_->connections() == 0; }));
   }
   expect_alive();
+}
+
+TEST_F(GrpcHostile, WhoDoesNotReadIsNotListenedTo) {
+  options_.limits.send = milliseconds(300);
+  start();
+  Http2Wire wire(port());
+  std::string refused;
+  uint32_t stream = 1;
+  size_t sent = 0;
+  // Each is answered, if only by a reset.
+  do {
+    refused.clear();
+    for (int i = 0; i < 500; ++i, stream += 2)
+      refused += Http2Wire::frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, stream,
+                                  Http2Wire::encode(Http2Wire::call_headers({}, "/test.Echo/None")));
+    sent += refused.size();
+  } while (sent < (size_t{512} << 20) && wire.send(refused));
+  EXPECT_LT(sent, size_t{256} << 20) << "no more than the system keeps of both ways";
+  EXPECT_TRUE(eventually([&] { return server_->connections() == 0; }));
+  expect_alive();
+}
+
+TEST_F(GrpcHostile, HeadersByReferenceAreBounded) {
+  Http2Wire wire(port());
+  // A value of 4,000 bytes goes into the table, and is said in one byte each from there on.
+  std::string block = Http2Wire::encode(Http2Wire::call_headers({}));
+  block += std::string("\x40\x01x", 3) + Http2Wire::encode({{"", std::string(4000, 'y')}}).substr(2);
+  block += std::string(10'000, '\xbe');
+  wire.send_frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, block);
+  EXPECT_THAT(wire.reply(1).status(), StartsWith("reset"));
+  EXPECT_EQ(wire.call(3, text("x")).status(), "0");
+}
+
+TEST_F(GrpcHostile, QuestionsAreNotCountedForEver) {
+  options_.limits.max_message_bytes = 100'000;
+  options_.limits.max_buffered_bytes = 200'000;
+  start();
+  Http2Wire wire(port());
+  wire.send_headers(1, {}, false, "/test.Echo/Chat");
+  for (int i = 0; i < 100; ++i) wire.send_message(1, text(std::string(10'000, 'q')), i == 99);
+  const Http2Wire::Reply reply = wire.reply(1);
+  EXPECT_EQ(reply.status(), "0");
+  EXPECT_GT(reply.body.size(), 100 * 10'000U);
+  Http2Wire large(port());
+  large.send_headers(1, {}, false, "/test.Echo/Chat");
+  large.send_message(1, text(std::string(90'000, 'q')), false);
+  EXPECT_EQ(large.reply(1).status(), "8 Received message larger than max (90004 vs. 65536)");
+}
+
+TEST_F(GrpcHostile, AnswersThatNobodyTakesAreGivenUp) {
+  options_.limits.transfer = milliseconds(100);
+  start();
+  Http2Wire wire(port(), true, 0);
+  wire.send_headers(1, {}, false, "/test.Echo/Chat");
+  wire.send_message(1, text("much"), false);
+  EXPECT_EQ(wire.reply(1).status(), "reset 8");
 }
 
 TEST_F(GrpcHostile, WindowGames) {

@@ -201,6 +201,33 @@ TEST_F(GrpcProtocol, ManyCallsOfManyConnections) {
   EXPECT_GE(good, 4 * 10 * 26);
 }
 
+TEST_F(GrpcProtocol, CallsThatComeTogetherAreAnsweredTogether) {
+  at_once_ = 4;
+  for (int round = 0; round < 20; ++round) {
+    held_ = 0;
+    released_ = false;
+    start();
+    Http2Wire wire(port());
+    ASSERT_EQ(wire.call(1, text("x")).status(), "0");
+    std::string calls;
+    for (uint32_t stream = 3; stream < 3 + 2 * 4; stream += 2) {
+      calls += Http2Wire::frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, stream,
+                                Http2Wire::encode(Http2Wire::call_headers({}, "/test.Echo/Hold")));
+      calls += Http2Wire::frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, stream, Http2Wire::prefixed(""));
+    }
+    wire.send(calls);
+    ASSERT_TRUE(eventually([&] { return held_ == 4; })) << "each has a thread";
+    released_ = true;
+    for (uint32_t stream = 3; stream < 3 + 2 * 4; stream += 2) EXPECT_EQ(wire.reply(stream).status(), "0");
+  }
+}
+
+TEST_F(GrpcProtocol, ARequestThatIsReleasedTakesNoMemory) {
+  Http2Wire wire(port());
+  const std::string left = wire.call(1, std::string(100'000, 'x'), {}, "/test.Echo/Release").body;
+  EXPECT_LT(left.size(), 5 + 2 + 4U) << "a number of three digits at most";
+}
+
 TEST_F(GrpcProtocol, TheEndIsTold) {
   Http2Wire wire(port());
   wire.send_headers(1, {}, false, "/test.Echo/Hold");

@@ -16,7 +16,8 @@
 namespace nacre {
 
 /// A GrpcTransport with methods of its own. /test.Echo/Say answers a StringValue with its text; /Hold does so
-/// once it is released or its client has gone; /Large says much; /Forget finds no memory; /Chat is a
+/// once it is released or its client has gone; /Large says much; /Release lets go of its request
+/// and says what is left; /Forget finds no memory; /Chat is a
 /// conversation.
 class GrpcTransportTest : public testing::Test {
  protected:
@@ -37,6 +38,13 @@ class GrpcTransportTest : public testing::Test {
       answer.mutable_value()->resize(kLargeReply, 'x');
       ++large_replies_;
     });
+    methods["/test.Echo/Release"] = {[](const std::shared_ptr<GrpcCall>& call) {
+                                       call->release_request();
+                                       Text answer;
+                                       answer.set_value(std::to_string(call->request().bytes.capacity()));
+                                       call->finish({}, &answer);
+                                     },
+                                     {}};
     methods["/test.Echo/Forget"] = {[](const std::shared_ptr<GrpcCall>&) { throw std::bad_alloc(); }, {}};
     methods["/test.Echo/Chat"] = {
         {}, [](std::string_view question, std::string& framed) {
@@ -48,7 +56,7 @@ class GrpcTransportTest : public testing::Test {
           return frame_message(text, framed);
         }};
     server_.reset();
-    threads_ = std::make_unique<AnswerThreads>(AnswerThreads::Options{.at_once = 2});
+    threads_ = std::make_unique<AnswerThreads>(AnswerThreads::Options{.at_once = at_once_});
     options_.address = "127.0.0.1";
     auto started = GrpcTransport::start(options_, std::move(methods), *threads_);
     ASSERT_TRUE(started.ok()) << started.status().message();
@@ -74,6 +82,7 @@ class GrpcTransportTest : public testing::Test {
 
   static constexpr size_t kLargeReply = size_t{4} << 20;
 
+  size_t at_once_ = 2;
   GrpcTransport::Options options_;
   std::unique_ptr<AnswerThreads> threads_;
   std::unique_ptr<GrpcTransport> server_;

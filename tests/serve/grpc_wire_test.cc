@@ -30,6 +30,8 @@ TEST(GrpcWire, MessagesOfStatuses) {
   EXPECT_EQ(encode_grpc_message("100 %\n\x7f\xc3\xa4"), "100 %25%0A%7F%C3%A4");
   EXPECT_EQ(encode_grpc_message(std::string(3000, 'x')).size(), 1024U);
   EXPECT_EQ(encode_grpc_message(std::string(3000, '%')).size(), 3 * 1024U);
+  EXPECT_EQ(encode_grpc_message(std::string(1023, 'x') + "\xc3\xa4"), std::string(1023, 'x'))
+      << "whole characters alone";
 }
 
 TEST(GrpcWire, ContentTypes) {
