@@ -9,11 +9,12 @@ set -eu
 build_packages="g++ cmake ninja-build make ccache mold pkg-config git ca-certificates
   libeigen3-dev libstb-dev libjpeg62-turbo-dev libflatbuffers-dev flatbuffers-compiler libhwy-dev libcli11-dev
   libfmt-dev nlohmann-json3-dev zlib1g-dev nettle-dev libxxhash-dev libprotobuf-dev protobuf-compiler
-  libboost-dev libsimdjson-dev libgrpc++-dev protobuf-compiler-grpc libssl-dev
+  libboost-dev libsimdjson-dev libnghttp2-dev libssl-dev
   dataset-fashion-mnist"
-test_packages="libgtest-dev libgmock-dev libbenchmark-dev libnghttp2-dev clang-14 clang-tidy-14 clang-format-14 libclang-rt-14-dev
-  libomp-14-dev libleveldb-dev libsnappy-dev python3-minimal python3-venv python3-yaml gzip openssl systemd curl"
-peer_packages="libbenchmark-dev libnghttp2-dev libgtest-dev libgmock-dev python3-venv libdlib-dev libopenblas-dev"
+test_packages="libgtest-dev libgmock-dev libbenchmark-dev libgrpc++-dev protobuf-compiler-grpc clang-14 clang-tidy-14 clang-format-14
+  libclang-rt-14-dev libomp-14-dev libleveldb-dev libsnappy-dev python3-minimal python3-venv python3-yaml gzip openssl systemd curl"
+peer_packages="libbenchmark-dev libgrpc++-dev protobuf-compiler-grpc libgtest-dev libgmock-dev python3-venv libdlib-dev
+  libopenblas-dev"
 
 fail() {
   echo "setup.sh: $*" >&2

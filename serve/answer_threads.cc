@@ -12,10 +12,6 @@ namespace {
 
 /// How often a thread looks for more while all answer.
 constexpr std::chrono::milliseconds kBusyPause{5};
-/// How long a thread looks whether it is its turn to receive, before it sleeps: the one before it needs some
-/// 20 us for a request, and to be woken takes as long again, or more where a virtual machine's CPU has gone
-/// idle.
-constexpr std::chrono::microseconds kPatience{60};
 /// Quick jobs that are answered before another has its turn.
 constexpr size_t kQuickTurns = 4;
 /// Quick jobs that a thread answers, each of which may bring the next one, before it looks for what else has
@@ -28,8 +24,9 @@ AnswerThreads::AnswerThreads(const Options& options) : options_(options) {
   options_.at_once = std::max<size_t>(options_.at_once, 1);
 }
 
-void AnswerThreads::start(Receive receive) {
+void AnswerThreads::start(Receive receive, std::function<void()> wake) {
   receive_ = std::move(receive);
+  wake_ = std::move(wake);
   for (size_t i = 0; i < options_.at_once + 1; ++i) threads_.emplace_back([this] { serve(); });
 }
 
@@ -45,7 +42,9 @@ bool AnswerThreads::submit(Job&& job) {
     quick_.push_back(std::move(job));
     return true;
   }
-  if (all_busy() && jobs_.size() >= options_.max_waiting) return false;
+  // One event may bring more than there are threads for, none of which has been taken yet.
+  const size_t free = options_.at_once - std::min(answering_, options_.at_once);
+  if (jobs_.size() >= options_.max_waiting + free) return false;
   jobs_.push_back(std::move(job));
   if (options_.waiting != nullptr) ++*options_.waiting;
   return true;
@@ -74,7 +73,7 @@ bool AnswerThreads::answer_another(std::optional<size_t> kind) {
     lock.lock();
   }
   // What has come, or what the answer has submitted, is not for this thread if another is idle.
-  if (!all_busy() && !nothing_waits()) called_.notify_one();
+  call_for_jobs();
   return busy;
 }
 
@@ -124,27 +123,20 @@ void AnswerThreads::serve() {
   }
 }
 
-/// Until it is called, or it is time to look. One thread looks now and then, while others answer; and one,
-/// while they receive, for its turn.
+/// Until it is called, or it is time to look. One thread looks now and then, while others answer.
 void AnswerThreads::stand_by(Lock& lock) {
-  if (!all_busy() && looking_ == 0) {
-    const auto until = std::chrono::steady_clock::now() + kPatience;
-    const auto must_wait = [&] {
-      return receiving_ >= options_.receivers && std::chrono::steady_clock::now() < until;
-    };
-    ++looking_;
-    while (!all_busy() && !ended_ && must_wait()) {
-      lock.unlock();
-      while (must_wait()) std::this_thread::yield();
-      lock.lock();
-    }
-    --looking_;
-    if (wants_receiver() || ended_ || !nothing_waits()) return;
-  }
+  if (!all_busy() && (wants_receiver() || ended_ || !nothing_waits())) return;
   if (answering_ == 0 || watching_ > 0) return called_.wait(lock);
   ++watching_;
   called_.wait_for(lock, kBusyPause);
   --watching_;
+}
+
+/// Has another thread come for what waits, if one is idle: that may receive, or stand by.
+void AnswerThreads::call_for_jobs() {
+  if (all_busy() || nothing_waits()) return;
+  called_.notify_one();
+  if (receiving_ > 0 && wake_) wake_();
 }
 
 /// kNone when no job waits that may be answered now.
@@ -156,7 +148,9 @@ AnswerThreads::Answered AnswerThreads::answer_next(Lock& lock) {
   if (!quick) ++answering_;
   // Somebody else must receive now, or look now and then, or answer the quick ones that had to let it pass.
   const bool lacks_receiver = all_busy() ? watching_ == 0 && receiving_ == 0 : wants_receiver();
-  if ((looking_ == 0 && lacks_receiver) || (!quick && !quick_.empty())) called_.notify_one();
+  if (lacks_receiver || (!quick && !quick_.empty())) called_.notify_one();
+  // One event may have brought several jobs, of which this is one.
+  call_for_jobs();
   lock.unlock();
   {
     const CpuSeats::Seat seat(CpuSeats::of_process());

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <limits>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -33,10 +32,9 @@ class AnswerThreads {
   using Receive = std::function<Received(bool wait)>;
 
   struct Options {
-    size_t at_once = 1;                                     ///< jobs that are answered at the same time
-    size_t max_waiting = 1024;                              ///< jobs that wait for one of those
-    size_t receivers = std::numeric_limits<size_t>::max();  ///< threads that may wait in `Receive` together
-    std::atomic<size_t>* waiting = nullptr;                 ///< counts the jobs that wait; may be null
+    size_t at_once = 1;                      ///< jobs that are answered at the same time
+    size_t max_waiting = 1024;               ///< jobs that wait for one of those
+    std::atomic<size_t>* waiting = nullptr;  ///< counts the jobs that wait; may be null
   };
 
   explicit AnswerThreads(const Options& options);
@@ -44,7 +42,8 @@ class AnswerThreads {
   AnswerThreads(const AnswerThreads&) = delete;
   AnswerThreads& operator=(const AnswerThreads&) = delete;
 
-  void start(Receive receive);
+  /// `wake`, which may be empty, has one thread that waits in `receive` return from it, if there is one.
+  void start(Receive receive, std::function<void()> wake = {});
   /// Waits for the threads, to which `Receive` must say that it has ended. Jobs that wait are dropped.
   void stop();
 
@@ -65,11 +64,10 @@ class AnswerThreads {
   [[nodiscard]] bool nothing_waits() const { return jobs_.empty() && quick_.empty(); }
   [[nodiscard]] bool quick_is_next(bool others) const;
   [[nodiscard]] bool all_busy() const { return answering_ >= options_.at_once; }
-  [[nodiscard]] bool wants_receiver() const {
-    return answering_ + receiving_ < options_.at_once && receiving_ < options_.receivers;
-  }
+  [[nodiscard]] bool wants_receiver() const { return answering_ + receiving_ < options_.at_once; }
   void serve();
   void stand_by(Lock& lock);
+  void call_for_jobs();
   enum class Answered : uint8_t { kNone, kQuick, kOther };
   Answered answer_next(Lock& lock);
   Job take(Jobs& jobs, Jobs::iterator place);
@@ -77,15 +75,15 @@ class AnswerThreads {
 
   Options options_;
   Receive receive_;
+  std::function<void()> wake_;
   std::mutex mutex_;  // guards what follows
   std::condition_variable called_;
   Jobs quick_;
   Jobs jobs_;
   size_t quick_in_a_row_ = 0;  ///< that were taken since another was
   size_t answering_ = 0;
-  std::atomic<size_t> receiving_{0};  ///< threads that wait in receive_; changed with the mutex held
-  size_t looking_ = 0;                ///< threads that look for their turn to receive, without a pause
-  size_t watching_ = 0;               ///< threads that look now and then
+  size_t receiving_ = 0;  ///< threads that wait in receive_
+  size_t watching_ = 0;   ///< threads that look now and then
   bool ended_ = false;
   std::vector<std::jthread> threads_;
 };

@@ -8,6 +8,11 @@
 
 namespace nacre {
 
+/// What a call is refused with when they are not left.
+inline RpcStatus budget_is_used_up() {
+  return {RpcCode::kUnavailable, "too many bytes of requests are in hand"};
+}
+
 /// How many bytes calls may hold together. Thread-safe.
 class ByteBudget {
  public:
@@ -30,6 +35,22 @@ class ByteBudget {
     Share(const Share&) = delete;
     Share& operator=(const Share&) = delete;
 
+    /// More of the budget that it is a share of; false, and it stays as it is, when that is not left.
+    [[nodiscard]] bool grow(size_t bytes) {
+      if ((budget_->used_ += bytes) > budget_->bytes_) {
+        budget_->used_ -= bytes;
+        return false;
+      }
+      bytes_ += bytes;
+      return true;
+    }
+
+    /// Gives back a part of it.
+    void shrink(size_t bytes) {
+      bytes_ -= bytes;
+      if (budget_ != nullptr) budget_->used_ -= bytes;
+    }
+
    private:
     ByteBudget* budget_ = nullptr;
     size_t bytes_ = 0;
@@ -39,7 +60,7 @@ class ByteBudget {
   RpcResult<Share> take(size_t bytes) {
     Share share(*this, bytes);
     if ((used_ += bytes) <= bytes_) return share;
-    return RpcStatus(RpcCode::kUnavailable, "too many bytes of requests are in hand");
+    return budget_is_used_up();
   }
   [[nodiscard]] size_t used() const { return used_; }
 

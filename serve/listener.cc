@@ -19,6 +19,11 @@ namespace {
 /// Descriptors that connections leave to files and other sockets.
 constexpr size_t kSpareDescriptors = 64;
 
+// Looks whether the peer of a connection that says nothing is still there.
+constexpr int kQuietSeconds = 120;
+constexpr int kProbeSeconds = 30;
+constexpr int kProbes = 4;
+
 using Addresses = std::unique_ptr<addrinfo, void (*)(addrinfo*)>;
 
 /// Null when there are none.
@@ -38,7 +43,12 @@ int listen_at(const addrinfo& address, OwnedFd& out) {
   const int on = 1;
   const int off = 0;
   ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // connections inherit it
+  // Connections inherit these. A peer that has vanished without a word is noticed after four minutes.
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  ::setsockopt(socket.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_KEEPIDLE, &kQuietSeconds, sizeof kQuietSeconds);
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_KEEPINTVL, &kProbeSeconds, sizeof kProbeSeconds);
+  ::setsockopt(socket.get(), IPPROTO_TCP, TCP_KEEPCNT, &kProbes, sizeof kProbes);
   if (address.ai_family == AF_INET6) ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
   if (::bind(socket.get(), address.ai_addr, address.ai_addrlen) != 0) return errno;
   if (::listen(socket.get(), SOMAXCONN) != 0) return errno;

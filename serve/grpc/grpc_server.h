@@ -7,17 +7,10 @@
 
 #include "engine/status.h"
 #include "serve/call_context.h"
+#include "serve/grpc/tls.h"
 #include "serve/serve_core.h"
 
 namespace nacre {
-
-/// Keys for encrypted connections: text of PEM files.
-struct SslOptions {
-  std::string key;
-  std::string certificate;
-  std::string ca;              ///< of clients' certificates; empty: none is asked for
-  bool client_verify = false;  ///< a client must show a certificate of `ca`'s
-};
 
 /// Reads --ssl_config_file: an SSLConfig in protobuf's text form. Errors are `path[:line]: reason`.
 Result<SslOptions> read_ssl_config(const std::string& path);

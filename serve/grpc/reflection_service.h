@@ -1,13 +1,11 @@
 #pragma once
 
-#include <grpcpp/grpcpp.h>
-
-#include <mutex>
 #include <set>
 #include <string>
+#include <string_view>
 
-#include "schemas/grpc/reflection.grpc.pb.h"
-#include "serve/grpc/call_threads.h"
+#include "schemas/grpc/reflection.pb.h"
+#include "serve/rpc_status.h"
 
 namespace nacre {
 
@@ -17,26 +15,16 @@ class ReflectionService {
  public:
   using Request = grpc::reflection::v1alpha::ServerReflectionRequest;
   using Response = grpc::reflection::v1alpha::ServerReflectionResponse;
-  using Service = grpc::reflection::v1alpha::ServerReflection::AsyncService;
 
   /// `services` are their full names.
   explicit ReflectionService(std::set<std::string> services);
 
-  [[nodiscard]] Service& service() { return service_; }
   [[nodiscard]] Response answer(const Request& request) const;
-  /// Takes calls from now on.
-  void start(CallThreads& threads);
-  /// Ends the calls, also those that come later.
-  void stop();
+  /// GrpcMethod::converse of its method.
+  RpcStatus converse(std::string_view question, std::string& framed) const;
 
  private:
-  class Stream;
-
   const std::set<std::string> services_;
-  Service service_;
-  std::mutex mutex_;
-  std::set<Stream*> streams_;  // guarded by mutex_; those that have come and not ended
-  bool stopping_ = false;      // guarded by mutex_
 };
 
 }  // namespace nacre

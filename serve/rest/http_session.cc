@@ -42,41 +42,50 @@ bool would_block(int error) {
 }  // namespace
 
 HttpSession::HttpSession(OwnedFd socket, std::string peer, uint64_t id, HttpShared& shared)
-    : shared_(shared), socket_(std::move(socket)), peer_(std::move(peer)), id_(id) {}
+    : Connection(id), shared_(shared), socket_(std::move(socket)), peer_(std::move(peer)) {}
 
-void HttpSession::start(HttpSessions::iterator place) {
-  place_ = place;
+void HttpSession::start() {
+  const std::lock_guard lock(shared_.mutex);
+  place_ = shared_.sessions.insert(shared_.sessions.end(), shared_self());
+  state_ = State::kIdle;
   next_request();
-  if (shared_.poller.add(socket_.get(), id_) != 0) close();
+  if (shared_.loop.poller().add(socket_.get(), id()) != 0) close_locked();
 }
 
 void HttpSession::close() {
+  const std::lock_guard lock(shared_.mutex);
+  close_locked();
+}
+
+void HttpSession::close_locked() {
   if (state_ == State::kClosed) return;
   release_body();
   release_reply();
-  state_ = State::kClosed;
   socket_.reset();
   stop_.request_stop();
   const auto self = shared_from_this();
-  shared_.sessions.erase(place_);
-  shared_.closed(*this);
+  if (std::exchange(state_, State::kClosed) != State::kNew) shared_.sessions.erase(place_);
+  shared_.loop.remove(*this);
 }
 
 void HttpSession::arm(std::chrono::milliseconds time) {
   deadline_ = ServeClock::now() + time;
-  shared_.wake_at(deadline_);
+  shared_.loop.wake_at(deadline_);
 }
 
-void HttpSession::on_time(ServeClock::time_point now) {
-  if (deadline_ > now) return;
+ServeClock::time_point HttpSession::on_time(ServeClock::time_point now) {
+  const std::lock_guard lock(shared_.mutex);
+  if (deadline_ > now || state_ == State::kClosed) return deadline_;
   if (state_ == State::kReceiving) {
     refuse(408, "the request did not arrive in time");
   } else {
-    close();
+    close_locked();
   }
+  return deadline_;
 }
 
 void HttpSession::on_change(uint32_t change) {
+  const std::lock_guard lock(shared_.mutex);
   if ((change & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) hung_up_ = true;
   if (state_ == State::kSending && (change & (EPOLLOUT | EPOLLERR)) != 0) after_write(write());
   if (is_receiving() || state_ == State::kLingering) return receive();
@@ -102,16 +111,16 @@ void HttpSession::next_request() {
 void HttpSession::receive() {
   readable_ = false;
   for (size_t taken = 0; is_receiving() || state_ == State::kLingering;) {
-    if (taken >= kTurnBytes) return shared_.poller.tell_again(socket_.get(), id_);
+    if (taken >= kTurnBytes) return shared_.loop.poller().tell_again(socket_.get(), id());
     const ssize_t count = ::recv(socket_.get(), shared_.received.data(), shared_.received.size(), 0);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && would_block(errno)) return;
-    if (count <= 0) return close();
+    if (count <= 0) return close_locked();
     const std::string_view bytes(shared_.received.data(), static_cast<size_t>(count));
     taken += bytes.size();
     if (state_ == State::kLingering) {
       discarded_ += bytes.size();
-      if (discarded_ > kMaxDiscarded) return close();
+      if (discarded_ > kMaxDiscarded) return close_locked();
     } else {
       take(bytes);
     }
@@ -226,7 +235,7 @@ void HttpSession::dispatch() {
   deadline_ = ServeClock::time_point::max();
   received_ = ServeClock::now();
   kind_ = std::hash<std::string>()(request_->target);
-  AnswerThreads::Job job{[self = shared_from_this()] { self->answer(); },
+  AnswerThreads::Job job{[self = shared_self()] { self->answer(); },
                          request_->body.size() <= kShortBytes && request_->content_encoding.empty(),
                          shared_.handlers.is_quick(*request_), kind_};
   request_bytes_ = request_->body.size();
@@ -262,7 +271,7 @@ void HttpSession::answer() {
                           : shared_.handlers.handle(
                                 *request_, {received_ + shared_.limits.work, stop_.get_token(), other_calls,
                                             CallContext::is_nested() ? &postponed : nullptr});
-    if (postponed) return shared_.threads.submit_again([self = shared_from_this()] { self->answer(); });
+    if (postponed) return shared_.threads.submit_again([self = shared_self()] { self->answer(); });
     if (client_gone_) {
       log(499, 0);
     } else {
@@ -278,13 +287,13 @@ void HttpSession::answer() {
     if (written == Written::kPart) written = write();
     after_write(written);
   } catch (const std::bad_alloc&) {
-    close();
+    close_locked();
   }
 }
 
 void HttpSession::prepare(HttpReply reply) {
   release_body();
-  if (request_.has_value()) request_->body = {};
+  if (request_.has_value()) std::string().swap(request_->body);
   if (shared_.draining) keep_alive_ = false;
   status_ = reply.status;
   head_ = head_of(reply, keep_alive_, http_1_0_);
@@ -316,13 +325,13 @@ HttpSession::Written HttpSession::write() {
 }
 
 void HttpSession::after_write(Written written) {
-  if (written == Written::kFailed) return close();
+  if (written == Written::kFailed) return close_locked();
   if (written == Written::kPart) {
     if (state_ != State::kSending) hold_reply();
     return;
   }
   release_reply();
-  reply_body_ = {};
+  std::string().swap(reply_body_);
   if (!keep_alive_ || shared_.draining) return linger();
   next_request();
 }
@@ -340,7 +349,7 @@ void HttpSession::hold_reply() {
       if (slowest == nullptr || session->deadline_ < slowest->deadline_) slowest = session.get();
     }
     if (slowest == nullptr) return;
-    slowest->close();
+    slowest->close_locked();
   }
 }
 
@@ -351,7 +360,7 @@ void HttpSession::release_reply() {
 
 /// Lets the client read the reply: closing while it still sends would take it away.
 void HttpSession::linger() {
-  if (::shutdown(socket_.get(), SHUT_WR) != 0) return close();
+  if (::shutdown(socket_.get(), SHUT_WR) != 0) return close_locked();
   state_ = State::kLingering;
   arm(kLinger);
   unparsed_.clear();

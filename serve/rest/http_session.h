@@ -16,8 +16,8 @@
 #include <vector>
 
 #include "serve/answer_threads.h"
+#include "serve/connection_loop.h"
 #include "serve/rest/http_server.h"
-#include "serve/rest/poller.h"
 
 namespace nacre {
 
@@ -31,16 +31,14 @@ struct HttpShared {
 
   std::mutex mutex;
   AnswerThreads threads;
-  Poller poller;
+  ConnectionLoop loop;
   HttpLimits limits;
   HttpServer::Handlers handlers;
   HttpSessions sessions;            ///< the one that has been silent for longest first
   std::atomic<size_t> buffered{0};  ///< bytes of bodies, until they are answered
   size_t unsent = 0;                ///< bytes of replies that wait for their clients
   std::atomic<bool> draining{false};
-  std::function<void(ServeClock::time_point)> wake_at;  ///< asks for HttpSession::on_time at that time
-  std::function<void(const HttpSession&)> closed;       ///< called when `sessions` has lost it
-  std::vector<char> received;                           ///< what is being read
+  std::vector<char> received = std::vector<char>(size_t{64} << 10);  ///< what is being read
 };
 
 /// A request's body as it comes: never reserves what is only declared.
@@ -74,28 +72,25 @@ struct GrowingBody {
 };
 
 /// A connection: receives a request, has it answered, sends the reply, and so on. Its functions need the
-/// server's mutex, but for those that say otherwise.
-class HttpSession : public std::enable_shared_from_this<HttpSession> {
+/// server's mutex, but for those of Connection, which take it, and those that say otherwise.
+class HttpSession final : public Connection {
  public:
   HttpSession(OwnedFd socket, std::string peer, uint64_t id, HttpShared& shared);
 
-  /// Begins; `place` is its own in shared.sessions.
-  void start(HttpSessions::iterator place);
-  /// Its socket has changed (EPOLLIN ...).
-  void on_change(uint32_t change);
-  /// Looks whether its time is up.
-  void on_time(ServeClock::time_point now);
+  void start() override;
+  void on_change(uint32_t change) override;
+  ServeClock::time_point on_time(ServeClock::time_point now) override;
+  void close() override;
+
+  void close_locked();
   /// Nobody waits for the answer of the request in hand any more.
   void cancel() { stop_.request_stop(); }
-  void close();
   /// Waits for its client to send.
   [[nodiscard]] bool is_receiving() const { return state_ == State::kIdle || state_ == State::kReceiving; }
   [[nodiscard]] bool is_idle() const { return state_ == State::kIdle; }
-  [[nodiscard]] uint64_t id() const { return id_; }
-  [[nodiscard]] ServeClock::time_point deadline() const { return deadline_; }
 
  private:
-  enum class State : uint8_t { kIdle, kReceiving, kWorking, kSending, kLingering, kClosed };
+  enum class State : uint8_t { kNew, kIdle, kReceiving, kWorking, kSending, kLingering, kClosed };
   enum class Written : uint8_t { kAll, kPart, kFailed };
   using ErrorCode = boost::system::error_code;
   using Parser = boost::beast::http::request_parser<GrowingBody>;
@@ -107,6 +102,9 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
     std::string reason;
   };
 
+  [[nodiscard]] std::shared_ptr<HttpSession> shared_self() {
+    return std::static_pointer_cast<HttpSession>(shared_from_this());
+  }
   void arm(std::chrono::milliseconds time);
   void next_request();
   void receive();
@@ -130,11 +128,10 @@ class HttpSession : public std::enable_shared_from_this<HttpSession> {
   HttpShared& shared_;
   OwnedFd socket_;
   const std::string peer_;
-  const uint64_t id_;
   boost::optional<Parser> parser_;
-  std::string unparsed_;  ///< received, but not whole enough for the parser, or of the next request
-  HttpSessions::iterator place_;
-  State state_ = State::kIdle;
+  std::string unparsed_;          ///< received, but not whole enough for the parser, or of the next request
+  HttpSessions::iterator place_;  ///< in shared_.sessions, between kNew and kClosed
+  State state_ = State::kNew;
   ServeClock::time_point deadline_ = ServeClock::time_point::max();
   bool readable_ = false;  ///< there may be more to read than was read
   bool hung_up_ = false;   ///< the client has closed its end, behind what it has sent

@@ -35,11 +35,7 @@ class Transport {
   }
   AnswerThreads::Received receive(bool wait) {
     std::unique_lock lock(mutex_);
-    if (wait) {
-      most_waiting_ = std::max(most_waiting_, ++waiting_);
-      changed_.wait(lock, [this] { return ended_ || !events_.empty(); });
-      --waiting_;
-    }
+    if (wait) changed_.wait(lock, [this] { return ended_ || !events_.empty(); });
     if (!events_.empty()) {
       const std::function<void()> event = std::move(events_.front());
       events_.pop_front();
@@ -49,17 +45,11 @@ class Transport {
     }
     return ended_ ? AnswerThreads::Received::kEnd : AnswerThreads::Received::kNothing;
   }
-  [[nodiscard]] size_t most_waiting() {
-    const std::lock_guard lock(mutex_);
-    return most_waiting_;
-  }
 
  private:
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::function<void()>> events_;
-  size_t waiting_ = 0;
-  size_t most_waiting_ = 0;
   bool ended_ = false;
 };
 
@@ -238,21 +228,15 @@ TEST_F(AnswerThreadsTest, LetsNoneOtherPassWhileAThreadIsIdle) {
   EXPECT_FALSE(another);
 }
 
-TEST_F(AnswerThreadsTest, NoMoreReceiveThanMay) {
-  for (const size_t receivers : {size_t{1}, size_t{2}}) {
-    Transport transport;
-    AnswerThreads threads({.at_once = 3, .receivers = receivers});
-    threads.start([&](bool wait) { return transport.receive(wait); });
-    std::atomic<int> answered{0};
-    for (int i = 0; i < 200; ++i) {
-      transport.bring([&] { threads.submit({[&] { ++answered; }}); });
-      if (i % 10 == 0) std::this_thread::sleep_for(1ms);
-    }
-    while (answered < 200) std::this_thread::sleep_for(1ms);
-    EXPECT_EQ(transport.most_waiting(), receivers);
-    transport.end();
-    threads.stop();
-  }
+TEST_F(AnswerThreadsTest, TakesNoMoreThanMayWaitOfOneEvent) {
+  start({.at_once = 1, .max_waiting = 2});
+  std::atomic<int> refused{0};
+  transport_.bring([&] {
+    for (int i = 1; i <= 5; ++i)
+      if (!threads_->submit({[this, i] { say(i); }})) ++refused;
+  });
+  EXPECT_EQ(said(3), (std::vector{1, 2, 3}));
+  EXPECT_EQ(refused, 2);
 }
 
 TEST_F(AnswerThreadsTest, DropsWhatWaitsAtTheEnd) {

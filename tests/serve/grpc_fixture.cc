@@ -1,5 +1,7 @@
 #include "tests/serve/grpc_fixture.h"
 
+#include <grpc/support/log.h>
+
 #include <filesystem>
 #include <span>
 
@@ -37,6 +39,8 @@ Bundle one_class_bundle() {
 }  // namespace
 
 void GrpcTest::SetUp() {
+  // The client's library tells of every handshake that fails.
+  gpr_set_log_verbosity(static_cast<gpr_log_severity>(GPR_LOG_SEVERITY_ERROR + 1));
   fs::create_directories(path("stripes/1"));
   fs::create_directories(path("one/3"));
   fs::copy(kFixtures + "v1.nacre", path("stripes/1/model.nacre"));

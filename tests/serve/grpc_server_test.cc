@@ -191,34 +191,36 @@ TEST_F(GrpcServerTest, HealthIsHonest) {
 }
 
 TEST_F(GrpcServerTest, ReflectionTellsTheServices) {
-  grpc::GenericStub stub(channel_);
-  grpc::ClientContext context;
-  grpc::CompletionQueue queue;
-  const auto next = [&] {
-    void* tag = nullptr;
-    bool ok = false;
-    EXPECT_TRUE(queue.Next(&tag, &ok));
-    return ok;
-  };
-  const auto call =
-      stub.PrepareCall(&context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &queue);
-  call->StartCall(this);
-  ASSERT_TRUE(next());
-  const grpc::Slice slice(std::string("\x3a\x01*"));  // list_services: "*"
-  call->Write(grpc::ByteBuffer(&slice, 1), this);
-  ASSERT_TRUE(next());
-  grpc::ByteBuffer response;
-  call->Read(&response, this);
-  ASSERT_TRUE(next());
-  grpc::Slice whole;
-  ASSERT_TRUE(response.DumpToSingleSlice(&whole).ok());
-  const std::string text(reinterpret_cast<const char*>(whole.begin()), whole.size());
-  EXPECT_THAT(text, HasSubstr("tensorflow.serving.PredictionService"));
-  EXPECT_THAT(text, HasSubstr("tensorflow.serving.ModelService"));
-  context.TryCancel();
-  grpc::Status status;
-  call->Finish(&status, this);
-  next();
+  for (const std::string version : {"v1alpha", "v1"}) {
+    grpc::GenericStub stub(channel_);
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const auto next = [&] {
+      void* tag = nullptr;
+      bool ok = false;
+      EXPECT_TRUE(queue.Next(&tag, &ok));
+      return ok;
+    };
+    const auto call = stub.PrepareCall(
+        &context, "/grpc.reflection." + version + ".ServerReflection/ServerReflectionInfo", &queue);
+    call->StartCall(this);
+    ASSERT_TRUE(next());
+    const grpc::Slice slice(std::string("\x3a\x01*"));  // list_services: "*"
+    call->Write(grpc::ByteBuffer(&slice, 1), this);
+    ASSERT_TRUE(next());
+    grpc::ByteBuffer response;
+    call->Read(&response, this);
+    ASSERT_TRUE(next());
+    grpc::Slice whole;
+    ASSERT_TRUE(response.DumpToSingleSlice(&whole).ok());
+    const std::string text(reinterpret_cast<const char*>(whole.begin()), whole.size());
+    EXPECT_THAT(text, HasSubstr("tensorflow.serving.PredictionService"));
+    EXPECT_THAT(text, HasSubstr("tensorflow.serving.ModelService"));
+    context.TryCancel();
+    grpc::Status status;
+    call->Finish(&status, this);
+    next();
+  }
 }
 
 TEST_F(GrpcServerTest, CallsAreCounted) {

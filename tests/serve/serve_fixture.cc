@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -118,6 +119,8 @@ Wire::Wire(uint16_t port) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (socket_ >= 0 && ::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     close();
+  const int on = 1;
+  if (connected()) ::setsockopt(socket_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 Wire::~Wire() {
@@ -154,6 +157,14 @@ bool Wire::fill() {
   if (got <= 0) return false;
   buffer_.append(bytes, static_cast<size_t>(got));
   return true;
+}
+
+std::string Wire::read(size_t bytes) {
+  while (buffer_.size() < bytes && fill()) {
+  }
+  std::string taken = buffer_.substr(0, bytes);
+  buffer_.erase(0, taken.size());
+  return taken;
 }
 
 WireReply Wire::receive(bool without_body) {

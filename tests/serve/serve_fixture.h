@@ -75,6 +75,8 @@ class Wire {
   /// False when the other end does not take it.
   bool send(std::string_view bytes) const;
   WireReply receive(bool without_body = false);
+  /// So many bytes, or fewer when the other end closes before.
+  std::string read(size_t bytes);
   WireReply ask(std::string_view method, std::string_view target, std::string_view body = "",
                 std::string_view headers = "");
   /// True when the server closes within `time`, having sent nothing more.

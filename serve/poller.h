@@ -14,10 +14,11 @@ class Poller {
  public:
   static constexpr uint64_t kStop = 0;
   static constexpr uint64_t kTimer = 1;
-  static constexpr uint64_t kFirstFree = 2;
+  static constexpr uint64_t kWake = 2;
+  static constexpr uint64_t kFirstFree = 3;
 
   struct Event {
-    uint64_t id = 0;      ///< that `add` was given, kTimer or kStop
+    uint64_t id = 0;      ///< that `add` was given, kTimer, kWake or kStop
     uint32_t change = 0;  ///< EPOLLIN ...
   };
 
@@ -31,6 +32,8 @@ class Poller {
   std::optional<Event> next(bool wait);
   /// Tells kTimer once, at that time; another call moves it.
   void set_timer(ServeClock::time_point time);
+  /// Tells kWake to one that waits, or to the next that will.
+  void wake();
   /// Tells kStop to all that wait, and to all that will.
   void stop();
 
@@ -39,6 +42,7 @@ class Poller {
 
   OwnedFd epoll_;
   OwnedFd timer_;
+  OwnedFd wake_;
   OwnedFd stop_;
 };
 

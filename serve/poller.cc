@@ -1,4 +1,4 @@
-#include "serve/rest/poller.h"
+#include "serve/poller.h"
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -18,9 +18,12 @@ constexpr uint32_t kConnection = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
 int Poller::open() {
   epoll_ = OwnedFd(::epoll_create1(EPOLL_CLOEXEC));
   timer_ = OwnedFd(::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC));
+  wake_ = OwnedFd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
   stop_ = OwnedFd(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
-  if (!epoll_.is_open() || !timer_.is_open() || !stop_.is_open()) return errno;
+  if (!epoll_.is_open() || !timer_.is_open() || !wake_.is_open() || !stop_.is_open()) return errno;
   if (const int error = control(EPOLL_CTL_ADD, timer_.get(), kTimer, EPOLLIN | EPOLLET); error != 0)
+    return error;
+  if (const int error = control(EPOLL_CTL_ADD, wake_.get(), kWake, EPOLLIN | EPOLLET); error != 0)
     return error;
   return control(EPOLL_CTL_ADD, stop_.get(), kStop, EPOLLIN);
 }
@@ -55,6 +58,10 @@ void Poller::set_timer(ServeClock::time_point time) {
   when.it_value.tv_sec = static_cast<time_t>(in / 1'000'000'000);
   when.it_value.tv_nsec = static_cast<long>(in % 1'000'000'000);
   ::timerfd_settime(timer_.get(), TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
+void Poller::wake() {
+  ::eventfd_write(wake_.get(), 1);
 }
 
 void Poller::stop() {
