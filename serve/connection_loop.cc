@@ -104,7 +104,7 @@ void ConnectionLoop::accept_from(const OwnedFd& listener) {
       add(std::move(socket), peer.text());
       continue;
     }
-    if (errno == EAGAIN || errno == EWOULDBLOCK) return;
+    if (would_block(errno)) return;
     if (errno == EINTR || errno == ECONNABORTED) continue;
     // Descriptors or memory have run out, which it says before it looks whether anybody waits. Make room,
     // and do not spin.

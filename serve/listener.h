@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -29,6 +30,11 @@ class OwnedFd {
  private:
   int fd_ = -1;
 };
+
+/// Of a call on a descriptor that does not block: there is nothing (no room) now.
+inline bool would_block(int error) {
+  return error == EAGAIN || error == EWOULDBLOCK;
+}
 
 /// Sockets that listen, and do not block; a name may stand for several addresses.
 struct Listener {

@@ -26,10 +26,6 @@ constexpr uint32_t kReadable = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 /// Of a buffer, for the next time.
 constexpr size_t kKeptBytes = size_t{4} << 10;
 
-bool would_block(int error) {
-  return error == EAGAIN || error == EWOULDBLOCK;
-}
-
 }  // namespace
 
 GrpcConnection::GrpcConnection(OwnedFd socket, uint64_t id, GrpcShared& shared)

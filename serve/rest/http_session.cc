@@ -35,10 +35,6 @@ std::string text_of(boost::beast::string_view text) {
   return {text.data(), text.size()};
 }
 
-bool would_block(int error) {
-  return error == EAGAIN || error == EWOULDBLOCK;
-}
-
 }  // namespace
 
 HttpSession::HttpSession(OwnedFd socket, std::string peer, uint64_t id, HttpShared& shared)

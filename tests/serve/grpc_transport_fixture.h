@@ -95,13 +95,14 @@ class GrpcTransportTest : public testing::Test {
   template <typename Answer>
   GrpcMethod in_order(Answer answer) {
     return {[this, answer](const std::shared_ptr<GrpcCall>& call) {
-              threads_->submit({[call, answer] {
+              const bool taken = threads_->submit({[call, answer] {
                 Text request;
                 Text response;
                 RpcStatus status = call->decode(request);
                 if (status.ok()) answer(request, response, call->context({}, nullptr));
                 call->finish(std::move(status), &response);
               }});
+              if (!taken) call->finish({RpcCode::kResourceExhausted, "too many wait"});
             },
             {}};
   }
