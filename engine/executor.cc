@@ -15,8 +15,14 @@ void accumulate(TensorView<float> sum, const float* part, int threads) {
   });
 }
 
-BasicTensor<std::byte> bytes(size_t count) {
-  return BasicTensor<std::byte>(Shape{static_cast<int64_t>(count)});
+BasicTensor<std::byte> bytes(size_t count, MemoryUse use = MemoryUse::kWhole) {
+  return BasicTensor<std::byte>(Shape{static_cast<int64_t>(count)}, use);
+}
+
+/// One image needs little of the workspaces that its operators ask for, among others for packing what is
+/// packed already.
+MemoryUse use_of_scratch(const PlanOptions& options) {
+  return options.mode == Mode::kInference && options.batch == 1 ? MemoryUse::kPartly : MemoryUse::kWhole;
 }
 
 }  // namespace
@@ -25,7 +31,8 @@ Executor::Executor(const Plan& plan)
     : plan_(&plan),
       arena_(bytes(plan.arena_bytes())),
       scratch_(bytes(plan.shared_workspace_bytes() +
-                     static_cast<size_t>(plan.options().threads) * plan.thread_workspace_bytes())),
+                         static_cast<size_t>(plan.options().threads) * plan.thread_workspace_bytes(),
+                     use_of_scratch(plan.options()))),
       loop_memory_(bytes(static_cast<size_t>(plan.options().threads) *
                          (plan.loop_arena_bytes() + plan.loop_shared_workspace_bytes()))),
       packed_memory_(bytes(plan.options().mode == Mode::kTraining ? plan.packed_bytes() : 0)),

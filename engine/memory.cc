@@ -12,7 +12,7 @@ constexpr size_t kLargePage = size_t{2} << 20;
 
 }  // namespace
 
-std::shared_ptr<void> zeroed_memory(size_t bytes) {
+std::shared_ptr<void> zeroed_memory(size_t bytes, MemoryUse use) {
   if (bytes == 0) return nullptr;
   const bool large = bytes >= kLargePage;
   const size_t alignment = large ? kLargePage : kAlignment;
@@ -24,7 +24,8 @@ std::shared_ptr<void> zeroed_memory(size_t bytes) {
   void* const memory = static_cast<char*>(block.get()) + (alignment - place % alignment) % alignment;
   // Whole pages only: the rest of the last would take memory that nobody asked for. A system without them
   // goes on with small ones.
-  if (large) madvise(memory, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);
+  const int pages = use == MemoryUse::kWhole ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
+  if (large) madvise(memory, bytes / kLargePage * kLargePage, pages);
   return {block, memory};
 }
 

@@ -30,10 +30,10 @@ class BasicTensor {
  public:
   BasicTensor() = default;
   /// Zeroed memory for `shape`. Throws std::bad_alloc, as every container does.
-  explicit BasicTensor(const Shape& shape) : shape_(shape) {
+  explicit BasicTensor(const Shape& shape, MemoryUse use = MemoryUse::kWhole) : shape_(shape) {
     const size_t bytes = align_up(static_cast<size_t>(shape.num_elements()) * sizeof(T));
     if (bytes == 0) return;
-    storage_ = zeroed_memory(bytes);
+    storage_ = zeroed_memory(bytes, use);
     if (storage_ == nullptr) throw std::bad_alloc();
     data_ = static_cast<T*>(storage_.get());
   }

@@ -44,6 +44,16 @@ struct Pair {
     lower = hn::MulAdd(other.lower, other.lower, lower);
     upper = hn::MulAdd(other.upper, other.upper, upper);
   }
+  /// Each divided by `count`, as floats.
+  [[nodiscard]] HWY_INLINE Vector mean(double count) const {
+    const Doubles divisor = hn::Set(DoubleTag(), count);
+    const auto low = hn::DemoteTo(HalfTag(), hn::Div(lower, divisor));
+#if HWY_TARGET == HWY_SCALAR
+    return low;
+#else
+    return hn::Combine(Tag(), hn::DemoteTo(HalfTag(), hn::Div(upper, divisor)), low);
+#endif
+  }
   /// The first `count` of them.
   HWY_INLINE void store(double* to, int64_t count) const {
     HWY_ALIGN double all[2 * kHalf];
@@ -83,6 +93,14 @@ void batch_moments_here(int64_t positions, int64_t channels, const float* x, dou
     if (squares[c] < 0) squares[c] = 0;
     mean[c] = static_cast<double>(x[c]) + mean[c] / count;
   }
+}
+
+void channel_means_here(int64_t positions, int64_t channels, const float* x, float* y) {
+  for_each_vector(channels, [&](const auto& lanes) HWY_ATTR {
+    Pair sum;
+    for (int64_t p = 0; p < positions; ++p) sum.add(Pair(lanes.load(x + p * channels)));
+    lanes.store(sum.mean(static_cast<double>(positions)), y);
+  });
 }
 
 template <Clip clip>
@@ -210,12 +228,17 @@ HWY_AFTER_NAMESPACE();
 namespace nacre {
 
 HWY_EXPORT(batch_moments_here);
+HWY_EXPORT(channel_means_here);
 HWY_EXPORT(map_channels_here);
 HWY_EXPORT(sum_gradients_here);
 HWY_EXPORT(map_gradients_here);
 
 void batch_moments(int64_t positions, int64_t channels, const float* x, double* mean, double* squares) {
   HWY_DYNAMIC_DISPATCH(batch_moments_here)(positions, channels, x, mean, squares);
+}
+
+void channel_means(int64_t positions, int64_t channels, const float* x, float* y) {
+  HWY_DYNAMIC_DISPATCH(channel_means_here)(positions, channels, x, y);
 }
 
 void map_channels(const ChannelMaps<float>& maps, int64_t positions, const float* x, float* y) {

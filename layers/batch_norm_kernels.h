@@ -36,6 +36,9 @@ struct ChannelMaps {
 /// mean [channels], and squares: the sum of the squared deviations from it.
 void batch_moments(int64_t positions, int64_t channels, const float* x, double* mean, double* squares);
 
+/// y [channels] = the mean of each channel.
+void channel_means(int64_t positions, int64_t channels, const float* x, float* y);
+
 /// y = clip(x * scale + shift).
 void map_channels(const ChannelMaps<float>& maps, int64_t positions, const float* x, float* y);
 

@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "layers/batch_norm_kernels.h"
 #include "layers/tensorflow_match.h"
 #include "layers/tensorflow_ops.h"
 
@@ -10,7 +11,7 @@ namespace nacre {
 namespace {
 
 constexpr int64_t kChannelsPerChunk = 64;
-constexpr int64_t kTogether = 16;  // channels whose sums stay in registers
+constexpr int64_t kChunkElements = 16 * 1024;  // of images that one thread takes: less is not worth a second
 
 struct GlobalAvgPoolAttrs {
   bool keepdims = false;
@@ -29,14 +30,25 @@ class GlobalAvgPool2D final : public ReferenceOperator<GlobalAvgPool2D> {
     info_.flops_per_row = input.elements_per_row();
   }
 
+  void forward(const ForwardArgs<float>& args) const override {
+    const int64_t images = args.output.shape[0];
+    const int64_t size = positions_ * channels_;
+    const int64_t together = std::max<int64_t>(1, kChunkElements / size);
+    parallel_for(chunks_of(images, together), args.context.threads, [&](int64_t chunk, int /*worker*/) {
+      const int64_t end = std::min(images, (chunk + 1) * together);
+      for (int64_t n = chunk * together; n < end; ++n) {
+        channel_means(positions_, channels_, args.inputs[0].data + n * size,
+                      args.output.data + n * channels_);
+      }
+    });
+  }
+
   template <typename T>
   void reference_forward(const ForwardArgs<T>& args) const {
     for_chunks(args.output.shape[0], args.context.threads, [&](int64_t n, int64_t begin, int64_t end) {
       const T* x = args.inputs[0].data + n * positions_ * channels_;
       T* y = args.output.data + n * channels_;
-      int64_t c = begin;
-      for (; c + kTogether <= end; c += kTogether) mean<kTogether>(x + c, y + c);
-      for (; c < end; ++c) mean<1>(x + c, y + c);
+      for (int64_t c = begin; c < end; ++c) y[c] = mean(x + c);
     });
   }
 
@@ -54,14 +66,12 @@ class GlobalAvgPool2D final : public ReferenceOperator<GlobalAvgPool2D> {
   }
 
  private:
-  /// Of kCount channels.
-  template <int64_t kCount, typename T>
-  void mean(const T* x, T* y) const {
-    std::array<double, kCount> sums{};
-    for (int64_t p = 0; p < positions_; ++p, x += channels_) {
-      for (size_t c = 0; c < kCount; ++c) sums[c] += static_cast<double>(x[c]);
-    }
-    for (size_t c = 0; c < kCount; ++c) y[c] = static_cast<T>(sums[c] / static_cast<double>(positions_));
+  /// Of one channel.
+  template <typename T>
+  [[nodiscard]] T mean(const T* x) const {
+    double sum = 0;
+    for (int64_t p = 0; p < positions_; ++p) sum += static_cast<double>(x[p * channels_]);
+    return static_cast<T>(sum / static_cast<double>(positions_));
   }
 
   /// body(image, first channel, end channel)

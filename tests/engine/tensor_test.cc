@@ -1,6 +1,10 @@
 #include "engine/tensor.h"
 
+#include <unistd.h>
+
 #include <array>
+#include <cstddef>
+#include <fstream>
 
 namespace nacre {
 namespace {
@@ -13,6 +17,24 @@ TEST(Tensor, MemoryIsAlignedAndZero) {
     EXPECT_EQ(tensor.size(), size);
     EXPECT_FALSE(tensor.borrowed());
   }
+}
+
+/// Bytes of this process that are in memory.
+int64_t resident_bytes() {
+  int64_t all = 0;
+  int64_t resident = 0;
+  std::ifstream("/proc/self/statm") >> all >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+TEST(Tensor, MemoryThatIsHardlyUsedIsHardlyTaken) {
+  constexpr int64_t kStep = 1 << 20;
+  constexpr int64_t kSteps = 32;
+  BasicTensor<std::byte> tensor(Shape{kSteps * kStep}, MemoryUse::kPartly);
+  const int64_t before = resident_bytes();
+  ASSERT_GT(before, 0);
+  for (int64_t i = 0; i < kSteps; ++i) tensor.data()[i * kStep] = std::byte{1};
+  EXPECT_LT(resident_bytes() - before, kSteps * kStep / 8);
 }
 
 TEST(Tensor, AlignUpGoesToMultiplesOfAlignment) {
