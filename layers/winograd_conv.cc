@@ -136,7 +136,8 @@ void WinogradConv::multiply(const Products& products) const {
     float* c = products.to.data + point * products.to.plane;
     if (products.depth <= kMostTerms) {
       winograd::multiply_in_blocks({products.tiles, products.columns, products.depth, a, products.from.row,
-                                    packed, c, products.to.row});
+                                    packed, c, products.to.row,
+                                    point + 1 < points() ? packed + products.packed_plane : nullptr});
       continue;
     }
     GemmArgs product;

@@ -11,6 +11,7 @@
 #include <hwy/highway.h>
 
 #include "engine/vectors-inl.h"
+#include "layers/fetch_ahead.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nacre::winograd {
@@ -31,7 +32,8 @@ constexpr int kGroup = 3;  // rows that are addressed from one pointer
 
 /// kRows rows of the first kVectors vectors of a panel.
 template <int kRows, int kVectors>
-void multiply_rows(const BlockedProduct& p, const float* a, const float* HWY_RESTRICT panel, float* c) {
+void multiply_rows(const BlockedProduct& p, const float* a, const float* HWY_RESTRICT panel, float* c,
+                   FetchAhead& ahead) {
   const Tag d;
   constexpr int kGroups = (kRows + kGroup - 1) / kGroup;
   const float* from[kGroups];
@@ -44,6 +46,7 @@ void multiply_rows(const BlockedProduct& p, const float* a, const float* HWY_RES
     for (int v = 0; v < kVectors; ++v) total[r][v] = hn::Zero(d);
   }
   for (int64_t k = 0; k < p.k; k += kTerms) {
+    ahead.next();
     Vector sum[kRows][kVectors];
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
@@ -76,7 +79,7 @@ void multiply_rows(const BlockedProduct& p, const float* a, const float* HWY_RES
   }
 }
 
-using Kernel = void (*)(const BlockedProduct&, const float*, const float*, float*);
+using Kernel = void (*)(const BlockedProduct&, const float*, const float*, float*, FetchAhead&);
 
 /// For 1, 2, .. rows.
 template <int kVectors, int... kRows>
@@ -92,10 +95,15 @@ void multiply_in_blocks_here(const BlockedProduct& p) {
     const int64_t most = wide ? kMostVectors / 2 : kMostVectors;
     // Nearly equal tiles, rather than whole ones and a small rest.
     const int64_t tiles = (p.m + most - 1) / most;
+    // The next panel, some lines with every few terms: the hardware foresees it only from its third line on,
+    // and not beyond a page.
+    const float* const next = j + kPanel < p.n ? p.b + (j + kPanel) * p.k : p.next_b;
+    FetchAhead ahead(next, next == nullptr ? 0 : p.k * kPanel, tiles * ((p.k + kTerms - 1) / kTerms));
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t i = t * p.m / tiles;
       const auto index = static_cast<size_t>((t + 1) * p.m / tiles - i - 1);
-      (wide ? kWide[index] : kNarrow[index])(p, p.a + i * p.a_row, p.b + j * p.k, p.c + i * p.c_row + j);
+      (wide ? kWide[index] : kNarrow[index])(p, p.a + i * p.a_row, p.b + j * p.k, p.c + i * p.c_row + j,
+                                             ahead);
     }
   }
 }

@@ -15,6 +15,7 @@ struct BlockedProduct {
   const float* b = nullptr;
   float* c = nullptr;
   int64_t c_row = 0;
+  const float* next_b = nullptr;  ///< of the product that comes next: is fetched meanwhile, if not null
 };
 
 /// The product, for few k and what must be exact: sums run over 16 terms at most and are then added up, all

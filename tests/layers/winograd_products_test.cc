@@ -15,7 +15,7 @@ namespace {
 std::vector<float> multiply(int64_t m, int64_t n, int64_t k, const float* a, int64_t a_row, const float* b) {
   const int64_t row = (n + 15) / 16 * 16;
   std::vector<float> c(static_cast<size_t>(m * row));
-  winograd::multiply_in_blocks({m, n, k, a, a_row, b, c.data(), row});
+  winograd::multiply_in_blocks({m, n, k, a, a_row, b, c.data(), row, b});
   return c;
 }
 
