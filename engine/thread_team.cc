@@ -1,6 +1,7 @@
 #include "engine/thread_team.h"
 
 #include <omp.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <exception>
@@ -27,6 +28,18 @@ void wait_while(const std::atomic<uint32_t>& value, uint32_t old) {
     pause();
   }
   value.wait(old, std::memory_order_acquire);
+}
+
+/// Moves the calling thread off a CPU; afterwards it may run where it might before. False when it may run
+/// nowhere else.
+bool leave_cpu(int cpu) {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return false;
+  cpu_set_t others = allowed;
+  CPU_CLR(cpu, &others);
+  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return false;
+  sched_setaffinity(0, sizeof allowed, &allowed);
+  return true;
 }
 
 }  // namespace
@@ -76,6 +89,7 @@ void ThreadTeam::run(int64_t chunks, int threads, Loop loop, const void* body) {
   }
   loop_body_ = loop;
   body_ = body;
+  first_cpu_ = sched_getcpu();
   all_finished_ += static_cast<uint32_t>(size_ - 1);
   start_loop();
 
@@ -93,9 +107,13 @@ void ThreadTeam::start_loop() {
 }
 
 void ThreadTeam::serve(int worker) {
+  bool may_leave = true;
   for (uint32_t loop = 0;; ++loop) {
     wait_while(loop_, loop);
     if (dismissed_) return;
+    // Linux starts a thread, or wakes it, where the first one is at work even if a CPU is idle; then they
+    // take turns for milliseconds, until its next tick.
+    if (may_leave && sched_getcpu() == first_cpu_) may_leave = leave_cpu(first_cpu_);
     take_chunks(worker);
     finished_.fetch_add(1);
     finished_.notify_one();

@@ -12,7 +12,7 @@ namespace nacre {
 /// themselves are OpenMP's.
 ///
 /// The first thread is the caller's: it alone may start loops, one at a time. Between loops the others look
-/// for the next for a tenth of a millisecond, then they sleep.
+/// for the next for a tenth of a millisecond, then they sleep. They leave the CPU of the first one.
 class ThreadTeam {
  public:
   static constexpr int kMaxThreads = 128;
@@ -51,7 +51,8 @@ class ThreadTeam {
   // What the first thread writes before it counts loop_ up, and the others read after that.
   Loop loop_body_ = nullptr;
   const void* body_ = nullptr;
-  int sharing_ = 0;  ///< threads that have a share
+  int sharing_ = 0;     ///< threads that have a share
+  int first_cpu_ = -1;  ///< where the first thread runs
   bool dismissed_ = false;
   alignas(64) std::atomic<uint32_t> loop_ = 0;      ///< counts the loops
   alignas(64) std::atomic<uint32_t> finished_ = 0;  ///< counts the other threads that were done with one

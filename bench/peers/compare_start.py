@@ -11,6 +11,7 @@ import alternation
 import pictures
 import planes
 
+THREADS = 1  # for one image; a process may use all CPUs
 LAUNCH = pathlib.Path(__file__).with_name("launch.py")
 # Each does as little as its library lets it: file, thread count, one prediction of noise, print.
 PROGRAMS = {
@@ -60,19 +61,20 @@ print(model.signatures["serving_default"](tf.constant(numpy.load(sys.argv[2]).tr
 """,
 }
 NOTE = (
-    "By turns, files in the page cache. A start is timed from the start of the process to the line that it prints. nacre decodes a "
-    "PNG for its prediction, the peers (Python programs of five lines, `bench/peers/compare_start.py`) read an array.")
+    "By turns, files in the page cache, one thread each (what `nacre predict` takes by itself for one image). A start is timed from the "
+    "start of the process to the line that it prints. nacre decodes a PNG for its prediction, the peers (Python programs of five lines, "
+    "`bench/peers/compare_start.py`) read an array.")
 
 
 def run(context):
     begun = context.start("face96", 5)
-    spec = begun.spec(1, context.threads, saved_model=str(begun.saved_model))
+    spec = begun.spec(1, THREADS, saved_model=str(begun.saved_model))
     image, png = context.folder / "one.npy", context.folder / "one.png"
     np.save(image, planes.planes(spec))
     png.write_bytes(pictures.png(pictures.photos(1, 96)[0]))
-    commands = {"nacre": [context.nacre, "predict", begun.bundle, png, "--threads", context.threads]}
+    commands = {"nacre": [context.nacre, "predict", begun.bundle, png, "--threads", THREADS]}
     for name, file in files(begun, spec).items():
-        commands[name] = [sys.executable, "-c", PROGRAMS[name], file, image, context.threads]
+        commands[name] = [sys.executable, "-c", PROGRAMS[name], file, image, THREADS]
     times, memory = {}, {}
     for i in range(context.alternations):
         for name, command in commands.items():

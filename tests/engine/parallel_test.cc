@@ -7,6 +7,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <latch>
 #include <stdexcept>
 #include <thread>
 #include <vector>
@@ -106,6 +107,51 @@ TEST(Parallel, AThreadHelpsWithTheSharesOfOthers) {
     ++done;
   });
   EXPECT_TRUE(helped);
+}
+
+void allow(const cpu_set_t& cpus) {
+  ASSERT_EQ(sched_setaffinity(0, sizeof cpus, &cpus), 0);
+}
+
+TEST(Parallel, AThreadLeavesTheCpuOfTheFirst) {
+  cpu_set_t cpus;
+  ASSERT_EQ(sched_getaffinity(0, sizeof cpus, &cpus), 0);
+  constexpr int kTimes = 20;
+  int apart = 0;
+  with_team(2, [&] {
+    for (int i = 0; i < kTimes; ++i) {
+      // A chunk each, or one would wait for ever.
+      std::latch both{2};
+      std::atomic<int> first_cpu = -1;
+      parallel_for(2, 2, [&](int64_t /*chunk*/, int worker) {
+        if (worker == 0) first_cpu = sched_getcpu();
+        both.arrive_and_wait();
+        if (worker == 0) return;
+        cpu_set_t there;
+        CPU_ZERO(&there);
+        CPU_SET(static_cast<size_t>(first_cpu.load()), &there);
+        allow(there);  // there it is now, and Linux has no reason to move it
+        allow(cpus);
+      });
+      std::latch again{2};
+      std::atomic<int> second_cpu = -1;
+      parallel_for(2, 2, [&](int64_t /*chunk*/, int worker) {
+        (worker == 0 ? first_cpu : second_cpu) = sched_getcpu();
+        if (worker == 1) {
+          cpu_set_t now;
+          ASSERT_EQ(sched_getaffinity(0, sizeof now, &now), 0);
+          EXPECT_NE(CPU_EQUAL(&now, &cpus), 0) << "it may run where it might before";
+        }
+        again.arrive_and_wait();
+      });
+      apart += first_cpu != second_cpu ? 1 : 0;
+    }
+  });
+  if (CPU_COUNT(&cpus) > 1) {
+    EXPECT_GT(apart, kTimes / 2);
+  } else {
+    EXPECT_EQ(apart, 0);
+  }
 }
 
 TEST(Parallel, AvailableThreadsFollowTheAffinity) {
