@@ -113,7 +113,7 @@ void AnswerThreads::serve() {
     }
     if (wait) ++receiving_;
     lock.unlock();
-    const Received received = receive_(wait);
+    const Received received = wait ? wait_for_event() : receive_(false);
     lock.lock();
     if (wait) --receiving_;
     calm = received == Received::kNothing;
@@ -121,6 +121,11 @@ void AnswerThreads::serve() {
     ended_ = true;
     called_.notify_all();
   }
+}
+
+AnswerThreads::Received AnswerThreads::wait_for_event() {
+  const CpuSeats::Wait wait(CpuSeats::of_process(), this);
+  return receive_(true);
 }
 
 /// Until it is called, or it is time to look. One thread looks now and then, while others answer.
@@ -153,7 +158,7 @@ AnswerThreads::Answered AnswerThreads::answer_next(Lock& lock) {
   call_for_jobs();
   lock.unlock();
   {
-    const CpuSeats::Seat seat(CpuSeats::of_process());
+    const CpuSeats::Seat seat(CpuSeats::of_process(), this);
     job.answer();
     job.answer = nullptr;  // what it holds goes without the lock
   }

@@ -66,6 +66,7 @@ class AnswerThreads {
   [[nodiscard]] bool all_busy() const { return answering_ >= options_.at_once; }
   [[nodiscard]] bool wants_receiver() const { return answering_ + receiving_ < options_.at_once; }
   void serve();
+  Received wait_for_event();
   void stand_by(Lock& lock);
   void call_for_jobs();
   enum class Answered : uint8_t { kNone, kQuick, kOther };
