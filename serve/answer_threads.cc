@@ -85,6 +85,8 @@ bool AnswerThreads::quick_is_next(bool others) const {
 /// Of what waits, while all answer; without an answer if there is none.
 AnswerThreads::Job AnswerThreads::take_short(std::optional<size_t> kind) {
   if (!all_busy()) return {};
+  // Those that wait for company leave to each other thread what it will answer next.
+  if (kind.has_value() && jobs_.size() < options_.at_once) return {};
   const auto found = std::ranges::find_if(
       jobs_, [&](const Job& job) { return job.is_short && (!kind.has_value() || job.kind == *kind); });
   if (!kind.has_value() && quick_is_next(found != jobs_.end())) return take(quick_, quick_.begin());
