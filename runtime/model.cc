@@ -129,6 +129,18 @@ int64_t Model::classes() const {
   return state_->plan.output_shape()[1];
 }
 
+int64_t Model::flops() const {
+  int64_t sum = 0;
+  for (const NodeSummary& node : state_->plan.nodes()) sum += node.flops_per_row;
+  return sum;
+}
+
+int64_t Model::variable_bytes() const {
+  int64_t sum = 0;
+  for (const NodeSummary& node : state_->plan.nodes()) sum += node.parameters;
+  return sum * static_cast<int64_t>(sizeof(float));
+}
+
 const InputContract& Model::input() const {
   return state_->bundle->contract;
 }

@@ -87,6 +87,10 @@ class NACRE_EXPORT Model {
 
   [[nodiscard]] const std::string& name() const;
   [[nodiscard]] int64_t classes() const;
+  /// Operations of one image, a multiply-add counting 2.
+  [[nodiscard]] int64_t flops() const;
+  /// The bytes of the variables, which are read once for the images that go through the network together.
+  [[nodiscard]] int64_t variable_bytes() const;
   /// How images become network input, and in `labels` the names of the classes. Lives as long as a copy of
   /// the model.
   [[nodiscard]] const InputContract& input() const;

@@ -85,6 +85,8 @@ bool AnswerThreads::quick_is_next(bool others) const {
 /// Of what waits, while all answer; without an answer if there is none.
 AnswerThreads::Job AnswerThreads::take_short(std::optional<size_t> kind) {
   if (!all_busy()) return {};
+  // Those that wait for company leave to each other thread what it will answer next.
+  if (kind.has_value() && jobs_.size() < options_.at_once) return {};
   const auto found = std::ranges::find_if(
       jobs_, [&](const Job& job) { return job.is_short && (!kind.has_value() || job.kind == *kind); });
   if (!kind.has_value() && quick_is_next(found != jobs_.end())) return take(quick_, quick_.begin());
@@ -113,7 +115,7 @@ void AnswerThreads::serve() {
     }
     if (wait) ++receiving_;
     lock.unlock();
-    const Received received = receive_(wait);
+    const Received received = wait ? wait_for_event() : receive_(false);
     lock.lock();
     if (wait) --receiving_;
     calm = received == Received::kNothing;
@@ -121,6 +123,11 @@ void AnswerThreads::serve() {
     ended_ = true;
     called_.notify_all();
   }
+}
+
+AnswerThreads::Received AnswerThreads::wait_for_event() {
+  const CpuSeats::Wait wait(CpuSeats::of_process(), this);
+  return receive_(true);
 }
 
 /// Until it is called, or it is time to look. One thread looks now and then, while others answer.
@@ -153,7 +160,7 @@ AnswerThreads::Answered AnswerThreads::answer_next(Lock& lock) {
   call_for_jobs();
   lock.unlock();
   {
-    const CpuSeats::Seat seat(CpuSeats::of_process());
+    const CpuSeats::Seat seat(CpuSeats::of_process(), this);
     job.answer();
     job.answer = nullptr;  // what it holds goes without the lock
   }

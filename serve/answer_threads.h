@@ -52,9 +52,9 @@ class AnswerThreads {
   bool submit(Job&& job);
   /// Takes back a job that an answer has begun and postponed: it is the next one, and not short any more.
   void submit_again(std::function<void()> answer);
-  /// CallContext::other_calls: answers a short job that waits (of that kind alone, if there is one), or else
-  /// takes in one event and answers what came of it; neither if a thread is idle, which does it sooner. False
-  /// when there was nothing to do.
+  /// CallContext::other_calls: answers a short job that waits (of that kind alone, if there is one, and while
+  /// as many wait as there are other threads), or else takes in one event and answers what came of it;
+  /// neither if a thread is idle, which does it sooner. False when there was nothing to do.
   bool answer_another(std::optional<size_t> kind = {});
 
  private:
@@ -66,6 +66,7 @@ class AnswerThreads {
   [[nodiscard]] bool all_busy() const { return answering_ >= options_.at_once; }
   [[nodiscard]] bool wants_receiver() const { return answering_ + receiving_ < options_.at_once; }
   void serve();
+  Received wait_for_event();
   void stand_by(Lock& lock);
   void call_for_jobs();
   enum class Answered : uint8_t { kNone, kQuick, kOther };

@@ -25,7 +25,7 @@ struct BatchingOptions {
 };
 
 /// Puts the rows of calls that come at the same time together into batches. Answers do not depend on it. It
-/// has no threads: a call whose rows wait reads the next calls meanwhile (CallContext::answer_another), and
+/// has no threads: a call whose rows wait reads calls that wait meanwhile (CallContext::answer_another), and
 /// when there are none, or its time is up, its thread computes what it has brought together as soon as there
 /// is a slot, and the rows of threads that wait for one. Thread-safe; nobody may be in run() when it goes.
 class Batcher {

@@ -29,25 +29,32 @@ struct CallContext {
   }
   [[nodiscard]] bool is_postponed() const { return postponed != nullptr && *postponed; }
   /// Whether this thread answers within another call.
-  [[nodiscard]] static bool is_nested() { return nested_calls() > 0; }
+  [[nodiscard]] static bool is_nested() { return nesting().calls > 0; }
+  /// Whether that one waits for it to go through the network together.
+  [[nodiscard]] static bool is_joined() { return nesting().alike; }
 
   /// What a call may do with its thread when it lets others pass, or has time until it goes on:
   /// `other_calls`. False, too, when too many are within each other on this thread.
   [[nodiscard]] bool answer_another(bool alike = false) const {
     constexpr int kMostNested = 32;
-    if (!other_calls || nested_calls() == kMostNested) return false;
+    if (!other_calls || nesting().calls == kMostNested) return false;
     struct Level {
-      Level() { ++nested_calls(); }
-      ~Level() { --nested_calls(); }
+      explicit Level(bool alike) : outer(nesting()) { nesting() = {outer.calls + 1, alike}; }
+      ~Level() { nesting() = outer; }
+      const Nesting outer;
     };
-    const Level level;
+    const Level level(alike);
     return other_calls(alike);
   }
 
  private:
-  static int& nested_calls() {
-    thread_local int count = 0;
-    return count;
+  struct Nesting {
+    int calls = 0;
+    bool alike = false;  ///< the innermost
+  };
+  static Nesting& nesting() {
+    thread_local Nesting current;
+    return current;
   }
 };
 

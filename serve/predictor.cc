@@ -49,6 +49,11 @@ bool is_cheap(std::span<const EncodedImage> images) {
   return pixels <= kCheapPixels;
 }
 
+/// Who waits for company waits for what goes through the network with it alone.
+bool may_be_within(const Batcher* batcher) {
+  return batcher != nullptr || !CallContext::is_joined();
+}
+
 /// For CallContext::postponed.
 RpcStatus postponed(const CallContext& context) {
   *context.postponed = true;
@@ -69,7 +74,9 @@ Predictor::Predictor(std::shared_ptr<ComputeSlots> slots, ServeMetrics& metrics)
 RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const EncodedImage> images,
                                  const CallContext& context) const {
   if (images.size() > kMaxImagesPerCall) return too_many(images.size());
-  if (context.postponed != nullptr && !is_cheap(images)) return postponed(context);
+  Batcher* const batcher = servable.batcher(images.size());
+  if (context.postponed != nullptr && !(may_be_within(batcher) && is_cheap(images)))
+    return postponed(context);
   try {
     const ServeClock::time_point begun = ServeClock::now();
     const auto classes = static_cast<size_t>(servable.model().classes());
@@ -91,12 +98,12 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const Encod
           const RpcStatus reason = rpc_status_of_image(decoded);
           return RpcStatus(reason.code(), fmt::format("image {}: {}", first + i, reason.message()));
         }
-        if (servable.batcher() == nullptr) {
+        if (batcher == nullptr) {
           if (RpcStatus done = classify(servable, rows, out); !done.ok()) return done;
         }
       }
-      if (servable.batcher() != nullptr) {
-        if (RpcStatus done = servable.batcher()->run(rows, out, context); !done.ok()) return done;
+      if (batcher != nullptr) {
+        if (RpcStatus done = batcher->run(rows, out, context); !done.ok()) return done;
       }
       if (first + n < images.size()) let_others_pass(context);
     }
@@ -116,7 +123,9 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const float
                      fmt::format("{} floats of input, expected {} for each image", inputs.size(), floats));
   }
   if (rows > kMaxImagesPerCall) return too_many(rows);
-  if (context.postponed != nullptr && rows > kImagesPerTurn) return postponed(context);
+  Batcher* const batcher = servable.batcher(rows);
+  if (context.postponed != nullptr && !(may_be_within(batcher) && rows <= kImagesPerTurn))
+    return postponed(context);
   try {
     const ServeClock::time_point begun = ServeClock::now();
     const auto classes = static_cast<size_t>(servable.model().classes());
@@ -125,8 +134,8 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const float
       const size_t n = std::min(rows - first, kImagesPerTurn);
       const auto part = inputs.subspan(first * floats, n * floats);
       const std::span<float> out(scores.values.data() + first * classes, n * classes);
-      if (servable.batcher() != nullptr) {
-        if (RpcStatus done = servable.batcher()->run(part, out, context); !done.ok()) return done;
+      if (batcher != nullptr) {
+        if (RpcStatus done = batcher->run(part, out, context); !done.ok()) return done;
       } else {
         NACRE_ASSIGN_OR_RETURN(const ComputeSlots::Lease slot, acquire(context));
         if (RpcStatus done = classify(servable, part, out); !done.ok()) return done;

@@ -27,8 +27,6 @@ struct Scores {
   }
 };
 
-/// Images of one call.
-inline constexpr size_t kMaxImagesPerCall = 4096;
 /// Images of one call that are decoded and computed before others have their turn.
 inline constexpr size_t kImagesPerTurn = 32;
 

@@ -29,6 +29,10 @@ std::string_view default_signature_of(std::string_view method) {
 /// Of a batch that a version is warmed up with.
 constexpr int64_t kMostWarmRows = 64;
 
+/// Operations of an image for each byte of the variables, up to which calls are joined: a run then spends a
+/// good part of its time on reading the variables.
+constexpr int64_t kMostFlopsPerByte = 16;
+
 Status out_of_memory() {
   return {StatusCode::kLimit, "out of memory"};
 }
@@ -105,16 +109,28 @@ Result<std::shared_ptr<const Servable>> Servable::load(const std::string& name, 
       metrics.count_warm_up(name,
                             std::chrono::duration_cast<std::chrono::microseconds>(ServeClock::now() - begun));
     }
-    if (options.batching.has_value()) {
-      servable->batcher_ =
-          std::make_unique<Batcher>(servable->model_, *options.batching, std::move(slots), metrics);
-    }
+    servable->make_batcher(options, std::move(slots), metrics);
     return std::shared_ptr<const Servable>(std::move(servable));
   } catch (const std::bad_alloc&) {
     return out_of_memory().at(folder);
   } catch (const std::system_error& error) {  // no more threads
     return Status(StatusCode::kInternal, error.what()).at(folder);
   }
+}
+
+void Servable::make_batcher(const ServableOptions& options, std::shared_ptr<ComputeSlots> slots,
+                            ServeMetrics& metrics) {
+  BatchingOptions batching;
+  if (options.batching.has_value()) {
+    batching = *options.batching;
+    most_images_joined_ = kMaxImagesPerCall;
+  } else {
+    if (options.joined_calls < 2 || model_.flops() > kMostFlopsPerByte * model_.variable_bytes()) return;
+    batching.max_batch_size = options.joined_calls;
+    batching.max_enqueued_batches = kMaxImagesPerCall;  // as many as there are threads wait at most
+    most_images_joined_ = 1;
+  }
+  batcher_ = std::make_unique<Batcher>(model_, batching, std::move(slots), metrics);
 }
 
 /// In as many threads as will compute: its pictures from decoding on, and a whole batch, so that all buffers

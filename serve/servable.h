@@ -23,6 +23,9 @@ inline constexpr std::string_view kRegressMethod = "tensorflow/serving/regress";
 /// The feature of a tf.Example that holds the encoded image.
 inline constexpr std::string_view kImageFeature = "image";
 
+/// Images of one call.
+inline constexpr size_t kMaxImagesPerCall = 4096;
+
 /// What a signature takes: encoded images, ready network input, or tf.Examples whose feature "image" is an
 /// encoded image.
 enum class InputForm : uint8_t { kEncoded, kFloat, kExamples };
@@ -51,6 +54,9 @@ struct ServableOptions {
   int64_t batch = 8;  ///< images of a call that go through the network together; not with batching
   ImageLimits limits{};
   std::optional<BatchingOptions> batching;
+  /// Without batching, calls of one image each that go through the network together when threads are fewer
+  /// than calls, and the model gains by it (Model::variable_bytes against Model::flops); 1: each by itself.
+  size_t joined_calls = 4;
   bool warm_up = true;
 };
 
@@ -79,8 +85,10 @@ class Servable {
   [[nodiscard]] const std::vector<std::string>& labels() const { return labels_; }
   [[nodiscard]] const std::vector<ServedSignature>& signatures() const { return signatures_; }
   [[nodiscard]] const ImageLimits& limits() const { return limits_; }
-  /// Nothing when batching is off.
-  [[nodiscard]] Batcher* batcher() const { return batcher_.get(); }
+  /// What puts a call of so many images together with others; nothing when it is computed by itself.
+  [[nodiscard]] Batcher* batcher(size_t images) const {
+    return images <= most_images_joined_ ? batcher_.get() : nullptr;
+  }
 
   /// The signature `name` for a call of `method`; an empty name is that method's own: serving_default,
   /// classify, regress. kInvalidArgument: `Serving signature name: "x" not found in signature def`, or
@@ -91,6 +99,8 @@ class Servable {
  private:
   Servable(std::string name, int64_t version, Model model, const ImageLimits& limits);
   Status warm_up(size_t lanes, int64_t batch) const;
+  void make_batcher(const ServableOptions& options, std::shared_ptr<ComputeSlots> slots,
+                    ServeMetrics& metrics);
 
   std::string name_;
   int64_t version_;
@@ -100,6 +110,7 @@ class Servable {
   std::vector<std::string> labels_;
   std::vector<ServedSignature> signatures_;
   std::unique_ptr<Batcher> batcher_;
+  size_t most_images_joined_ = 0;  ///< of a call
 };
 
 }  // namespace nacre

@@ -199,6 +199,28 @@ TEST_F(AnswerThreadsTest, AnAnswerMayLetThoseOfItsKindPassAlone) {
   EXPECT_EQ(said(4), (std::vector{1, 3, 4, 2}));
 }
 
+TEST_F(AnswerThreadsTest, WhoWaitsForCompanyLeavesOneToEachOtherThread) {
+  std::atomic<size_t> waiting{0};
+  std::atomic<bool> over{false};
+  start({.at_once = 2, .waiting = &waiting});
+  slow_request(1);
+  submit({[&] {
+    say(2);
+    while (!over) threads_->answer_another(7);
+  }});
+  said(2);
+  request(3, {.is_short = true, .kind = 7});
+  while (waiting == 0) std::this_thread::yield();
+  std::this_thread::sleep_for(20ms);
+  EXPECT_FALSE(has_said(3)) << "the other thread answers it next";
+  request(4, {.is_short = true, .kind = 7});
+  EXPECT_EQ(said(3).back(), 3);
+  std::this_thread::sleep_for(20ms);
+  EXPECT_FALSE(has_said(4));
+  over = true;
+  EXPECT_EQ(said(4).back(), 4);
+}
+
 TEST_F(AnswerThreadsTest, WhatIsPostponedComesNextAndNeverWithinAnother) {
   start({.at_once = 1});
   std::atomic<bool> postponed{false};

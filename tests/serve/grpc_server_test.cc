@@ -111,6 +111,36 @@ TEST_F(GrpcServerTest, MoreCallsThanMayWaitAreRefusedAtOnce) {
   EXPECT_LE(good, 2U);
 }
 
+TEST_F(GrpcServerTest, CallsThatWaitGoTogetherAndEachHasItsOwnAnswer) {
+  options_.threads = 1;
+  start();
+  std::vector<ComputeSlots::Lease> held = hold_all();
+  const std::vector<std::string> pictures = {jpeg_, jpeg_.substr(0, jpeg_.size() / 2), png_};
+  std::vector<std::jthread> clients;
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    clients.emplace_back([&, i] {
+      tfs::PredictRequest request;
+      request.mutable_model_spec()->set_name("stripes");
+      (*request.mutable_inputs())["image"] = string_tensor({pictures[i]});
+      tfs::PredictResponse response;
+      grpc::ClientContext context;
+      const grpc::Status status = predictions_->Predict(&context, request, &response);
+      if (i == 1) {
+        EXPECT_THAT(text_of(status), HasSubstr("INVALID_ARGUMENT: image 0"));
+        return;
+      }
+      ASSERT_EQ(text_of(status), "OK");
+      const auto& values = response.outputs().at("prediction").float_val();
+      EXPECT_EQ(std::vector<float>(values.begin(), values.end()), expected({pictures[i]}));
+    });
+    EXPECT_TRUE(eventually([&] { return core_->slots->waiting() == 1 && core_->waiting == i; }));
+  }
+  held.clear();
+  clients.clear();
+  EXPECT_THAT(core_->metrics.prometheus(), HasSubstr(":nacre:serving:batch_size_count{} 1\n"));
+  EXPECT_THAT(core_->metrics.prometheus(), HasSubstr(":nacre:serving:batch_size_sum{} 2\n"));
+}
+
 TEST_F(GrpcServerTest, WhatWouldHoldUpAnotherCallIsAnsweredAfterIt) {
   options_.threads = 1;
   start();

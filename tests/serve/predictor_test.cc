@@ -5,7 +5,9 @@
 #include <atomic>
 #include <thread>
 
+#include "engine/plan.h"
 #include "layers/registry.h"
+#include "runtime/prediction_bundle.h"
 #include "tests/serve/serve_fixture.h"
 
 namespace nacre {
@@ -13,12 +15,14 @@ namespace {
 
 using ::testing::HasSubstr;
 
-/// With and without batching.
-class PredictorTest : public ServeTest, public testing::WithParamInterface<bool> {
+enum class Together : uint8_t { kNever, kJoined, kBatched };
+
+class PredictorTest : public ServeTest, public testing::WithParamInterface<Together> {
  protected:
   void SetUp() override {
     ServeTest::SetUp();
-    if (GetParam()) {
+    if (GetParam() == Together::kNever) options_.models.servable.joined_calls = 1;
+    if (GetParam() == Together::kBatched) {
       options_.models.servable.batching.emplace();
       options_.models.servable.batching->max_batch_size = 4;
       options_.models.servable.batching->batch_timeout = std::chrono::microseconds(2000);
@@ -27,7 +31,8 @@ class PredictorTest : public ServeTest, public testing::WithParamInterface<bool>
     serve({{"m", path("base"), {}, {}}});
     servable_ = found("m");
     ASSERT_NE(servable_, nullptr);
-    ASSERT_EQ(servable_->batcher() != nullptr, GetParam());
+    ASSERT_EQ(servable_->batcher(1) != nullptr, GetParam() != Together::kNever);
+    ASSERT_EQ(servable_->batcher(2) != nullptr, GetParam() == Together::kBatched);
   }
   void TearDown() override {
     servable_.reset();
@@ -144,8 +149,115 @@ TEST_P(PredictorTest, BoundsTheImagesOfACall) {
   EXPECT_EQ(core_->predictor.run(*servable_, images, {}).status().code(), RpcCode::kInvalidArgument);
 }
 
-INSTANTIATE_TEST_SUITE_P(Serve, PredictorTest, testing::Bool(),
-                         [](const auto& chosen) { return chosen.param ? "Batched" : "Alone"; });
+/// Calls of a thread, each of which is answered while the one before waits for company.
+class PredictorChain : public PredictorTest {
+ protected:
+  struct Call {
+    std::vector<std::vector<std::byte>> pictures;
+    CallContext context{};
+    RpcResult<Scores> result = RpcStatus();
+    bool postponed = false;
+  };
+
+  void run(std::vector<Call>& calls) {
+    if (next_ == calls.size()) return;
+    Call& call = calls[next_++];
+    call.context.other_calls = [&](bool alike) {
+      const bool more = alike && next_ < calls.size();
+      if (more) run(calls);
+      return more;
+    };
+    if (CallContext::is_nested()) call.context.postponed = &call.postponed;
+    const std::vector<EncodedImage> images(call.pictures.begin(), call.pictures.end());
+    call.result = core_->predictor.run(*servable_, images, call.context);
+  }
+  [[nodiscard]] std::string metrics() const { return core_->metrics.prometheus(); }
+
+ private:
+  size_t next_ = 0;
+};
+
+TEST_P(PredictorChain, WhatIsWrongWithACallIsItsOwnAffair) {
+  std::stop_source gone;
+  gone.request_stop();
+  std::vector<Call> calls(5);
+  calls[0].pictures = {make_picture(1)};
+  calls[1].pictures = {make_picture(2)};
+  calls[1].pictures[0].resize(calls[1].pictures[0].size() / 2);
+  calls[2].pictures = {make_picture(3)};
+  calls[2].context.deadline = ServeClock::now();
+  calls[3].pictures = {make_picture(4)};
+  calls[3].context.cancelled = gone.get_token();
+  calls[4].pictures = {make_picture(5, 30, 41)};
+  run(calls);
+  EXPECT_EQ(calls[1].result.status().code(), RpcCode::kInvalidArgument);
+  EXPECT_EQ(calls[2].result.status().code(), RpcCode::kDeadlineExceeded);
+  EXPECT_EQ(calls[3].result.status().code(), RpcCode::kCancelled);
+  for (const size_t good : {size_t{0}, size_t{4}}) {
+    ASSERT_TRUE(calls[good].result.ok()) << calls[good].result.status().message();
+    EXPECT_EQ(calls[good].result->values, answer(calls[good].pictures[0]));
+  }
+  EXPECT_THAT(metrics(), HasSubstr(":nacre:serving:batch_size_count{} 1\n"));
+  EXPECT_THAT(metrics(), HasSubstr(":nacre:serving:batch_size_sum{} 2\n"));
+}
+
+TEST_P(PredictorChain, NoMoreThanSoManyGoTogether) {
+  constexpr size_t kMost = 4;
+  std::vector<Call> calls(11);
+  for (size_t i = 0; i < calls.size(); ++i) calls[i].pictures = {make_picture(static_cast<int>(i))};
+  for (size_t i = 0; i < calls.size(); i += kMost) run(calls);
+  for (const Call& call : calls) {
+    ASSERT_TRUE(call.result.ok()) << call.result.status().message();
+    EXPECT_EQ(call.result->values, answer(call.pictures[0]));
+  }
+  EXPECT_THAT(metrics(), HasSubstr(":nacre:serving:batch_size_bucket{le=\"2\"} 0\n"));
+  EXPECT_THAT(metrics(), HasSubstr(":nacre:serving:batch_size_bucket{le=\"4\"} 3\n"));
+  EXPECT_THAT(metrics(), HasSubstr(":nacre:serving:batch_size_sum{} 11\n"));
+}
+
+TEST_P(PredictorChain, WithoutBatchingACallOfManyImagesIsNotJoined) {
+  std::vector<Call> calls(3);
+  calls[0].pictures = {make_picture(1)};
+  calls[1].pictures = {make_picture(2), make_picture(3)};
+  calls[2].pictures = {make_picture(4)};
+  run(calls);
+  EXPECT_TRUE(calls[0].result.ok());
+  EXPECT_TRUE(calls[2].result.ok());
+  EXPECT_EQ(calls[1].postponed, GetParam() == Together::kJoined);
+  EXPECT_THAT(metrics(), HasSubstr(":nacre:serving:batch_size_count{} 1\n"));
+}
+
+TEST_F(ServeTest, CallsThatGainNothingByItAreNotJoined) {
+  std::vector<Node> nodes(3);
+  nodes[0] = {"conv", "Conv2D", 1, {{"filters", int64_t{2}}, {"kernel_size", int64_t{3}}}, {"input"}};
+  nodes[1] = {"pool", "GlobalAvgPool2D", 1, {}, {"conv"}};
+  nodes[2] = {"out", "Dense", 1, {{"units", int64_t{3}}}, {"pool"}};
+  auto bundle = std::make_shared<Bundle>(make_small_bundle(1));
+  const Registry registry = builtin_ops();
+  const Graph graph = *Graph::make(std::move(nodes));
+  const auto plan = Plan::make(graph, registry, Shape{24, 24, 3}, {});
+  InputContract contract = bundle->contract;
+  contract.height = contract.width = 24;
+  write_version("heavy/1",
+                *make_prediction_bundle("heavy", graph, plan->initial_variables(1), contract, registry));
+  write_version("light/1", *bundle);
+  serve({{"heavy", path("heavy"), {}, {}}, {"light", path("light"), {}, {}}});
+  const Model& heavy = found("heavy")->model();
+  EXPECT_EQ(heavy.variable_bytes(), 4 * (3 * 3 * 3 * 2 + 2 + 2 * 3 + 3));
+  EXPECT_GE(heavy.flops(), 22 * 22 * 2 * (2 * 3 * 3 * 3));
+  EXPECT_EQ(found("heavy")->batcher(1), nullptr);
+  EXPECT_NE(found("light")->batcher(1), nullptr);
+}
+
+std::string name_of(const testing::TestParamInfo<Together>& chosen) {
+  if (chosen.param == Together::kNever) return "Alone";
+  return chosen.param == Together::kJoined ? "Joined" : "Batched";
+}
+
+INSTANTIATE_TEST_SUITE_P(Serve, PredictorTest,
+                         testing::Values(Together::kNever, Together::kJoined, Together::kBatched), name_of);
+INSTANTIATE_TEST_SUITE_P(Serve, PredictorChain, testing::Values(Together::kJoined, Together::kBatched),
+                         name_of);
 
 }  // namespace
 }  // namespace nacre

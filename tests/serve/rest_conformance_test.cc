@@ -96,6 +96,38 @@ TEST_F(RestConformance, PredictionsAreTheRuntimesBitForBit) {
   EXPECT_EQ(scores.front(), *std::ranges::max_element(expected));
 }
 
+class RestJoined : public ServeTest {};
+
+TEST_F(RestJoined, RequestsThatWaitGoTogetherAndEachHasItsOwnReply) {
+  options_.slots = rest_options_.http.threads = 1;
+  write_version("m/1", make_small_bundle(1));
+  serve({{"m", path("m"), {}, {}}});
+  serve_rest();
+  const auto body = [](const std::vector<std::byte>& picture) {
+    return R"({"instances":[{"b64":")" + encode_base64(picture) + "\"}]}";
+  };
+  std::vector<std::vector<std::byte>> pictures = {make_picture(1), make_picture(2), make_picture(3, 20, 31)};
+  pictures[1].resize(pictures[1].size() / 2);
+  std::vector<WireReply> alone;
+  for (const auto& picture : pictures)
+    alone.push_back(Wire(rest_->port()).ask("POST", "/v1/models/m:predict", body(picture)));
+  auto held = std::make_optional(core_->slots->acquire({}));  // nothing can compute
+  std::vector<std::jthread> clients;
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    clients.emplace_back([&, i] {
+      const WireReply reply = Wire(rest_->port()).ask("POST", "/v1/models/m:predict", body(pictures[i]));
+      EXPECT_EQ(reply.status, i == 1 ? 400 : 200);
+      EXPECT_EQ(reply.body, alone[i].body);
+    });
+    EXPECT_TRUE(eventually([&] { return core_->slots->waiting() == 1 && core_->waiting == i; }));
+  }
+  held.reset();
+  clients.clear();
+  const std::string metrics = core_->metrics.prometheus();
+  EXPECT_THAT(metrics, HasSubstr(":nacre:serving:batch_size_bucket{le=\"1\"} 2\n")) << "those before";
+  EXPECT_THAT(metrics, HasSubstr(":nacre:serving:batch_size_bucket{le=\"2\"} 3\n"));
+}
+
 TEST_F(RestConformance, NumbersThatJsonHasNoFormFor) {
   Wire wire(rest_->port());
   std::string image = numbers(6, 6, 3);
