@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "engine/move_thread.h"
 #include "engine/parallel.h"
 
 namespace nacre {
@@ -30,16 +31,14 @@ void wait_while(const std::atomic<uint32_t>& value, uint32_t old) {
   value.wait(old, std::memory_order_acquire);
 }
 
-/// Moves the calling thread off a CPU; afterwards it may run where it might before. False when it may run
-/// nowhere else.
-bool leave_cpu(int cpu) {
+/// Moves the calling thread off a CPU. False when it may not run on as many others as there are threads for
+/// them: it would come back.
+bool leave_cpu(int cpu, int threads) {
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return false;
   cpu_set_t others = allowed;
   CPU_CLR(cpu, &others);
-  if (CPU_COUNT(&others) == 0 || sched_setaffinity(0, sizeof others, &others) != 0) return false;
-  sched_setaffinity(0, sizeof allowed, &allowed);
-  return true;
+  return CPU_COUNT(&others) >= threads && move_thread(0, others, allowed);
 }
 
 }  // namespace
@@ -113,7 +112,7 @@ void ThreadTeam::serve(int worker) {
     if (dismissed_) return;
     // Linux starts a thread, or wakes it, where the first one is at work even if a CPU is idle; then they
     // take turns for milliseconds, until its next tick.
-    if (may_leave && sched_getcpu() == first_cpu_) may_leave = leave_cpu(first_cpu_);
+    if (may_leave && sched_getcpu() == first_cpu_) may_leave = leave_cpu(first_cpu_, size_ - 1);
     take_chunks(worker);
     finished_.fetch_add(1);
     finished_.notify_one();

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "engine/move_thread.h"
+
 namespace nacre {
 namespace {
 
@@ -89,7 +91,7 @@ void CpuSeats::Seat::leave_shared_cpu() {
   }
   // Without the lock: it takes a while, for which nobody else should wait. It stays there for now, and Linux
   // may move it as before.
-  if (sched_setaffinity(0, sizeof there, &there) == 0) sched_setaffinity(0, sizeof allowed, &allowed);
+  move_thread(0, there, allowed);
   on_its_way_ = false;
 }
 
@@ -132,8 +134,7 @@ void CpuSeats::move(Place& place, Lock& lock) {
   if (CPU_COUNT(&free) == 0 || CPU_EQUAL(&free, &allowed) != 0) return;
   place.is_moved_ = true;
   lock.unlock();
-  if (sched_setaffinity(place.thread_, sizeof free, &free) == 0)
-    sched_setaffinity(place.thread_, sizeof allowed, &allowed);
+  move_thread(place.thread_, free, allowed);
   lock.lock();
   place.is_moved_ = false;
   moved_.notify_all();

@@ -120,16 +120,10 @@ Result<std::shared_ptr<const Servable>> Servable::load(const std::string& name, 
 
 void Servable::make_batcher(const ServableOptions& options, std::shared_ptr<ComputeSlots> slots,
                             ServeMetrics& metrics) {
-  BatchingOptions batching;
-  if (options.batching.has_value()) {
-    batching = *options.batching;
-    most_images_joined_ = kMaxImagesPerCall;
-  } else {
-    if (options.joined_calls < 2 || model_.flops() > kMostFlopsPerByte * model_.variable_bytes()) return;
-    batching.max_batch_size = options.joined_calls;
-    batching.max_enqueued_batches = kMaxImagesPerCall;  // as many as there are threads wait at most
-    most_images_joined_ = 1;
-  }
+  const bool gains = model_.flops() <= kMostFlopsPerByte * model_.variable_bytes();
+  if (!options.batching.has_value() && (options.joined.max_batch_size < 2 || !gains)) return;
+  most_images_joined_ = options.batching.has_value() ? kMaxImagesPerCall : 1;
+  const BatchingOptions batching = options.batching.value_or(options.joined);
   batcher_ = std::make_unique<Batcher>(model_, batching, std::move(slots), metrics);
 }
 

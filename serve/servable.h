@@ -55,8 +55,9 @@ struct ServableOptions {
   ImageLimits limits{};
   std::optional<BatchingOptions> batching;
   /// Without batching, calls of one image each that go through the network together when threads are fewer
-  /// than calls, and the model gains by it (Model::variable_bytes against Model::flops); 1: each by itself.
-  size_t joined_calls = 4;
+  /// than calls, and the model gains by it (Model::variable_bytes against Model::flops); a max_batch_size of
+  /// 1: each by itself. As many as there are threads wait at most.
+  BatchingOptions joined{.max_batch_size = 4, .max_enqueued_batches = kMaxImagesPerCall};
   bool warm_up = true;
 };
 

@@ -248,6 +248,7 @@ TEST_F(GrpcProtocol, TheEndIsTold) {
   Http2Wire::Frame told = wire.read_frame();
   while (told.type >= 0 && told.type != NGHTTP2_GOAWAY) told = wire.read_frame();
   EXPECT_EQ(told.type, NGHTTP2_GOAWAY);
+  EXPECT_TRUE(told.payload.ends_with(std::string("\0\0\0\0", 4))) << "no error";
   released_ = true;
   EXPECT_EQ(wire.reply(1).status(), "0") << "who was being answered still is";
   wire.wire().close();

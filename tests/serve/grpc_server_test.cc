@@ -9,6 +9,7 @@
 #include "image/encode.h"
 #include "schemas/grpc/health.grpc.pb.h"
 #include "tests/serve/grpc_fixture.h"
+#include "tests/serve/serve_fixture.h"
 
 namespace nacre {
 namespace {
@@ -113,6 +114,7 @@ TEST_F(GrpcServerTest, MoreCallsThanMayWaitAreRefusedAtOnce) {
 
 TEST_F(GrpcServerTest, CallsThatWaitGoTogetherAndEachHasItsOwnAnswer) {
   options_.threads = 1;
+  core_options_.models.servable.joined.batch_timeout = kUnhurried;
   start();
   std::vector<ComputeSlots::Lease> held = hold_all();
   const std::vector<std::string> pictures = {jpeg_, jpeg_.substr(0, jpeg_.size() / 2), png_};

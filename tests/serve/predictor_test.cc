@@ -21,11 +21,12 @@ class PredictorTest : public ServeTest, public testing::WithParamInterface<Toget
  protected:
   void SetUp() override {
     ServeTest::SetUp();
-    if (GetParam() == Together::kNever) options_.models.servable.joined_calls = 1;
+    options_.models.servable.joined.batch_timeout = kUnhurried;
+    if (GetParam() == Together::kNever) options_.models.servable.joined.max_batch_size = 1;
     if (GetParam() == Together::kBatched) {
       options_.models.servable.batching.emplace();
       options_.models.servable.batching->max_batch_size = 4;
-      options_.models.servable.batching->batch_timeout = std::chrono::microseconds(2000);
+      options_.models.servable.batching->batch_timeout = kUnhurried;
     }
     write_version("base/1", make_small_bundle(1));
     serve({{"m", path("base"), {}, {}}});

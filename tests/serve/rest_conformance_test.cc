@@ -100,6 +100,7 @@ class RestJoined : public ServeTest {};
 
 TEST_F(RestJoined, RequestsThatWaitGoTogetherAndEachHasItsOwnReply) {
   options_.slots = rest_options_.http.threads = 1;
+  options_.models.servable.joined.batch_timeout = kUnhurried;
   write_version("m/1", make_small_bundle(1));
   serve({{"m", path("m"), {}, {}}});
   serve_rest();

@@ -20,6 +20,9 @@
 
 namespace nacre {
 
+/// For what goes together however slow the machine is.
+inline constexpr std::chrono::microseconds kUnhurried = std::chrono::minutes(1);
+
 /// A small model: colour pictures of 6x6 pixels, `classes` named "a", "b", ... Another seed is another model.
 Bundle make_small_bundle(uint64_t seed, int64_t classes = 3, bool labels = true);
 
