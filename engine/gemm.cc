@@ -25,13 +25,13 @@ struct Chunks {
       : rows(std::min(m, gemm::kBlockRows)), columns(std::min<int64_t>(n, 256)) {
     constexpr int64_t kPerThread = 2;
     constexpr int64_t kMinRows = 48;
-    if (packed && m > gemm::kStreamRows && m <= kMinRows) {
+    if (packed && m > kStreamedRows && m <= kMinRows) {
       // Each chunk looks for zeros in all rows, which takes a while where it has few columns.
       columns = std::min(gemm::kBlockColumns, round_up(ceil_div(n, std::max(threads, 1)), kPackedColumns));
       return;
     }
     // A few rows take as long as reading B, which wants long stretches of memory.
-    const int64_t kMinColumns = m <= gemm::kStreamRows ? 256 : 64;
+    const int64_t kMinColumns = m <= kStreamedRows ? 256 : 64;
     const int64_t enough = threads <= 1 ? 1 : kPerThread * threads;
     const auto count = [&] { return ceil_div(m, rows) * ceil_div(n, columns); };
     while (count() < enough && columns >= 2 * kMinColumns) columns = round_up(columns / 2, kMinColumns);

@@ -43,6 +43,10 @@ struct GemmArgs {
   int64_t soon_floats = 0;
 };
 
+/// Of so many rows at most, sgemm reads op(B) in place, once, if it is not transposed: packing it would gain
+/// nothing.
+inline constexpr int64_t kStreamedRows = 5;
+
 /// Bytes of workspace that sgemm and sgemm_packed_b need for any product of at most these extents, on any
 /// instruction set; a multiple of 64.
 size_t gemm_workspace_bytes(int64_t m, int64_t n, int64_t k);

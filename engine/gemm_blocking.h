@@ -14,7 +14,6 @@ inline constexpr int64_t kBlockColumns =
     1024;                                    ///< columns of B in one block; a multiple of every tile's width
 inline constexpr int64_t kMaxTileRows = 12;  ///< of any instruction set
 inline constexpr int64_t kMaxTileColumns = 32;  ///< of any instruction set
-inline constexpr int64_t kStreamRows = 3;       ///< up to this many rows, B is streamed instead of packed
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) {
   return (a + b - 1) / b;

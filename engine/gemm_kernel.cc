@@ -95,10 +95,8 @@ void multiply_packed(const GemmArgs& args, const float* packed, float* workspace
 
 void multiply_here(const GemmArgs& args, const float* packed, float* workspace) {
   if (args.m <= 0 || args.n <= 0) return;
-  if (args.m > kStreamRows || (packed == nullptr && args.transpose_b)) {
+  if (args.m > kStreamedRows || packed != nullptr || args.transpose_b) {
     multiply_packed(args, packed, workspace);
-  } else if (packed != nullptr) {
-    multiply_rows_by_panels(args, packed);
   } else {
     multiply_streamed(args);
   }

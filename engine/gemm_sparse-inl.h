@@ -52,14 +52,14 @@ inline int rows_of_list(const SparseA& a, int64_t columns) {
   constexpr int64_t kPerShared = 1;
   const int64_t per_term = kMostListed == 1 || halves_wide_vectors() ? 2 : 5;
   const int64_t sampled = std::clamp<int64_t>(a.rows / kSampled, 1, kSampled);
-  const int64_t next = kMostListed == 2 && a.rows > 1 ? a.ld : 0;  // the other row of a pair
+  const bool pairs = kMostListed == 2 && a.rows > 1;
   int64_t own = 0;
   int64_t shared = 0;
   for (int64_t i = 0; i < sampled; ++i) {
     const int64_t first = std::min(i * a.rows / sampled, std::max<int64_t>(a.rows - kMostListed, 0));
     const float* const row = a.data + first * a.ld;
-    own += count_live(row, 0, a.depth);
-    if (next != 0) shared += count_live(row, next, a.depth);
+    own += count_live<1>(row, a.ld, a.depth);
+    if (pairs) shared += count_live<2>(row, a.ld, a.depth);
   }
   const int64_t slabs = ceil_div(columns, kLiveColumns);
   const int64_t vectors = ceil_div(columns, kTileColumns) * 2;
@@ -70,7 +70,7 @@ inline int rows_of_list(const SparseA& a, int64_t columns) {
   const int64_t waiting = sampled * a.parts() * kPerSum * vectors;
   const int64_t alone = own * (vectors + per_term * slabs) + listing + loops + waiting;
   const int64_t paired = shared * (2 * vectors + kPerShared * slabs) / 2 + (listing + loops) / 2 + waiting;
-  if (next != 0 && paired < alone) return paired * 10 < dense * 9 ? 2 : 0;
+  if (pairs && paired < alone) return paired * 10 < dense * 9 ? 2 : 0;
   return alone * 10 < dense * 9 ? 1 : 0;
 }
 
@@ -130,14 +130,6 @@ struct PartialSums {
   int64_t columns;
   NextPart* next;  ///< or null
 };
-
-/// A vector that the compiler keeps in a register for all who use it, rather than load it for each.
-HWY_INLINE Vector kept(Vector v) {
-#if HWY_TARGET <= HWY_AVX3
-  asm("" : "+v"(v.raw));
-#endif
-  return v;
-}
 
 /// Of rows that share a list by kRows, for columns that fill the last of kPanels panels, or less.
 template <int kPanels, int kRows>
@@ -231,9 +223,9 @@ inline void multiply_sparse(int64_t columns, const SparseA& a, int together, con
   for (int64_t part = 0; part <= parts; ++part) begin[part] = a.begin(part);
   for (int64_t i = 0; i < a.rows; i += i < paired ? 2 : 1) {
     for (int64_t part = 0; part < parts; ++part) {
-      counts[i * parts + part] =
-          static_cast<int32_t>(list_live(a.data + i * a.ld, i < paired ? a.ld : 0, begin[part],
-                                         begin[part + 1], terms + i * a.depth + begin[part]));
+      const auto list = i < paired ? list_live<2> : list_live<1>;
+      counts[i * parts + part] = static_cast<int32_t>(
+          list(a.data + i * a.ld, a.ld, begin[part], begin[part + 1], terms + i * a.depth + begin[part]));
     }
   }
   for (int64_t j = 0; j < columns; j += kLiveColumns, b += kLivePanels * panel_stride) {

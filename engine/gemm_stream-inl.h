@@ -15,11 +15,18 @@ namespace nacre::gemm {
 namespace HWY_NAMESPACE {
 namespace {
 
-/// Calls body(k, which of the elements from k on are not zero) for the elements [begin, end) of a row, a
-/// vector at a time. With a distance other than 0, in that row or in the one so many floats behind it.
-template <typename Body>
-HWY_INLINE void for_each_live(const float* a, int64_t distance, int64_t begin, int64_t end,
-                              const Body& body) {
+/// A vector that the compiler keeps in a register for all who use it, rather than load it for each.
+HWY_INLINE Vector kept(Vector v) {
+#if HWY_TARGET <= HWY_AVX3
+  asm("" : "+v"(v.raw));
+#endif
+  return v;
+}
+
+/// Calls body(k, which of the elements from k on are not zero in any of kRows rows, `ld` floats apart) for
+/// the elements [begin, end), a vector at a time.
+template <int kRows, typename Body>
+HWY_INLINE void for_each_live(const float* a, int64_t ld, int64_t begin, int64_t end, const Body& body) {
   const Tag d;
   const auto live_in = [&](const float* row, int64_t k) HWY_ATTR {
     const Vector v = end - k >= kLanes ? hn::LoadU(d, row + k)
@@ -27,25 +34,28 @@ HWY_INLINE void for_each_live(const float* a, int64_t distance, int64_t begin, i
     return hn::Not(hn::Eq(v, hn::Zero(d)));  // NaN is not zero either
   };
   for (int64_t k = begin; k < end; k += kLanes) {
-    const auto live = live_in(a, k);
-    body(k, distance == 0 ? live : hn::Or(live, live_in(a + distance, k)));
+    auto live = live_in(a, k);
+    for (int r = 1; r < kRows; ++r) live = hn::Or(live, live_in(a + r * ld, k));
+    body(k, live);
   }
 }
 
-inline int64_t count_live(const float* a, int64_t distance, int64_t depth) {
+template <int kRows>
+int64_t count_live(const float* a, int64_t ld, int64_t depth) {
   int64_t count = 0;
-  for_each_live(a, distance, 0, depth, [&](int64_t /*k*/, auto live) HWY_ATTR {
+  for_each_live<kRows>(a, ld, 0, depth, [&](int64_t /*k*/, auto live) HWY_ATTR {
     count += static_cast<int64_t>(hn::CountTrue(Tag(), live));
   });
   return count;
 }
 
-/// Lists which elements [begin, end) of a row, or of two as above, are not zero, in ascending order, and says
+/// Lists which elements [begin, end) of kRows rows as above are not zero in any, in ascending order, and says
 /// how many those are. Of `to` no more than end - begin elements are written.
-inline int64_t list_live(const float* a, int64_t distance, int64_t begin, int64_t end, int32_t* to) {
+template <int kRows>
+int64_t list_live(const float* a, int64_t ld, int64_t begin, int64_t end, int32_t* to) {
   const hn::RebindToSigned<Tag> d;
   int64_t count = 0;
-  for_each_live(a, distance, begin, end, [&](int64_t k, auto live) HWY_ATTR {
+  for_each_live<kRows>(a, ld, begin, end, [&](int64_t k, auto live) HWY_ATTR {
     const auto numbers = hn::Iota(d, static_cast<int32_t>(k));
     const auto listed = compressed(d, numbers, hn::RebindMask(d, live));
     const auto more = static_cast<int64_t>(hn::CountTrue(Tag(), live));
@@ -61,63 +71,66 @@ inline int64_t list_live(const float* a, int64_t distance, int64_t begin, int64_
   return count;
 }
 
-/// The elements of a row of A over one block of depth that are not zero, in ascending order. A row of B whose
-/// factor is zero adds nothing, and need not be read: behind a relu that spares half of all there is to do.
+/// A few rows of A over one block of depth, and which of their elements are not zero in any of them, in
+/// ascending order. A row of B that meets zeros alone adds nothing, and need not be read: behind a relu that
+/// spares half of all there is to do.
+template <int kRows>
 struct Terms {
   const float* a;
+  int64_t lda;
   int32_t row[kMaxDepth];  ///< of the block of B
   int64_t count;
 
-  /// `copy`: for a row whose elements lie `step` apart.
-  Terms(const float* from, int64_t step, int64_t depth, float* copy) : a(from) {
-    if (step != 1) {
-      for (int64_t k = 0; k < depth; ++k) copy[k] = from[k * step];
+  /// With `transposed`, element k of row r lies at from[k * ld + r], and moves to `copy`.
+  Terms(const float* from, int64_t ld, bool transposed, int64_t depth, float* copy) : a(from), lda(ld) {
+    if (transposed) {
+      for (int64_t k = 0; k < depth; ++k) {
+        for (int64_t r = 0; r < kRows; ++r) copy[r * depth + k] = from[k * ld + r];
+      }
       a = copy;
+      lda = depth;
     }
-    count = list_live(a, 0, 0, depth, row);
+    count = list_live<kRows>(a, lda, 0, depth, row);
   }
 };
 
-/// sum[kVectors] = the terms times kVectors vectors of their rows of B, in ascending order; the last vector
-/// has `count` elements.
-template <int kVectors>
-void sum_terms(const Terms& terms, const float* b, int64_t ldb, int64_t count, float* sum) {
-  const Tag d;
-  constexpr int64_t kAhead = 4;
-  Vector total[kVectors];
-#pragma GCC unroll 8
-  for (int v = 0; v < kVectors; ++v) total[v] = hn::Zero(d);
-  for (int64_t t = 0; t < terms.count; ++t) {
-    const Vector factor = hn::Set(d, terms.a[terms.row[t]]);
-    const float* row = b + terms.row[t] * ldb;
-    // Rows between which some are left out are more than the hardware foresees.
-    const float* next = b + terms.row[std::min(t + kAhead, terms.count - 1)] * ldb;
-#pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) {
-      __builtin_prefetch(next + v * kLanes);
-      const float* at = row + v * kLanes;
-      const Vector x = v + 1 < kVectors || count == kLanes
-                           ? hn::LoadU(d, at)
-                           : Part{0, static_cast<size_t>(count) * sizeof(float)}.load(at);
-      total[v] = hn::MulAdd(factor, x, total[v]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int v = 0; v < kVectors; ++v) hn::Store(total[v], d, sum + v * kLanes);
-}
+inline constexpr int64_t kStreamColumns = 512;  ///< whose sums stay in the first-level cache
 
-/// The terms times the first of `columns` columns of their rows of B; says how many those are.
-inline constexpr int64_t kMostVectors = 8;
-inline int64_t sum_columns(const Terms& terms, const float* b, int64_t ldb, int64_t columns, float* sum) {
-  const auto of = [&]<int kVectors>() {
-    const int64_t count = std::min(columns, kVectors * kLanes);
-    sum_terms<kVectors>(terms, b, ldb, count - (kVectors - 1) * kLanes, sum);
-    return count;
-  };
-  const int64_t vectors = ceil_div(columns, kLanes);
-  if (vectors >= 8) return of.template operator()<8>();
-  if (vectors >= 4) return of.template operator()<4>();
-  return vectors >= 2 ? of.template operator()<2>() : of.template operator()<1>();
+/// So many terms are added to the sums at a time: registers hold their factors, and each sum waits in memory
+/// for the next ones.
+template <int kRows>
+inline constexpr int kTermsAtOnce = std::min(8, (kTileRows == 12 ? 16 : 8) / kRows);
+
+/// sums[kRows][kStreamColumns] += the terms from t on times their rows of B, in ascending order.
+template <int kRows, int kTerms>
+HWY_INLINE void add_terms(const Terms<kRows>& terms, int64_t t, const float* b, int64_t ldb, int64_t columns,
+                          float* HWY_RESTRICT sums) {
+  const float* row[kTerms];
+  const float* next[kTerms];
+  Vector factor[kTerms][kRows];
+#pragma GCC unroll 8
+  for (int i = 0; i < kTerms; ++i) {
+    const int64_t k = terms.row[t + i];
+    row[i] = b + k * ldb;
+    next[i] = b + terms.row[std::min<int64_t>(t + i + kTerms, terms.count - 1)] * ldb;
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) factor[i][r] = hn::Set(Tag(), terms.a[r * terms.lda + k]);
+  }
+  for_each_vector(columns, [&](const auto& lanes) HWY_ATTR {
+    Vector sum[kRows];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) sum[r] = lanes.load(sums + r * kStreamColumns);
+#pragma GCC unroll 8
+    for (int i = 0; i < kTerms; ++i) {
+      __builtin_prefetch(next[i] + lanes.at);
+      Vector x = lanes.load(row[i]);
+      if constexpr (kRows > 1) x = kept(x);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r) sum[r] = hn::MulAdd(factor[i][r], x, sum[r]);
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; ++r) lanes.store(sum[r], sums + r * kStreamColumns);
+  });
 }
 
 /// What becomes of sums that lie as `lanes` say.
@@ -135,80 +148,55 @@ inline void finish_row(const float* sum, int64_t columns, const Finish& finish) 
                                HWY_ATTR { lanes.store(finished(lanes.load(sum), lanes, finish), finish.c); });
 }
 
+/// The sums of the terms over up to kStreamColumns columns of a block of B, put where they belong. finish: of
+/// the first row.
+template <int kRows>
+void sum_terms(const Terms<kRows>& terms, const float* b, int64_t ldb, int64_t columns, Finish finish) {
+  constexpr int kAtOnce = kTermsAtOnce<kRows>;
+  HWY_ALIGN float sums[kRows * kStreamColumns];
+  for (int r = 0; r < kRows; ++r) std::fill_n(sums + r * kStreamColumns, columns, 0.F);
+  int64_t t = 0;
+  for (; t + kAtOnce <= terms.count; t += kAtOnce) add_terms<kRows, kAtOnce>(terms, t, b, ldb, columns, sums);
+  for (; t < terms.count; ++t) add_terms<kRows, 1>(terms, t, b, ldb, columns, sums);
+  for (int r = 0; r < kRows; ++r, finish.c += finish.ldc)
+    finish_row(sums + r * kStreamColumns, columns, finish);
+}
+
+/// The product of kRows rows.
+template <int kRows>
+void multiply_streamed_rows(const GemmArgs& args) {
+  float copy[kRows * kMaxDepth];
+  const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
+  int64_t k = 0;
+  do {
+    const int64_t depth = std::min(max_depth, args.k - k);
+    const bool last = k + depth == args.k;
+    const Terms<kRows> terms(args.a + (args.transpose_a ? k * args.lda : k), args.lda, args.transpose_a,
+                             depth, copy);
+    for (int64_t j = 0; j < args.n; j += kStreamColumns) {
+      const int64_t columns = std::min(kStreamColumns, args.n - j);
+      sum_terms(terms, args.b + k * args.ldb + j, args.ldb, columns,
+                finish_of(args, args.c + j, k == 0, last, j));
+    }
+    k += depth;
+  } while (k < args.k);
+}
+
 /// The product for a few rows: B, read once, costs nearly all the time.
 inline void multiply_streamed(const GemmArgs& args) {
-  HWY_ALIGN float sum[kMostVectors * kLanes];
-  float copy[kMaxDepth];
-  const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
-  int64_t k = 0;
-  do {
-    const int64_t depth = std::min(max_depth, args.k - k);
-    const bool last = k + depth == args.k;
-    for (int64_t i = 0; i < args.m; ++i) {
-      const float* a = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
-      const Terms terms(a, args.transpose_a ? args.lda : 1, depth, copy);
-      int64_t columns = 0;
-      for (int64_t j = 0; j < args.n; j += columns) {
-        const float* b = args.b + k * args.ldb + j;
-        columns = sum_columns(terms, b, args.ldb, args.n - j, sum);
-        finish_row(sum, columns, finish_of(args, args.c + i * args.ldc + j, k == 0, last, j));
-      }
-    }
-    k += depth;
-  } while (k < args.k);
-}
-
-/// One row times packed panels, several panels at a time.
-template <int kPanels>
-void multiply_row_by_panels(const Terms& terms, const float* b, int64_t panel_stride, float* sum) {
-  const Tag d;
-  Vector total[kPanels][2];
-#pragma GCC unroll 4
-  for (int p = 0; p < kPanels; ++p) total[p][0] = total[p][1] = hn::Zero(d);
-  for (int64_t t = 0; t < terms.count; ++t) {
-    const Vector factor = hn::Set(d, terms.a[terms.row[t]]);
-#pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) {
-      const float* panel = b + p * panel_stride + terms.row[t] * kTileColumns;
-      total[p][0] = hn::MulAdd(factor, hn::Load(d, panel), total[p][0]);
-      total[p][1] = hn::MulAdd(factor, hn::Load(d, panel + kLanes), total[p][1]);
-    }
+  static_assert(kStreamedRows == 5);
+  switch (args.m) {
+    case 1:
+      return multiply_streamed_rows<1>(args);
+    case 2:
+      return multiply_streamed_rows<2>(args);
+    case 3:
+      return multiply_streamed_rows<3>(args);
+    case 4:
+      return multiply_streamed_rows<4>(args);
+    default:
+      return multiply_streamed_rows<5>(args);
   }
-#pragma GCC unroll 4
-  for (int p = 0; p < kPanels; ++p) {
-    hn::Store(total[p][0], d, sum + p * kTileColumns);
-    hn::Store(total[p][1], d, sum + p * kTileColumns + kLanes);
-  }
-}
-
-inline void multiply_rows_by_panels(const GemmArgs& args, const float* packed) {
-  constexpr int kPanels = 4;
-  HWY_ALIGN float sum[kPanels * kTileColumns];
-  float copy[kMaxDepth];
-  const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
-  const int64_t panel_stride = args.k * kTileColumns;
-  int64_t k = 0;
-  do {
-    const int64_t depth = std::min(max_depth, args.k - k);
-    const bool last = k + depth == args.k;
-    for (int64_t i = 0; i < args.m; ++i) {
-      const float* a = args.a + (args.transpose_a ? k * args.lda + i : i * args.lda + k);
-      const Terms terms(a, args.transpose_a ? args.lda : 1, depth, copy);
-      for (int64_t j = 0; j < args.n; j += kPanels * kTileColumns) {
-        const int64_t columns = std::min<int64_t>(kPanels * kTileColumns, args.n - j);
-        const float* b = packed + j * args.k + k * kTileColumns;
-        if (columns > (kPanels - 1) * kTileColumns) {
-          multiply_row_by_panels<kPanels>(terms, b, panel_stride, sum);
-        } else {
-          for (int64_t p = 0; p * kTileColumns < columns; ++p) {
-            multiply_row_by_panels<1>(terms, b + p * panel_stride, panel_stride, sum + p * kTileColumns);
-          }
-        }
-        finish_row(sum, columns, finish_of(args, args.c + i * args.ldc + j, k == 0, last, j));
-      }
-    }
-    k += depth;
-  } while (k < args.k);
 }
 
 }  // namespace

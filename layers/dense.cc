@@ -17,7 +17,7 @@ namespace nacre {
 namespace {
 
 constexpr int64_t kColumnsPerChunk = 64;
-constexpr int64_t kFewRows = 3;
+constexpr int64_t kFewRows = 4;
 
 struct DenseAttrs : WeightAttrs {
   int64_t units = 0;
@@ -43,8 +43,7 @@ class Dense final : public ReferenceOperator<Dense> {
     info_.variables[0].streamed = true;
     info_.shared_bytes = align_up(gemm_parallel_workspace_bytes(n, units_, in_, threads));
     if (mode == Mode::kInference) {
-      // For a few rows the kernel is read once, as it lies.
-      if (n > kFewRows) info_.packed_bytes = packed_b_floats(in_, units_) * sizeof(float);
+      if (n > kStreamedRows) info_.packed_bytes = packed_b_floats(in_, units_) * sizeof(float);
       return;
     }
     kernel_gradient_bytes_ = float_bytes(gradients_.chunk_rows() * units_);
@@ -71,7 +70,7 @@ class Dense final : public ReferenceOperator<Dense> {
     product.ldc = units_;
     product.bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
     product.relu = relu_;
-    if (args.packed != nullptr) {
+    if (args.packed != nullptr && product.m > kStreamedRows) {
       sgemm_packed_b_parallel(product, reinterpret_cast<const float*>(args.packed), args.context.threads,
                               args.workspace.shared);
     } else if (sums_.has_value()) {

@@ -42,5 +42,31 @@ TEST(SparseGemm, ZerosChangeNoBit) {
   }
 }
 
+// Rows that read B once, together, and one more than do so; columns whose sums wait in memory, and more.
+TEST(SparseGemm, FewRowsHaveTheBitsOfManyPaths) {
+  for (const int64_t target : targets()) {
+    const ForcedTarget forced(target);
+    int number = 0;
+    for (int64_t m = 1; m <= kStreamedRows + 1; ++m) {
+      for (const int64_t n : {1, 23, 512, 533, 1040}) {
+        for (const int64_t k : {1, 7, 320, 650}) {
+          const bool transposed = ++number % 3 == 0;
+          Problem problem(m, n, k, transposed, false);
+          if (number % 4 == 1) problem.clip_a(0.4F);
+          if (number % 4 == 2 && !transposed) problem.thin_a(3);
+          problem.set_epilogue(number % 2 == 1, number % 5 < 3, number % 7 < 3, number % 11 < 4);
+          const Tensor c = problem.run(Path::kPlain);
+          EXPECT_LT(problem.error(c), kTolerance)
+              << hwy::TargetName(target) << ' ' << m << ' ' << n << ' ' << k;
+          for (const Path path : kPaths) {
+            EXPECT_TRUE(same_bits(c, problem.run(path, 3))) << hwy::TargetName(target) << ' ' << m << ' ' << n
+                                                            << ' ' << k << ' ' << static_cast<int>(path);
+          }
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace nacre
