@@ -62,9 +62,9 @@ def slow_clients(port):
         yield
 
 
-def cpu_seconds(process):
-    """That it has used until now."""
-    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+def cpu_seconds(pid):
+    """That a process has used until now."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -130,9 +130,9 @@ class Bench:
             # As the first came: when nothing was to be done.
             lone = self.load(transport, *target, connections=1, seconds=2, rate=LONE_RATE, warm_up=0)
             alone = self.load(transport, *target, connections=1, seconds=2)
-            before = cpu_seconds(process)
+            before = cpu_seconds(process.pid)
             full = self.load(transport, *target, warm_up=0)
-            full["server_cpu_us"] = 1e6 * (cpu_seconds(process) - before) / full["requests"]
+            full["server_cpu_us"] = 1e6 * (cpu_seconds(process.pid) - before) / full["requests"]
             full["first_ms"], full["lone_ms"], full["alone_ms"] = first["p50_ms"], lone["p50_ms"], alone["p50_ms"]
             if share is not None:
                 rate = share * full["requests_per_second"]
@@ -142,16 +142,29 @@ class Bench:
                         _, full["slow_p99_ms"], _ = self.latency(transport, *target, rate=rate)
         return full
 
-    def python(self, engine, source):
+    def python(self, engine, source, threads=None):
+        """Of workers that compute with so many threads each; with as many as the engine takes by itself if None."""
         port = free_port()
         command = [sys.executable, "-m", "uvicorn", "--app-dir", pathlib.Path(__file__).parent, "python_server:app",
                    f"--port={port}", f"--workers={WORKERS}", "--log-level=error"]
-        environment = {"NACRE_ENGINE": engine, "NACRE_MODEL": str(self.models / source), "TF_CPP_MIN_LOG_LEVEL": "3",
-                       "OMP_NUM_THREADS": "1"}
-        with running(command, port, environment):
+        environment = {"NACRE_ENGINE": engine, "NACRE_MODEL": str(self.models / source), "TF_CPP_MIN_LOG_LEVEL": "3"}
+        if threads is not None:
+            environment |= {"NACRE_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
+        with running(command, port, environment) as process:
             # The socket is open before the workers have loaded their engine; every worker gets its first requests here.
-            self.load("rest", f"--port={port}", "--model=face96", seconds=3)
-            return self.load("rest", f"--port={port}", "--model=face96")
+            self.load_all_workers(process, port, 3)
+            return self.load_all_workers(process, port, self.options.seconds)
+
+    def load_all_workers(self, process, port, seconds):
+        """A worker that is awake accepts every connection that waits: those of a load that has kept one busy alone do not count."""
+        for _ in range(20):
+            children = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            before = [cpu_seconds(child) for child in children]
+            report = self.load("rest", f"--port={port}", "--model=face96", seconds=seconds)
+            used = sorted(cpu_seconds(child) - was for child, was in zip(children, before))[-WORKERS:]
+            if used[0] > used[-1] / 2:
+                return report
+        raise AssertionError("one worker has all connections, again and again")
 
 
 def median(reports, key):
@@ -174,8 +187,10 @@ def main():
         "nacre-serve, REST, batching": lambda: bench.serve_and_load("rest", "--enable_batching", share=0.7),
         "nacre-serve, gRPC": lambda: bench.serve_and_load("grpc", share=0.7),
         "nacre-serve, gRPC, batching": lambda: bench.serve_and_load("grpc", "--enable_batching", share=0.7),
-        "FastAPI + TensorFlow, REST": lambda: bench.python("tensorflow", "saved_model"),
-        "FastAPI + ONNX Runtime, REST": lambda: bench.python("onnxruntime", "model.onnx"),
+        "FastAPI + TensorFlow": lambda: bench.python("tensorflow", "saved_model"),
+        "FastAPI + TensorFlow, one thread a worker": lambda: bench.python("tensorflow", "saved_model", 1),
+        "FastAPI + ONNX Runtime": lambda: bench.python("onnxruntime", "model.onnx"),
+        "FastAPI + ONNX Runtime, one thread a worker": lambda: bench.python("onnxruntime", "model.onnx", 1),
     }
     reports = {name: [] for name in measured}
     for _ in range(options.rounds):

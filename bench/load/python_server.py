@@ -2,8 +2,8 @@
 
     NACRE_ENGINE=tensorflow|onnxruntime NACRE_MODEL=SAVED_MODEL-or-ONNX uvicorn --app-dir bench/load python_server:app --workers 2
 
-Answers POST /v1/models/NAME:predict with {"instances": [{"b64": ...}]} as TensorFlow Serving does. Every worker computes with one
-thread: there are as many workers as CPUs.
+Answers POST /v1/models/NAME:predict with {"instances": [{"b64": ...}]} as TensorFlow Serving does. NACRE_THREADS: what each worker
+computes with (as many as the engine takes by itself, if not given).
 """
 
 import base64
@@ -15,6 +15,7 @@ import pydantic
 
 SOURCE = os.environ["NACRE_MODEL"]
 SIDE = int(os.environ.get("NACRE_SIDE", "96"))
+THREADS = int(os.environ.get("NACRE_THREADS", "0"))  # 0: the engine's default
 
 
 class Image(pydantic.BaseModel):
@@ -28,8 +29,8 @@ class Images(pydantic.BaseModel):
 def tensorflow_engine():
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+    tf.config.threading.set_inter_op_parallelism_threads(THREADS)
     model = tf.saved_model.load(SOURCE)
     # The signature that decodes inside the graph: quicker than decoding beforehand, image by image.
     predict = model.signatures["serving_default"]
@@ -47,7 +48,7 @@ def onnx_engine():
 
     cv2.setNumThreads(1)
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads = options.inter_op_num_threads = THREADS
     session = onnxruntime.InferenceSession(SOURCE, options, providers=["CPUExecutionProvider"])
     source = session.get_inputs()[0].name
 
