@@ -43,8 +43,8 @@ struct GemmArgs {
   int64_t soon_floats = 0;
 };
 
-/// Of so many rows at most, sgemm reads op(B) in place, once, if it is not transposed: packing it would gain
-/// nothing.
+/// Of so many rows at most, and if nothing is transposed, sgemm reads B in place and once: packing it would
+/// gain nothing.
 inline constexpr int64_t kStreamedRows = 5;
 
 /// Bytes of workspace that sgemm and sgemm_packed_b need for any product of at most these extents, on any

@@ -18,7 +18,7 @@ namespace {
 // Behind a relu half of all elements are zeros, often more. Here a row of C is summed over the others of its
 // row of A alone. Each multiply-add loads its vector of B, so B goes by in parts that stay in the first-level
 // cache while many rows use them; sums wait in memory for the next part.
-inline constexpr int kLivePanels = 4;
+inline constexpr int kLivePanels = kLanes == 1 ? 1 : 4;
 inline constexpr int64_t kLiveColumns = kLivePanels * kTileColumns;
 inline constexpr int64_t kPartFloats = 8192;
 inline constexpr int64_t kPartDepth = kPartFloats / kLiveColumns;

@@ -52,7 +52,7 @@ int64_t count_live(const float* a, int64_t ld, int64_t depth) {
 /// Lists which elements [begin, end) of kRows rows as above are not zero in any, in ascending order, and says
 /// how many those are. Of `to` no more than end - begin elements are written.
 template <int kRows>
-int64_t list_live(const float* a, int64_t ld, int64_t begin, int64_t end, int32_t* to) {
+HWY_NOINLINE int64_t list_live(const float* a, int64_t ld, int64_t begin, int64_t end, int32_t* to) {
   const hn::RebindToSigned<Tag> d;
   int64_t count = 0;
   for_each_live<kRows>(a, ld, begin, end, [&](int64_t k, auto live) HWY_ATTR {
@@ -81,17 +81,8 @@ struct Terms {
   int32_t row[kMaxDepth];  ///< of the block of B
   int64_t count;
 
-  /// With `transposed`, element k of row r lies at from[k * ld + r], and moves to `copy`.
-  Terms(const float* from, int64_t ld, bool transposed, int64_t depth, float* copy) : a(from), lda(ld) {
-    if (transposed) {
-      for (int64_t k = 0; k < depth; ++k) {
-        for (int64_t r = 0; r < kRows; ++r) copy[r * depth + k] = from[k * ld + r];
-      }
-      a = copy;
-      lda = depth;
-    }
-    count = list_live<kRows>(a, lda, 0, depth, row);
-  }
+  Terms(const float* from, int64_t ld, int64_t depth)
+      : a(from), lda(ld), count(list_live<kRows>(a, lda, 0, depth, row)) {}
 };
 
 inline constexpr int64_t kStreamColumns = 512;  ///< whose sums stay in the first-level cache
@@ -99,38 +90,53 @@ inline constexpr int64_t kStreamColumns = 512;  ///< whose sums stay in the firs
 /// So many terms are added to the sums at a time: registers hold their factors, and each sum waits in memory
 /// for the next ones.
 template <int kRows>
-inline constexpr int kTermsAtOnce = std::min(8, (kTileRows == 12 ? 16 : 8) / kRows);
+inline constexpr int kTermsAtOnce = std::min(4, (kTileRows == 12 ? 16 : 8) / kRows);
 
-/// sums[kRows][kStreamColumns] += the terms from t on times their rows of B, in ascending order.
-template <int kRows, int kTerms>
+/// sums[kRows][kStreamColumns] += the terms from t on times their rows of B, in ascending order; where there
+/// are no more, zero times the last row. Of columns that fill vectors.
+template <int kRows>
 HWY_INLINE void add_terms(const Terms<kRows>& terms, int64_t t, const float* b, int64_t ldb, int64_t columns,
                           float* HWY_RESTRICT sums) {
+  constexpr int kTerms = kTermsAtOnce<kRows>;
+  const int64_t last = terms.count - 1;
   const float* row[kTerms];
   const float* next[kTerms];
   Vector factor[kTerms][kRows];
 #pragma GCC unroll 8
   for (int i = 0; i < kTerms; ++i) {
-    const int64_t k = terms.row[t + i];
+    const int64_t k = terms.row[std::min(t + i, last)];
     row[i] = b + k * ldb;
-    next[i] = b + terms.row[std::min<int64_t>(t + i + kTerms, terms.count - 1)] * ldb;
+    next[i] = b + terms.row[std::min(t + i + kTerms, last)] * ldb;
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) factor[i][r] = hn::Set(Tag(), terms.a[r * terms.lda + k]);
+    for (int r = 0; r < kRows; ++r)
+      factor[i][r] = hn::Set(Tag(), t + i <= last ? terms.a[r * terms.lda + k] : 0.F);
   }
-  for_each_vector(columns, [&](const auto& lanes) HWY_ATTR {
+  for (int64_t j = 0; j < columns; j += kLanes) {
     Vector sum[kRows];
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) sum[r] = lanes.load(sums + r * kStreamColumns);
+    for (int r = 0; r < kRows; ++r) sum[r] = hn::LoadU(Tag(), sums + r * kStreamColumns + j);
 #pragma GCC unroll 8
     for (int i = 0; i < kTerms; ++i) {
-      __builtin_prefetch(next[i] + lanes.at);
-      Vector x = lanes.load(row[i]);
+      __builtin_prefetch(next[i] + j);
+      Vector x = hn::LoadU(Tag(), row[i] + j);
       if constexpr (kRows > 1) x = kept(x);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r) sum[r] = hn::MulAdd(factor[i][r], x, sum[r]);
     }
 #pragma GCC unroll 8
-    for (int r = 0; r < kRows; ++r) lanes.store(sum[r], sums + r * kStreamColumns);
-  });
+    for (int r = 0; r < kRows; ++r) hn::StoreU(sum[r], Tag(), sums + r * kStreamColumns + j);
+  }
+}
+
+/// The sums of one row of A over columns that do not fill a vector.
+HWY_NOINLINE void sum_part(const float* a, const int32_t* terms, int64_t count, const float* b, int64_t ldb,
+                           const Part& part, float* sums) {
+  Vector sum = hn::Zero(Tag());
+  for (int64_t t = 0; t < count; ++t) {
+    const int64_t k = terms[t];
+    sum = hn::MulAdd(hn::Set(Tag(), a[k]), part.load(b + k * ldb), sum);
+  }
+  part.store(sum, sums);
 }
 
 /// What becomes of sums that lie as `lanes` say.
@@ -143,7 +149,7 @@ HWY_INLINE Vector finished(Vector sum, const Lanes& lanes, const Finish& finish)
 }
 
 /// The sums of a row over a block, put where they belong.
-inline void finish_row(const float* sum, int64_t columns, const Finish& finish) {
+HWY_NOINLINE void finish_row(const float* sum, int64_t columns, const Finish& finish) {
   for_each_vector(columns, [&](const auto& lanes)
                                HWY_ATTR { lanes.store(finished(lanes.load(sum), lanes, finish), finish.c); });
 }
@@ -152,27 +158,27 @@ inline void finish_row(const float* sum, int64_t columns, const Finish& finish) 
 /// the first row.
 template <int kRows>
 void sum_terms(const Terms<kRows>& terms, const float* b, int64_t ldb, int64_t columns, Finish finish) {
-  constexpr int kAtOnce = kTermsAtOnce<kRows>;
   HWY_ALIGN float sums[kRows * kStreamColumns];
-  for (int r = 0; r < kRows; ++r) std::fill_n(sums + r * kStreamColumns, columns, 0.F);
-  int64_t t = 0;
-  for (; t + kAtOnce <= terms.count; t += kAtOnce) add_terms<kRows, kAtOnce>(terms, t, b, ldb, columns, sums);
-  for (; t < terms.count; ++t) add_terms<kRows, 1>(terms, t, b, ldb, columns, sums);
-  for (int r = 0; r < kRows; ++r, finish.c += finish.ldc)
-    finish_row(sums + r * kStreamColumns, columns, finish);
+  const int64_t whole = columns / kLanes * kLanes;
+  for (int r = 0; r < kRows; ++r) std::fill_n(sums + r * kStreamColumns, whole, 0.F);
+  for (int64_t t = 0; t < terms.count; t += kTermsAtOnce<kRows>) add_terms(terms, t, b, ldb, whole, sums);
+  const Part rest{whole, static_cast<size_t>(columns - whole) * sizeof(float)};
+  for (int r = 0; r < kRows; ++r, finish.c += finish.ldc) {
+    float* const row = sums + r * kStreamColumns;
+    if (rest.bytes > 0) sum_part(terms.a + r * terms.lda, terms.row, terms.count, b, ldb, rest, row);
+    finish_row(row, columns, finish);
+  }
 }
 
 /// The product of kRows rows.
 template <int kRows>
 void multiply_streamed_rows(const GemmArgs& args) {
-  float copy[kRows * kMaxDepth];
   const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
   int64_t k = 0;
   do {
     const int64_t depth = std::min(max_depth, args.k - k);
     const bool last = k + depth == args.k;
-    const Terms<kRows> terms(args.a + (args.transpose_a ? k * args.lda : k), args.lda, args.transpose_a,
-                             depth, copy);
+    const Terms<kRows> terms(args.a + k, args.lda, depth);
     for (int64_t j = 0; j < args.n; j += kStreamColumns) {
       const int64_t columns = std::min(kStreamColumns, args.n - j);
       sum_terms(terms, args.b + k * args.ldb + j, args.ldb, columns,
@@ -182,20 +188,27 @@ void multiply_streamed_rows(const GemmArgs& args) {
   } while (k < args.k);
 }
 
-/// The product for a few rows: B, read once, costs nearly all the time.
+/// The product for a few rows, with A and B as they lie: reading B costs nearly all the time. Where vectors
+/// are but numbers, other things do.
 inline void multiply_streamed(const GemmArgs& args) {
   static_assert(kStreamedRows == 5);
-  switch (args.m) {
-    case 1:
-      return multiply_streamed_rows<1>(args);
+  switch (kLanes == 1 ? 0 : args.m) {
     case 2:
       return multiply_streamed_rows<2>(args);
     case 3:
       return multiply_streamed_rows<3>(args);
     case 4:
       return multiply_streamed_rows<4>(args);
-    default:
+    case 5:
       return multiply_streamed_rows<5>(args);
+    default:
+      break;
+  }
+  GemmArgs row = args;
+  for (int64_t i = 0; i < args.m; ++i) {
+    multiply_streamed_rows<1>(row);
+    row.a += args.lda;
+    row.c += args.ldc;
   }
 }
 

@@ -208,13 +208,14 @@ constexpr std::array<Tile, sizeof...(kMore)> tiles_of(std::integer_sequence<int,
 /// The kernel for a tile of that many rows.
 inline Tile tile_kernel(LayoutA layout, int64_t rows, bool one_vector, bool fetches) {
   constexpr std::make_integer_sequence<int, kTileRows - kLeastTileRows + 1> kHeights;
+  constexpr bool kFetch = kLanes > 1;  // without vectors memory is not what a product waits for
   // Of one vector, of two, of two that fetch.
   static constexpr std::array kByRows{tiles_of<1, LayoutA::kByRows, false>(kHeights),
                                       tiles_of<2, LayoutA::kByRows, false>(kHeights),
-                                      tiles_of<2, LayoutA::kByRows, true>(kHeights)};
+                                      tiles_of<2, LayoutA::kByRows, kFetch>(kHeights)};
   static constexpr std::array kByColumns{tiles_of<1, LayoutA::kByColumns, false>(kHeights),
                                          tiles_of<2, LayoutA::kByColumns, false>(kHeights),
-                                         tiles_of<2, LayoutA::kByColumns, true>(kHeights)};
+                                         tiles_of<2, LayoutA::kByColumns, kFetch>(kHeights)};
   static constexpr std::array kSomeRows{Tile{multiply_tile<kLeastTileRows, 1, LayoutA::kSomeRows>},
                                         Tile{multiply_tile<kLeastTileRows, 2, LayoutA::kSomeRows>}};
   if (layout == LayoutA::kByRows && rows < kLeastTileRows) return kSomeRows[one_vector ? 0 : 1];
