@@ -17,7 +17,6 @@ namespace nacre {
 namespace {
 
 constexpr int64_t kColumnsPerChunk = 64;
-constexpr int64_t kFewRows = 4;
 
 struct DenseAttrs : WeightAttrs {
   int64_t units = 0;
