@@ -145,10 +145,12 @@ check headers sh scripts/build.sh release-tests header_hygiene
 if [ "$sanitizers" = yes ]; then
   check build-asan-ubsan sh scripts/build.sh asan-ubsan
   run_tests asan-ubsan asan-ubsan
-  # What runs on several threads: the engine and training whole, the layers where they are divided.
-  check build-tsan sh scripts/build.sh tsan engine_tests train_tests layers_tests runtime_tests
+  # What runs on several threads: the engine and training whole, the layers where they are divided, the server but for what
+  # asks it through gRPC's own client, which is not instrumented and looks like races.
+  check build-tsan sh scripts/build.sh tsan engine_tests train_tests layers_tests runtime_tests serve_tests
   run_tests tsan tsan -L '^(engine|train)$'
   run_tests tsan-layers tsan -L '^(layers|runtime)$' -R Threads
+  run_tests tsan-serve tsan -L '^serve$' -E 'Grpc(Connections|Inference|Predict|ServerTest|Ssl|Services)|GrpcCrowd'
 fi
 
 left_out=""
