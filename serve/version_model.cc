@@ -9,6 +9,8 @@
 
 #include "runtime/prediction_bundle.h"
 #include "serialize/tensorflow/saved_model_import.h"
+#include "serialize/tensorflow/saved_model_mark.h"
+#include "serialize/tensorflow/warmup_records.h"
 #include "train/csv.h"
 
 namespace nacre {
@@ -16,9 +18,25 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// What else saved_model.pb says that there is. Of the rest the reader knows itself.
+Status check_complete(const ImportedModel& model, const std::string& folder) {
+  const auto missing = [](const std::string& path, const std::string& reason) {
+    return Status(StatusCode::kCorrupt, path + ": is missing (or not copied yet): " + reason);
+  };
+  for (const std::string& asset : model.assets) {
+    const std::string path = folder + "/assets/" + asset;
+    std::error_code error;
+    if (!fs::exists(path, error)) return missing(path, "saved_model.pb names it");
+  }
+  if (!model.lacks_mark) return {};
+  return missing(fmt::format("{}/{}/{}", folder, kExtraFolder, kMarkFile),
+                 "nacre wrote saved_model.pb with it");
+}
+
 Result<VersionModel> read_saved_model(const std::string& name, const std::string& folder,
                                       const Registry& registry) {
   NACRE_ASSIGN_OR_RETURN(ImportedModel imported, import_saved_model(folder, {}, registry));
+  NACRE_RETURN_IF_ERROR(check_complete(imported, folder));
   NACRE_ASSIGN_OR_RETURN(const std::string labels, read_labels_asset(folder));
   if (!labels.empty()) {
     NACRE_ASSIGN_OR_RETURN(imported.contract.labels, parse_labels(labels, folder + "/assets/labels.txt"));

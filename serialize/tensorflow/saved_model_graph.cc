@@ -11,6 +11,7 @@
 #include "serialize/tensorflow/decode_graph.h"
 #include "serialize/tensorflow/graph_builder.h"
 #include "serialize/tensorflow/network_graph.h"
+#include "serialize/tensorflow/saved_model_mark.h"
 #include "serialize/tensorflow/saver_graph.h"
 
 namespace nacre {
@@ -80,6 +81,7 @@ class SavedModelMaker {
     result_.model.set_saved_model_schema_version(kSchemaVersion);
     meta_graph_.mutable_meta_info_def()->add_tags("serve");
     meta_graph_.mutable_meta_info_def()->set_tensorflow_version(kTensorflowVersion);
+    meta_graph_.mutable_meta_info_def()->set_meta_graph_version(kMarkedGraph);
     meta_graph_.mutable_graph_def()->mutable_versions()->set_producer(kGraphProducer);
     NACRE_RETURN_IF_ERROR(network_.add_variables(graph_));
     // Before the networks, whose layers may have any names.

@@ -228,6 +228,8 @@ Result<ImportedModel> import_saved_model(const std::string& folder, const Import
   if (!model.ok()) return model.status().at(saved_model_path(folder));
   if (!options.allow_nonfinite) NACRE_RETURN_IF_ERROR(check_finite(model->variables).at(folder));
   model->marked = marked;
+  model->lacks_mark = !marked && meta.meta_info_def().meta_graph_version() == kMarkedGraph;
+  for (const auto& asset : meta.asset_file_def()) model->assets.push_back(asset.filename());
   if (model->signature == kEncodedSignature) model->golden = std::move(recorded);
   return model;
 }

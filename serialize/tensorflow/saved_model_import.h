@@ -34,6 +34,9 @@ struct ImportedModel {
   /// numbers from 0 to 1.
   bool scale_told = true;
   bool marked = false;  ///< nacre wrote it, and every file is the one that was written
+  /// nacre wrote saved_model.pb with a mark that is not there: taken away, or not copied yet.
+  bool lacks_mark = false;
+  std::vector<std::string> assets;  ///< files that the graph names, in FOLDER/assets; any may be missing
   /// The answers that nacre recorded (read_warmup_records), when the signature is kEncodedSignature.
   std::vector<GoldenVector> golden;
 };

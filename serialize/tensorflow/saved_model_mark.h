@@ -10,6 +10,10 @@ namespace nacre {
 /// that nacre puts into one. TensorFlow does not look at it.
 inline constexpr const char* kMarkFile = "nacre.json";
 
+/// The version of the meta graph (MetaInfoDef, for people to use) in a SavedModel that was written with a
+/// mark.
+inline constexpr const char* kMarkedGraph = "nacre";
+
 /// The text of that file, of the files that are in `folder`; they are mapped and read once. Equal files give
 /// equal bytes. Errors are `path: reason`, kIo.
 Result<std::string> saved_model_mark(const std::string& folder);
