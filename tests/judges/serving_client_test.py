@@ -3,7 +3,6 @@
 import base64
 import pathlib
 import re
-import sys
 import time
 
 import grpc
@@ -14,8 +13,6 @@ from tensorflow_serving.apis import (classification_pb2, get_model_metadata_pb2,
                                      model_management_pb2, model_service_pb2_grpc, predict_pb2,
                                      prediction_service_pb2_grpc, regression_pb2)
 
-import checkpoint
-import command
 from served import Served
 
 NAMES = ["face96", "fashion28"]
@@ -169,16 +166,6 @@ def test_errors(served, exported):
     assert "expected DT_STRING" in fails(predict, predict_request("face96", tf.make_tensor_proto([1.0])), codes.INVALID_ARGUMENT)
     assert "image 0" in fails(predict, predict_request("face96", tf.make_tensor_proto([b"GIF89a"])), codes.INVALID_ARGUMENT)
     assert "Missing ModelSpec" in fails(predict, predict_pb2.PredictRequest(), codes.INVALID_ARGUMENT)
-
-
-def test_the_documented_client(served, exported, tmp_path):
-    text = (checkpoint.PROJECT / "docs" / "serving.md").read_text()
-    (program,) = re.findall("```python\n(.*?)```", text, re.DOTALL)
-    (tmp_path / "face.jpg").write_bytes(exported("face96").jpegs[0])
-    program = program.replace("localhost:8500", f"127.0.0.1:{served.port}").replace("faces", "face96")
-    program = program.replace("face.jpg", str(tmp_path / "face.jpg"))
-    told = re.findall(r"[0-9.e+-]+", command.run(sys.executable, "-c", program))
-    np.testing.assert_allclose(np.float64(told), exported("face96").expected(exported("face96").jpegs[:1])[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,7 +11,7 @@ struct RestCase {
   std::string request;  ///< "METHOD TARGET"
   std::string body;     ///< $A, $B: base64 of pictures; $F: a 6x6x3 list of numbers; $X: base64 of no picture
   int status = 200;
-  std::vector<std::string> parts;  ///< of the reply's body
+  std::vector<std::string> parts;  ///< of the reply's body, which is empty when there are none
 };
 
 /// For the models `m` (version 1, also labelled "stable"; 3 classes) and `one` (1 class), which take pictures

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "engine/base64.h"
@@ -60,6 +61,9 @@ TEST_F(RestConformance, Table) {
         wire.ask(one.request.substr(0, space), one.request.substr(space + 1), filled(one.body));
     EXPECT_EQ(reply.status, one.status) << reply.body;
     for (const std::string& part : one.parts) EXPECT_THAT(reply.body, HasSubstr(part));
+    if (one.parts.empty()) {
+      EXPECT_EQ(reply.body, "");
+    }
     if (one.status != 200) {
       const Json json = Json::parse(reply.body, nullptr, false);
       ASSERT_TRUE(json.is_object()) << reply.body;
@@ -94,6 +98,44 @@ TEST_F(RestConformance, PredictionsAreTheRuntimesBitForBit) {
   const auto scores = ranked.at("predictions").at(0).at("scores").get<std::vector<float>>();
   EXPECT_TRUE(std::ranges::is_sorted(scores, std::greater<>()));
   EXPECT_EQ(scores.front(), *std::ranges::max_element(expected));
+}
+
+TEST_F(RestConformance, EveryWayToNameAVersionReachesThatOne) {
+  write_version("m/2", make_small_bundle(2));
+  ASSERT_TRUE(core_->models.reload({{"m", path("m"), AllVersions{}, {{"stable", 1}, {"canary", 2}}}}).ok());
+  const std::vector<std::byte> picture = make_picture(1);
+  const EncodedImage image(picture);
+  std::map<int64_t, std::vector<float>> expected;
+  for (const int64_t version : {1, 2})
+    expected[version] = *found("m", version)->model().classify({&image, 1}).front();
+  ASSERT_NE(expected[1], expected[2]);
+  Wire wire(rest_->port());
+  for (const auto& [of, version] : std::map<std::string, int64_t>{{"", 2},
+                                                                  {"/versions/1", 1},
+                                                                  {"/versions/2", 2},
+                                                                  {"/versions/0001", 1},
+                                                                  {"/labels/stable", 1},
+                                                                  {"/labels/canary", 2}}) {
+    SCOPED_TRACE(of);
+    const Json plain =
+        Json::parse(wire.ask("POST", "/v1/models/m" + of + ":predict", filled(kOneImage)).body);
+    EXPECT_EQ(plain.at("predictions").at(0).get<std::vector<float>>(), expected[version]);
+    const Json classes = Json::parse(wire.ask("POST", "/v1/models/m" + of + ":classify",
+                                              filled(R"({"examples":[{"image":{"b64":"$A"}}]})"))
+                                         .body);
+    EXPECT_EQ(classes.at("results").at(0).at(0).at(1).get<float>(), expected[version][0]);
+    const Json metadata = Json::parse(wire.ask("GET", "/v1/models/m" + of + "/metadata").body);
+    EXPECT_EQ(metadata.at("model_spec").at("version"), std::to_string(version));
+    if (of.starts_with("/labels")) continue;
+    const Json cloud =
+        Json::parse(wire.ask("POST", "/v1/projects/p/models/m" + of + ":predict", filled(kOneImage)).body);
+    EXPECT_EQ(cloud.at("predictions").at(0).at("prediction").get<std::vector<float>>(), expected[version]);
+  }
+  for (const auto& [name, version] : std::map<std::string, int64_t>{{"stable", 1}, {"canary", 2}}) {
+    const Json cloud = Json::parse(
+        wire.ask("POST", "/v1/projects/p/models/m/versions/" + name + ":predict", filled(kOneImage)).body);
+    EXPECT_EQ(cloud.at("predictions").at(0).at("prediction").get<std::vector<float>>(), expected[version]);
+  }
 }
 
 class RestJoined : public ServeTest {};
