@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <chrono>
 #include <new>
+#include <string_view>
 #include <system_error>
 
 namespace nacre {
@@ -27,7 +28,11 @@ struct Peer {
   [[nodiscard]] std::string text() {
     std::array<char, NI_MAXHOST> host{};
     if (getnameinfo(generic(), size, host.data(), host.size(), nullptr, 0, NI_NUMERICHOST) != 0) return {};
-    return host.data();
+    // As the same client is called where only IPv4 is listened to.
+    constexpr std::string_view kMapped = "::ffff:";
+    const std::string_view name = host.data();
+    const bool is_mapped = name.starts_with(kMapped) && name.find('.') != std::string_view::npos;
+    return std::string(name.substr(is_mapped ? kMapped.size() : 0));
   }
 };
 

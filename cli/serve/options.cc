@@ -99,7 +99,7 @@ void add_rest_options(CLI::App& app, ServeOptions& options) {
   app.add_option("--monitoring_config_file", options.monitoring_config_file,
                  "prometheus_config { enable: true path: \"...\" }; without it the page is on")
       ->type_name("FILE");
-  app.add_option("--access_log", options.access_log, "a line for every REST request, on standard output")
+  app.add_option("--access_log", options.access_log, "a line for every request, on standard output")
       ->check(CLI::IsMember({"none", "text", "json"}))
       ->type_name("none|text|json");
 }

@@ -68,7 +68,7 @@ Status serve(const ServeOptions& options) {
   use_isa(isa);
   NACRE_ASSIGN_OR_RETURN(const ServeCore::Options core_given, core_options(options));
   NACRE_ASSIGN_OR_RETURN(RestOptions rest_given, rest_options(options));
-  NACRE_ASSIGN_OR_RETURN(const GrpcOptions grpc_given, grpc_options(options));
+  NACRE_ASSIGN_OR_RETURN(GrpcOptions grpc_given, grpc_options(options));
   NACRE_ASSIGN_OR_RETURN(std::vector<ModelConfig> models, configured_models(options));
   raise_file_limit();
   tune_memory();
@@ -83,6 +83,10 @@ Status serve(const ServeOptions& options) {
   rest_given.access_lines = [](std::string_view line) {
     static_cast<void>(print(fmt::format("{}\n", line)));
   };
+  if (rest_given.access != AccessLog::kNone) {
+    grpc_given.access = [format = rest_given.access, &lines = rest_given.access_lines](
+                            const AccessRecord& call) { lines(access_line(call, format)); };
+  }
   for (const std::string& flag : options.ignored) core.log(flag + ": has no meaning here, is ignored");
   std::unique_ptr<RestServer> rest;
   if (options.rest_api_port != 0) {

@@ -133,7 +133,7 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   std::atomic<int> waiting_messages_{0};  ///< of `send`
 
   // The request.
-  std::string unknown_path_;  ///< when it has no method
+  std::string path_;  ///< its beginning, when it is long
   std::optional<std::chrono::nanoseconds> timeout_;
   bool has_bad_timeout_ = false;
   bool is_post_ = false;
@@ -149,6 +149,8 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   bool request_ended_ = false;
   ServeClock::time_point begun_;  ///< what is being received, or sent
   size_t received_bytes_ = 0;     ///< since then
+  ServeClock::time_point asked_;  ///< when its request had come
+  size_t request_bytes_ = 0;      ///< all of them
   ByteBudget::Share share_;       ///< of what a call takes beside its messages
 
   // The reply.
@@ -156,6 +158,7 @@ class GrpcCall : public std::enable_shared_from_this<GrpcCall> {
   size_t reply_taken_ = 0;  ///< of which the session has sent so much
   ByteBudget::Share reply_share_;
   std::optional<UnsentReplies::Place> unsent_;  ///< of a reply that is noted there
+  size_t reply_bytes_ = 0;                      ///< that have been sent
   bool responded_ = false;                      ///< its headers are on their way
   bool answered_ = false;                       ///< nothing more is said than what is in reply_ and status_
   bool reset_ = false;                          ///< the session has given it up

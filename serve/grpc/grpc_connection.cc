@@ -28,8 +28,8 @@ constexpr size_t kKeptBytes = size_t{4} << 10;
 
 }  // namespace
 
-GrpcConnection::GrpcConnection(OwnedFd socket, uint64_t id, GrpcShared& shared)
-    : Connection(id), shared_(shared), socket_(std::move(socket)) {}
+GrpcConnection::GrpcConnection(OwnedFd socket, std::string peer, uint64_t id, GrpcShared& shared)
+    : Connection(id), shared_(shared), socket_(std::move(socket)), peer_(std::move(peer)) {}
 
 /// The loop's first event begins it: here others wait for a new connection.
 void GrpcConnection::start() {
@@ -99,9 +99,11 @@ void GrpcConnection::begin() {
   if (shared_.tls.has_value()) tls_.emplace(*shared_.tls);
   const Http2Session::Limits limits = {
       .calls = {shared_.limits.max_message_bytes, &shared_.received, &shared_.unsent},
-      .transfer = shared_.limits.transfer};
+      .transfer = shared_.limits.transfer,
+      .access = &shared_.access};
   const auto self = std::static_pointer_cast<GrpcConnection>(shared_from_this());
-  session_ = std::make_unique<Http2Session>(shared_.methods, limits, std::weak_ptr<GrpcReplySink>(self));
+  session_ =
+      std::make_unique<Http2Session>(shared_.methods, limits, std::weak_ptr<GrpcReplySink>(self), peer_);
   state_ends_ = ServeClock::now() + time_for(state_);
 }
 

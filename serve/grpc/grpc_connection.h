@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "serve/access_record.h"
 #include "serve/connection_loop.h"
 #include "serve/grpc/grpc_call.h"
 #include "serve/grpc/http2_session.h"
@@ -39,6 +40,7 @@ struct GrpcShared {
   std::optional<TlsContext> tls;
   ByteBudget received;
   UnsentReplies unsent;
+  AccessSink access;  ///< may be empty
   ConnectionLoop loop;
 };
 
@@ -46,7 +48,8 @@ struct GrpcShared {
 /// that thread: who has something for it while another is at it leaves it there.
 class GrpcConnection final : public Connection, public GrpcReplySink {
  public:
-  GrpcConnection(OwnedFd socket, uint64_t id, GrpcShared& shared);
+  /// `peer`: the client's address.
+  GrpcConnection(OwnedFd socket, std::string peer, uint64_t id, GrpcShared& shared);
 
   void start() override;
   void on_change(uint32_t change) override { enter(change); }
@@ -92,6 +95,7 @@ class GrpcConnection final : public Connection, public GrpcReplySink {
 
   // For the thread that is at it.
   OwnedFd socket_;
+  std::string peer_;
   std::optional<TlsSession> tls_;
   std::unique_ptr<Http2Session> session_;
   State state_ = State::kHandshake;

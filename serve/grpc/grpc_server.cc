@@ -142,6 +142,7 @@ class GrpcServer::Impl {
     transport.limits.max_message_bytes = options.max_message_bytes;
     transport.limits.max_unsent_bytes = options.max_unsent_bytes;
     transport.ssl = options.ssl;
+    transport.access = options.access;
     auto started = GrpcTransport::start(transport, std::move(methods), calls_.threads());
     if (!started.ok()) return {started.status().code(), "gRPC: " + started.status().message()};
     transport_ = std::move(*started);

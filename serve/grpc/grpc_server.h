@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/status.h"
+#include "serve/access_record.h"
 #include "serve/call_context.h"
 #include "serve/grpc/tls.h"
 #include "serve/serve_core.h"
@@ -25,6 +26,7 @@ struct GrpcOptions {
   /// Of replies that wait for their clients; beyond it the calls that have done so for longest are cancelled.
   size_t max_unsent_bytes = size_t{256} << 20;
   std::optional<SslOptions> ssl;
+  AccessSink access;  ///< of calls, when they are over; may be empty
 };
 
 /// TensorFlow Serving's gRPC services, grpc.health.v1 and server reflection. A call's deadline and its

@@ -14,6 +14,7 @@ Result<std::unique_ptr<GrpcTransport>> GrpcTransport::start(const Options& optio
   limits.max_buffered_bytes = std::max(limits.max_buffered_bytes, 2 * limits.max_message_bytes);
   std::unique_ptr<GrpcTransport> transport(new GrpcTransport(limits, threads));
   transport->shared_.methods = std::move(methods);
+  transport->shared_.access = options.access;
   NACRE_RETURN_IF_ERROR(transport->listen(options));
   return transport;
 }
@@ -26,8 +27,8 @@ Status GrpcTransport::listen(const Options& options) {
               fmt::format("{}:{}: {}", options.address, options.port, tls.status().message())};
     shared_.tls.emplace(std::move(*tls));
   }
-  const auto connect = [this](OwnedFd socket, const std::string& /*peer*/, uint64_t id) {
-    return std::make_shared<GrpcConnection>(std::move(socket), id, shared_);
+  const auto connect = [this](OwnedFd socket, std::string peer, uint64_t id) {
+    return std::make_shared<GrpcConnection>(std::move(socket), std::move(peer), id, shared_);
   };
   NACRE_RETURN_IF_ERROR(shared_.loop.listen({.address = options.address,
                                              .port = options.port,

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/status.h"
+#include "serve/access_record.h"
 #include "serve/answer_threads.h"
 #include "serve/call_context.h"
 #include "serve/grpc/grpc_call.h"
@@ -24,6 +25,7 @@ class GrpcTransport {
     size_t max_connections = 8192;    ///< more are closed at once
     GrpcLimits limits;
     std::optional<SslOptions> ssl;
+    AccessSink access;  ///< of calls, when they are over
   };
 
   /// Listens, and starts `threads`, which must outlive it. Errors are `ADDRESS:PORT: reason` (kIo), also for

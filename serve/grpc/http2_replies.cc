@@ -82,6 +82,7 @@ void Http2Session::respond(GrpcCall& call) {
 /// Answers what is no call of gRPC's.
 void Http2Session::refuse(GrpcCall& call, std::string_view http_status) {
   call.answered_ = call.responded_ = true;
+  call.status_ = {RpcCode::kUnknown, std::string(http_status)};
   const Headers headers = {header(":status", http_status)};
   http2_check(nghttp2_submit_response(session_.get(), call.stream_, headers.data(), headers.size(), nullptr));
 }
@@ -125,6 +126,7 @@ void Http2Session::send_reply(GrpcCall& call, const uint8_t* head, size_t bytes)
   out_->append(reinterpret_cast<const char*>(head), kHeadBytes);
   out_->append(call.reply_, call.reply_taken_, bytes);
   call.reply_taken_ += bytes;
+  call.reply_bytes_ += bytes;
   if (call.reply_taken_ < call.reply_.size()) return;
   std::exchange(call.reply_, {});
   call.reply_taken_ = 0;

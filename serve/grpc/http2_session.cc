@@ -42,8 +42,12 @@ Options session_options() {
 }  // namespace
 
 Http2Session::Http2Session(const GrpcMethods& methods, const Limits& limits,
-                           std::weak_ptr<GrpcReplySink> sink)
-    : methods_(methods), limits_(limits), sink_(std::move(sink)), session_(nullptr, nghttp2_session_del) {
+                           std::weak_ptr<GrpcReplySink> sink, std::string peer)
+    : methods_(methods),
+      limits_(limits),
+      sink_(std::move(sink)),
+      peer_(std::move(peer)),
+      session_(nullptr, nghttp2_session_del) {
   const Options options = session_options();
   nghttp2_session* raw = nullptr;
   if (nghttp2_session_server_new2(&raw, callbacks(), this, options.get()) != 0) throw std::bad_alloc();
@@ -58,7 +62,10 @@ Http2Session::Http2Session(const GrpcMethods& methods, const Limits& limits,
 }
 
 Http2Session::~Http2Session() {
-  for (const auto& [stream, call] : calls_) call->stop_.request_stop();
+  for (const auto& [stream, call] : calls_) {
+    call->stop_.request_stop();
+    tell_access(*call);
+  }
 }
 
 bool Http2Session::receive(std::string_view bytes) {
@@ -111,7 +118,7 @@ void Http2Session::take_header(GrpcCall& call, std::string_view name, std::strin
   if (name == ":path") {
     const auto method = methods_.find(std::string(value));
     call.method_ = method == methods_.end() ? nullptr : &method->second;
-    if (call.method_ == nullptr) call.unknown_path_ = value.substr(0, kMaxToldPath);
+    call.path_ = value.substr(0, kMaxToldPath);
   } else if (name == ":method") {
     call.is_post_ = value == "POST";
   } else if (name == "content-type") {
@@ -135,8 +142,7 @@ void Http2Session::take_request_head(GrpcCall& call) {
   if (!call.is_grpc_) return refuse(call, "415");
   if (!call.has_te_) return answer(call, {RpcCode::kInternal, "te: trailers is missing"});
   if (call.has_bad_timeout_) return answer(call, {RpcCode::kInternal, "grpc-timeout is none"});
-  if (call.method_ == nullptr)
-    return answer(call, {RpcCode::kUnimplemented, "no method " + call.unknown_path_});
+  if (call.method_ == nullptr) return answer(call, {RpcCode::kUnimplemented, "no method " + call.path_});
   constexpr std::chrono::nanoseconds kFar = std::chrono::hours(24 * 365);
   if (call.timeout_.value_or(kFar) < kFar) call.deadline_ = call.begun_ + *call.timeout_;
   look_by(call.deadline_);
@@ -150,6 +156,7 @@ void Http2Session::take_request_head(GrpcCall& call) {
 void Http2Session::take_data(GrpcCall& call, std::string_view bytes) {
   if (call.answered_) return;
   call.received_bytes_ += bytes.size();
+  call.request_bytes_ += bytes.size();
   guard(call, [&] { call.method_->take ? take_message(call, bytes) : take_conversation(call, bytes); });
 }
 
@@ -210,6 +217,7 @@ void Http2Session::begin_message(GrpcCall& call) {
 
 void Http2Session::end_request(GrpcCall& call) {
   call.request_ended_ = true;
+  call.asked_ = ServeClock::now();
   if (call.answered_) return;
   guard(call, [&] {
     if (!call.method_->take) return read_conversation(call);
@@ -223,9 +231,24 @@ void Http2Session::end_request(GrpcCall& call) {
 void Http2Session::close_call(int32_t stream) {
   const auto found = calls_.find(stream);
   if (found == calls_.end()) return;
+  tell_access(*found->second);
   found->second->answered_ = true;
   found->second->stop_.request_stop();
   calls_.erase(found);
+}
+
+/// Of a call that is over: one that has no answer yet has been given up.
+void Http2Session::tell_access(const GrpcCall& call) const {
+  if (limits_.access == nullptr || !*limits_.access) return;
+  const bool answered = call.answered_ && !call.reset_;
+  const auto since = call.request_ended_ ? ServeClock::now() - call.asked_ : ServeClock::duration::zero();
+  try {
+    (*limits_.access)({peer_, "gRPC", call.path_,
+                       static_cast<int>(answered ? call.status_.code() : RpcCode::kCancelled),
+                       call.request_bytes_, call.reply_bytes_,
+                       std::chrono::duration_cast<std::chrono::microseconds>(since)});
+  } catch (const std::bad_alloc&) {  // the calls matter more
+  }
 }
 
 // Time.

@@ -13,6 +13,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "serve/access_record.h"
 #include "serve/call_context.h"
 #include "serve/grpc/grpc_call.h"
 
@@ -34,11 +35,13 @@ class Http2Session {
     size_t max_header_bytes = size_t{16} << 10;  ///< of a call, as HTTP/2 counts them
     /// For a request to come, or a reply to be taken, beside a second for every 256 KiB of it.
     std::chrono::milliseconds transfer{30000};
+    const AccessSink* access = nullptr;  ///< is told of calls when they are over; may be null or empty
   };
 
   /// Throws std::bad_alloc. `methods` and what `limits` refers to must outlive it; `sink` is what calls send
-  /// their replies to.
-  Http2Session(const GrpcMethods& methods, const Limits& limits, std::weak_ptr<GrpcReplySink> sink);
+  /// their replies to, `peer` the client's address.
+  Http2Session(const GrpcMethods& methods, const Limits& limits, std::weak_ptr<GrpcReplySink> sink,
+               std::string peer);
   /// Cancels its calls.
   ~Http2Session();
   Http2Session(const Http2Session&) = delete;
@@ -90,6 +93,7 @@ class Http2Session {
   void begin_message(GrpcCall& call);
   void end_request(GrpcCall& call);
   void close_call(int32_t stream);
+  void tell_access(const GrpcCall& call) const;
   [[nodiscard]] ServeClock::time_point transfer_ends(const GrpcCall& call) const;
   [[nodiscard]] ServeClock::time_point call_ends(const GrpcCall& call) const;
   void look_by(ServeClock::time_point time) { deadline_ = std::min(deadline_, time); }
@@ -107,6 +111,7 @@ class Http2Session {
   const GrpcMethods& methods_;
   const Limits limits_;
   const std::weak_ptr<GrpcReplySink> sink_;
+  const std::string peer_;
   std::unique_ptr<nghttp2_session, void (*)(nghttp2_session*)> session_;
   std::unordered_map<int32_t, std::shared_ptr<GrpcCall>> calls_;  ///< by stream
   ServeClock::time_point deadline_ = ServeClock::time_point::max();

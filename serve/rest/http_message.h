@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,17 +20,6 @@ struct HttpReply {
   std::string body;
   std::string content_type = "application/json";
   std::vector<std::pair<std::string, std::string>> headers;  ///< more of them
-};
-
-/// What an access log says of a request. Text of the client's is as it came.
-struct AccessRecord {
-  std::string peer;  ///< address, without port
-  std::string method;
-  std::string target;
-  int status = 0;
-  size_t request_bytes = 0;
-  size_t reply_bytes = 0;
-  std::chrono::microseconds latency{0};  ///< from the request's last byte to its reply
 };
 
 }  // namespace nacre

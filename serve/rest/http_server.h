@@ -9,6 +9,7 @@
 #include <string>
 
 #include "engine/status.h"
+#include "serve/access_record.h"
 #include "serve/call_context.h"
 #include "serve/rest/http_message.h"
 
@@ -50,7 +51,7 @@ class HttpServer {
     std::function<HttpReply(const HttpRequest&, const CallContext&)> handle;
     /// Says an error of the protocol, or of too many requests, in the handler's format.
     std::function<HttpReply(int status, const std::string& message)> fail;
-    std::function<void(const AccessRecord&)> access;  ///< may be empty; called from any thread
+    AccessSink access;  ///< may be empty
   };
 
   /// Listens. Errors are `ADDRESS:PORT: reason` (kIo, kUsage).

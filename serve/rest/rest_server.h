@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "serve/access_record.h"
 #include "serve/rest/http_server.h"
 #include "serve/rest/rest_service.h"
 #include "serve/serve_core.h"

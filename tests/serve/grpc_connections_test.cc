@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <thread>
 
@@ -148,8 +149,12 @@ TEST_F(GrpcConnections, OutliveTheEndOfDescriptors) {
 
 TEST_F(GrpcConnections, EveryAddressIsThatOfBothFamilies) {
   options_.address = "0.0.0.0";
+  std::atomic<int> known{0};
+  options_.access = [&](const AccessRecord& record) { known += record.peer == "127.0.0.1" ? 1 : 0; };
   start();
   EXPECT_EQ(connect().status(), "OK");
+  EXPECT_TRUE(eventually([&] { return known == 1; })) << "a client over IPv4 has its own address";
+  options_.access = {};
   if (::access("/proc/net/if_inet6", R_OK) == 0) {
     EXPECT_EQ(connect("[::1]").status(), "OK");
   }

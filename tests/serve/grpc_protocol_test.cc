@@ -1,6 +1,8 @@
 // gRPC's protocol as it comes over the wire, right and wrong.
 #include <gmock/gmock.h>
 
+#include <mutex>
+
 #include "tests/serve/grpc_transport_fixture.h"
 
 namespace nacre {
@@ -30,6 +32,57 @@ TEST_F(GrpcProtocol, RefusesWhatIsNoCall) {
   EXPECT_EQ(wire.call(9, "", {{"grpc-timeout", "soon"}}).status(), "13 grpc-timeout is none");
   EXPECT_EQ(wire.call(11, "", {}, "/test.Echo/Sing%").status(), "12 no method /test.Echo/Sing%25");
   EXPECT_EQ(wire.call(13, "", {{"content-type", "application/grpc+proto"}}).status(), "0");
+}
+
+TEST_F(GrpcProtocol, AccessIsToldOfEveryCall) {
+  std::mutex mutex;
+  std::vector<AccessRecord> records;
+  options_.access = [&](const AccessRecord& record) {
+    const std::lock_guard lock(mutex);
+    records.push_back(record);
+  };
+  start();
+  const auto next = [&](size_t count) {
+    EXPECT_TRUE(eventually([&] {
+      const std::lock_guard lock(mutex);
+      return records.size() == count;
+    }));
+    const std::lock_guard lock(mutex);
+    const AccessRecord record = records.empty() ? AccessRecord() : records.back();
+    EXPECT_EQ(record.peer, "127.0.0.1");
+    EXPECT_EQ(record.method, "gRPC");
+    return record;
+  };
+  Http2Wire wire(port());
+  EXPECT_EQ(wire.call(1, text("hello")).status(), "0");
+  const AccessRecord said = next(1);
+  EXPECT_EQ(said.target, "/test.Echo/Say");
+  EXPECT_EQ(said.status, 0);
+  EXPECT_EQ(said.request_bytes, Http2Wire::prefixed(text("hello")).size());
+  EXPECT_EQ(said.reply_bytes, said.request_bytes);
+  EXPECT_GT(said.latency.count(), 0);
+  EXPECT_EQ(wire.call(3, "", {}, "/test.Echo/Sing").status(), "12 no method /test.Echo/Sing");
+  const AccessRecord unknown = next(2);
+  EXPECT_EQ(unknown.target, "/test.Echo/Sing");
+  EXPECT_EQ(unknown.status, 12);
+  EXPECT_EQ(wire.call(5, "", {{":method", "GET"}}).status(), "http 405");
+  EXPECT_EQ(next(3).status, 2);
+  // Its client gives it up; then a whole connection.
+  wire.send_headers(7, {}, false, "/test.Echo/Hold");
+  wire.send_message(7, text("a"));
+  ASSERT_TRUE(eventually([&] { return held_ == 1; }));
+  wire.send_frame(NGHTTP2_RST_STREAM, 0, 7, std::string("\0\0\0\x08", 4));
+  const AccessRecord given_up = next(4);
+  EXPECT_EQ(given_up.target, "/test.Echo/Hold");
+  EXPECT_EQ(given_up.status, 1);
+  {
+    Http2Wire other(port());
+    other.send_headers(1, {}, false, "/test.Echo/Hold");
+    other.send_message(1, text("a"));
+    ASSERT_TRUE(eventually([&] { return held_ == 2; }));
+  }
+  EXPECT_EQ(next(5).status, 1);
+  server_.reset();  // it would outlive what it tells
 }
 
 TEST_F(GrpcProtocol, ACallHasOneMessage) {
