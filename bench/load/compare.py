@@ -22,6 +22,11 @@ CONNECTIONS = 8
 WORKERS = 2
 START_SECONDS = 120
 SLOW = 1000  # connections that never finish their request
+UNFINISHED = {  # what those have sent
+    "rest": b"POST /v1/models/face96:predict HTTP/1.1\r\nContent-Le",
+    # The preface of HTTP/2, SETTINGS, and the beginning of a frame of headers.
+    "grpc": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0" + b"\0\0\x40\1\4\0\0\0\1\0",
+}
 BURSTS = 9  # of a second each, for latency at a rate
 LONE_RATE = 20  # requests a second: the server sleeps in between
 
@@ -51,14 +56,14 @@ def running(command, port, environment=None):
 
 
 @contextlib.contextmanager
-def slow_clients(port):
+def slow_clients(port, unfinished):
     """So many clients whose request stays unfinished."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, 4 * SLOW) if most > 0 else 4 * SLOW, most))
     with contextlib.ExitStack() as open_ones:
         for _ in range(SLOW):
             client = open_ones.enter_context(socket.create_connection(("127.0.0.1", port)))
-            client.sendall(b"POST /v1/models/face96:predict HTTP/1.1\r\nContent-Le")
+            client.sendall(unfinished)
         yield
 
 
@@ -137,9 +142,8 @@ class Bench:
             if share is not None:
                 rate = share * full["requests_per_second"]
                 full["share_p50_ms"], full["share_p99_ms"], full["share_worst_ms"] = self.latency(transport, *target, rate=rate)
-                if transport == "rest":
-                    with slow_clients(ports[1]):
-                        _, full["slow_p99_ms"], _ = self.latency(transport, *target, rate=rate)
+                with slow_clients(ports[0 if transport == "grpc" else 1], UNFINISHED[transport]):
+                    _, full["slow_p99_ms"], _ = self.latency(transport, *target, rate=rate)
         return full
 
     def python(self, engine, source, threads=None):
