@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <malloc.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -20,6 +21,7 @@
 #include "cli/serve/options.h"
 #include "engine/isa.h"
 #include "serve/config_file.h"
+#include "serve/log_writer.h"
 
 namespace nacre {
 namespace {
@@ -79,10 +81,14 @@ Status serve(const ServeOptions& options) {
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  ServeCore core(core_given, [](std::string_view line) { print_message(line); });
-  rest_given.access_lines = [](std::string_view line) {
-    static_cast<void>(print(fmt::format("{}\n", line)));
-  };
+  // Nobody waits for who reads these, neither requests nor the end.
+  LogWriter messages(STDERR_FILENO,
+                     [](uint64_t count) { return message_line(fmt::format("{} lines dropped", count)); });
+  LogWriter accesses(STDOUT_FILENO, [format = rest_given.access](uint64_t count) {
+    return dropped_access_lines(count, format);
+  });
+  ServeCore core(core_given, [&](std::string_view line) { messages.add(message_line(line)); });
+  rest_given.access_lines = [&](std::string_view line) { accesses.add(line); };
   for (const std::string& flag : options.ignored) core.log(flag + ": has no meaning here, is ignored");
   std::unique_ptr<RestServer> rest;
   if (options.rest_api_port != 0) {
@@ -127,7 +133,11 @@ Status serve(const ServeOptions& options) {
   if (rest != nullptr) other = std::jthread([&] { rest->drain(deadline); });
   if (grpc != nullptr) grpc->drain(deadline);
   if (other.joinable()) other.join();
-  if (!core.models.stop_loading() || loading) std::_Exit(0);  // who knows for how long
+  if (!core.models.stop_loading() || loading) {  // who knows for how long
+    accesses.flush();
+    messages.flush();
+    std::_Exit(0);
+  }
   return {};
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -158,6 +159,37 @@ TEST_F(ServeProgram, ServesUntilSigterm) {
   EXPECT_THAT(server.out(),
               HasSubstr(R"("method": "POST", "target": "/v1/models/m:predict", "status": 200)"));
   EXPECT_FALSE(Wire(port).connected());
+}
+
+TEST_F(ServeProgram, ALogThatNobodyReadsHoldsNothingUp) {
+  // The server's standard output, of which a page is taken.
+  ASSERT_EQ(mkfifo(path("out").c_str(), 0600), 0);
+  const int reader = open(path("out").c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(fcntl(reader, F_SETPIPE_SZ, 4096), 4096);
+  Server server(folder_.path(), "nacre-serve",
+                arguments({"--model_base_path=" + path("m"), "--access_log=json", "--drain_seconds=1"}));
+  const uint16_t port = server.rest_port();
+  ASSERT_NE(port, 0) << server.err();
+  Wire wire(port);
+  for (int i = 0; i < 200; ++i) ASSERT_EQ(wire.ask("GET", "/v2/health/live").status, 200) << i;
+  const ServeClock::time_point begun = ServeClock::now();
+  server.send(SIGTERM);
+  EXPECT_EQ(server.wait(), 0) << server.err();
+  EXPECT_LT(ServeClock::now() - begun, std::chrono::seconds(10));
+  close(reader);
+}
+
+TEST_F(ServeProgram, ALogWhoseReaderHasGoneEndsNothing) {
+  ASSERT_EQ(mkfifo(path("out").c_str(), 0600), 0);
+  const int reader = open(path("out").c_str(), O_RDONLY | O_NONBLOCK);
+  Server server(folder_.path(), "nacre-serve",
+                arguments({"--model_base_path=" + path("m"), "--access_log=text"}));
+  const uint16_t port = server.rest_port();
+  ASSERT_NE(port, 0) << server.err();
+  close(reader);
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(Wire(port).ask("GET", "/v2/health/live").status, 200) << i;
+  server.send(SIGTERM);
+  EXPECT_EQ(server.wait(), 0) << server.err();
 }
 
 TEST_F(ServeProgram, AFlagWithoutItsValueIsRefused) {
