@@ -49,7 +49,7 @@ RpcStatus instance_error(const RpcStatus& status) {
   const size_t colon = message.find(": ");
   if (!message.starts_with(kImage) || colon == std::string::npos) return status;
   return {status.code(),
-          fmt::format("Failed to process element: {} of 'instances' list. Error: {}",
+          fmt::format("Failed to process element: {} of 'instances' list. Error: image: {}",
                       message.substr(kImage.size(), colon - kImage.size()), message.substr(colon + 2))};
 }
 
