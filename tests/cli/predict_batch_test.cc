@@ -293,6 +293,11 @@ TEST_F(PredictBatchTest, BadUseIsNamed) {
     expect_one_line(nacre({"predict", "model.nacre", "--batch", "in.jsonl", "--out", file, "--overwrite"}), 2,
                     "which the answers would replace");
   }
+  expect_one_line(nacre({"predict", "model.nacre", "--batch", "-", "--out", "x"}), 2,
+                  "--batch: expected a file");
+  expect_one_line(nacre({"predict", "model.nacre", "--batch", "in.jsonl", "--out", "-"}), 2,
+                  "--out: expected a file");
+  EXPECT_FALSE(exists("-"));
   EXPECT_EQ(batch({"faces"}).code, 2);
   EXPECT_EQ(nacre({"predict", "model.nacre", "--batch", "in.jsonl"}).code, 2);
   EXPECT_EQ(nacre({"predict", "model.nacre", "faces", "--out", "x"}).code, 2);
