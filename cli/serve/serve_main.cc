@@ -68,7 +68,8 @@ void reload_config(ServeCore& core, const ServeOptions& options, std::vector<Mod
 Status serve(const ServeOptions& options) {
   NACRE_ASSIGN_OR_RETURN(const Isa isa, isa_from_environment());
   use_isa(isa);
-  NACRE_ASSIGN_OR_RETURN(const ServeCore::Options core_given, core_options(options));
+  std::vector<std::string> ignored = options.ignored;
+  NACRE_ASSIGN_OR_RETURN(const ServeCore::Options core_given, core_options(options, ignored));
   NACRE_ASSIGN_OR_RETURN(RestOptions rest_given, rest_options(options));
   NACRE_ASSIGN_OR_RETURN(const GrpcOptions grpc_given, grpc_options(options));
   NACRE_ASSIGN_OR_RETURN(std::vector<ModelConfig> models, configured_models(options));
@@ -89,7 +90,7 @@ Status serve(const ServeOptions& options) {
   });
   ServeCore core(core_given, [&](std::string_view line) { messages.add(message_line(line)); });
   rest_given.access_lines = [&](std::string_view line) { accesses.add(line); };
-  for (const std::string& flag : options.ignored) core.log(flag + ": has no meaning here, is ignored");
+  for (const std::string& name : ignored) core.log(name + ": has no meaning here, is ignored");
   std::unique_ptr<RestServer> rest;
   if (options.rest_api_port != 0) {
     // Before the models: health and status answer from the start.

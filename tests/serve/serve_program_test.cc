@@ -2,13 +2,12 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
-#include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
+#include <csignal>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -20,7 +19,6 @@
 namespace nacre {
 namespace {
 
-namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -246,6 +244,22 @@ TEST_F(ServeProgram, NewVersionsGoLiveWithoutAskingFor) {
   EXPECT_TRUE(eventually([&] {
     return Wire(port).ask("GET", "/v1/models/m/versions/2").body.find("AVAILABLE") != std::string::npos;
   }));
+}
+
+TEST_F(ServeProgram, TellsWhatItTakesNoNoticeOf) {
+  write_file("batching",
+             "max_batch_size { value: 8 } allowed_batch_sizes: 4 allowed_batch_sizes: 8\n"
+             "pad_variable_length_inputs: true thread_pool_name { value: \"pool\" }\n");
+  Server server(folder_.path(), "nacre-serve",
+                arguments({"--model_base_path=" + path("m"), "--enable_batching", "--num_load_threads=2",
+                           "--batching_parameters_file=" + path("batching")}));
+  ASSERT_NE(server.rest_port(), 0) << server.err();
+  const std::string err = server.err();
+  for (const char* const name :
+       {"--num_load_threads", "allowed_batch_sizes", "pad_variable_length_inputs", "thread_pool_name"}) {
+    EXPECT_THAT(err, HasSubstr(std::string(name) + ": has no meaning here, is ignored\n"));
+  }
+  EXPECT_EQ(err.find("max_batch_size"), std::string::npos) << err;
 }
 
 TEST_F(ServeProgram, RefusesWrongOptions) {
