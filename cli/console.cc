@@ -41,7 +41,11 @@ Status print(std::string_view text) {
 }
 
 void print_message(std::string_view message) {
-  write_all(STDERR_FILENO, "nacre: " + printable(message) + "\n");
+  write_all(STDERR_FILENO, message_line(message) + "\n");
+}
+
+std::string message_line(std::string_view message) {
+  return "nacre: " + printable(message);
 }
 
 std::string printable(std::string_view text) {

@@ -16,6 +16,8 @@ Status print(std::string_view text);
 /// Writes `nacre: message` and a newline to stderr: warnings, errors and progress in lines. Control
 /// characters are shown as \xNN, so that it stays one line whatever a file name holds.
 void print_message(std::string_view message);
+/// What it writes, without the newline.
+std::string message_line(std::string_view message);
 
 /// `text` with control characters as \xNN.
 std::string printable(std::string_view text);

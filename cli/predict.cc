@@ -186,6 +186,12 @@ Status run_predict(const Session& session, const PredictOptions& options) {
   if (options.batch.empty() == options.images.empty() || options.batch.empty() != options.out.empty()) {
     return {StatusCode::kUsage, "predict: expected either IMAGE... or --batch IN --out OUT"};
   }
+  for (const auto& [option, file] : {std::pair{"--batch", options.batch}, {"--out", options.out}}) {
+    if (file != "-") continue;
+    return {
+        StatusCode::kUsage,
+        fmt::format("{}: expected a file, found -: a command that was killed goes on from files", option)};
+  }
   OpenOptions open;
   open.model = options.model;
   NACRE_ASSIGN_OR_RETURN(OpenedModel opened, open_model(session, options.file, open));

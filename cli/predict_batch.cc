@@ -127,7 +127,7 @@ class BatchRun {
     const std::vector<Model::Answer> answers = model_.classify(images);
     size_t at = 0;
     for (const Instance& instance : batch) {
-      const Model::Answer answer = instance.image.ok() ? answers[at++] : instance.image.status();
+      const Model::Answer answer = instance.image.ok() ? of_image(answers[at++]) : instance.image.status();
       OrderedJson line;
       if (answer.ok()) {
         line["prediction"] = *answer;
@@ -142,6 +142,11 @@ class BatchRun {
       partial_.file.add(text + "\n");
       ++partial_.answers;
     }
+  }
+  /// An error of decoding has no subject of its own.
+  static Model::Answer of_image(const Model::Answer& answer) {
+    if (answer.ok()) return answer;
+    return answer.status().at("image");
   }
   void tell(const Instance& instance, const Status& error) {
     if (++told_ > kMaxTold) return;

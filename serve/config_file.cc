@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 #include "schemas/tensorflow/server_config.pb.h"
 #include "serve/model_config_proto.h"
 #include "serve/text_proto.h"
@@ -27,14 +29,17 @@ Result<std::vector<ModelConfig>> read_model_configs(const std::string& path) {
   return std::move(models).value();
 }
 
-Result<BatchingOptions> read_batching_options(const std::string& path) {
+Result<BatchingFile> read_batching_file(const std::string& path) {
   tensorflow::serving::BatchingParameters given;
   NACRE_RETURN_IF_ERROR(read_text_proto(path, given));
-  BatchingOptions options;
+  BatchingFile file;
+  BatchingOptions& options = file.options;
   Status bad;
+  std::set<std::string, std::less<>> used;
   // The value that was given for `name`, when there is one.
   const auto take = [&](bool present, int64_t value, std::string_view name, int64_t least, int64_t most,
                         size_t& option) {
+    used.emplace(name);
     if (!present) return;
     if (value >= least && value <= most) {
       option = static_cast<size_t>(value);
@@ -54,7 +59,12 @@ Result<BatchingOptions> read_batching_options(const std::string& path) {
        kMaxBatchThreads, options.num_batch_threads);
   NACRE_RETURN_IF_ERROR(bad);
   options.batch_timeout = std::chrono::microseconds(timeout);
-  return options;
+  std::vector<const google::protobuf::FieldDescriptor*> fields;
+  given.GetReflection()->ListFields(given, &fields);
+  for (const auto* const field : fields) {
+    if (!used.contains(field->name())) file.ignored.push_back(field->name());
+  }
+  return file;
 }
 
 Result<std::string> read_prometheus_path(const std::string& path) {

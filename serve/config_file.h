@@ -15,9 +15,13 @@ namespace nacre {
 /// --model_config_file: the models of its model_config_list, checked.
 Result<std::vector<ModelConfig>> read_model_configs(const std::string& path);
 
-/// --batching_parameters_file. What says how threads and padding are organised inside TensorFlow is passed
-/// over.
-Result<BatchingOptions> read_batching_options(const std::string& path);
+struct BatchingFile {
+  BatchingOptions options;
+  std::vector<std::string> ignored;  ///< parameters that it gives and that have no meaning here
+};
+
+/// --batching_parameters_file.
+Result<BatchingFile> read_batching_file(const std::string& path);
 
 /// --monitoring_config_file: the path of Prometheus's page; empty when it is not enabled.
 Result<std::string> read_prometheus_path(const std::string& path);

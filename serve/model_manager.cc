@@ -92,6 +92,11 @@ std::vector<std::string> ModelManager::names() const {
   return names;
 }
 
+std::string_view ModelManager::known_name(std::string_view name) const {
+  const std::shared_lock lock(mutex_);
+  return entries_.contains(name) ? name : "";
+}
+
 RpcStatus ModelManager::reload(std::vector<ModelConfig> configs, const CallContext& context) {
   if (RpcStatus checked = check_model_configs(configs); !checked.ok()) return checked;
   {

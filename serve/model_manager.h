@@ -86,6 +86,9 @@ class ModelManager {
 
   /// Names of the configured models, sorted.
   [[nodiscard]] std::vector<std::string> names() const;
+  /// `name`, when a model of that name is configured, else nothing: what counters may know of what clients
+  /// say.
+  [[nodiscard]] std::string_view known_name(std::string_view name) const;
 
  private:
   void run(const std::stop_token& stop);

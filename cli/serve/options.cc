@@ -156,7 +156,7 @@ std::vector<std::string> normalized_arguments(int argc, const char* const* argv)
   return arguments;
 }
 
-Result<ServeCore::Options> core_options(const ServeOptions& options) {
+Result<ServeCore::Options> core_options(const ServeOptions& options, std::vector<std::string>& ignored) {
   ServeCore::Options core;
   core.slots = slots_of(options);
   core.max_waiting = static_cast<size_t>(options.max_waiting_requests);
@@ -166,8 +166,10 @@ Result<ServeCore::Options> core_options(const ServeOptions& options) {
   if (options.enable_batching) {
     core.models.servable.batching.emplace();
     if (!options.batching_parameters_file.empty()) {
-      NACRE_ASSIGN_OR_RETURN(core.models.servable.batching,
-                             read_batching_options(options.batching_parameters_file));
+      NACRE_ASSIGN_OR_RETURN(const BatchingFile file, read_batching_file(options.batching_parameters_file));
+      core.models.servable.batching = file.options;
+      for (const std::string& name : file.ignored)
+        ignored.push_back(options.batching_parameters_file + ": " + name);
     }
   } else if (!options.batching_parameters_file.empty()) {
     return Status(StatusCode::kUsage, "--batching_parameters_file has no meaning without --enable_batching");

@@ -49,8 +49,9 @@ void add_serve_options(CLI::App& app, ServeOptions& options);
 /// The arguments after the program's name, with '_' for '-' inside the names of options: both are known.
 std::vector<std::string> normalized_arguments(int argc, const char* const* argv);
 
-/// Errors are kUsage, and those of the files that options name.
-Result<ServeCore::Options> core_options(const ServeOptions& options);
+/// Errors are kUsage, and those of the files that options name. Adds to `ignored` what such a file gives and
+/// has no meaning here.
+Result<ServeCore::Options> core_options(const ServeOptions& options, std::vector<std::string>& ignored);
 Result<RestOptions> rest_options(const ServeOptions& options);
 Result<GrpcOptions> grpc_options(const ServeOptions& options);
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <malloc.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -20,6 +21,7 @@
 #include "cli/serve/options.h"
 #include "engine/isa.h"
 #include "serve/config_file.h"
+#include "serve/log_writer.h"
 
 namespace nacre {
 namespace {
@@ -66,7 +68,8 @@ void reload_config(ServeCore& core, const ServeOptions& options, std::vector<Mod
 Status serve(const ServeOptions& options) {
   NACRE_ASSIGN_OR_RETURN(const Isa isa, isa_from_environment());
   use_isa(isa);
-  NACRE_ASSIGN_OR_RETURN(const ServeCore::Options core_given, core_options(options));
+  std::vector<std::string> ignored = options.ignored;
+  NACRE_ASSIGN_OR_RETURN(const ServeCore::Options core_given, core_options(options, ignored));
   NACRE_ASSIGN_OR_RETURN(RestOptions rest_given, rest_options(options));
   NACRE_ASSIGN_OR_RETURN(GrpcOptions grpc_given, grpc_options(options));
   NACRE_ASSIGN_OR_RETURN(std::vector<ModelConfig> models, configured_models(options));
@@ -79,15 +82,20 @@ Status serve(const ServeOptions& options) {
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
-  ServeCore core(core_given, [](std::string_view line) { print_message(line); });
-  rest_given.access_lines = [](std::string_view line) {
-    static_cast<void>(print(fmt::format("{}\n", line)));
-  };
+  // Nobody waits for who reads these, neither requests nor the end.
+  LogWriter messages(STDERR_FILENO,
+                     [](uint64_t count) { return message_line(fmt::format("{} lines dropped", count)); });
+  LogWriter accesses(STDOUT_FILENO, [format = rest_given.access](uint64_t count) {
+    return dropped_access_lines(count, format);
+  });
+  ServeCore core(core_given, [&](std::string_view line) { messages.add(message_line(line)); });
+  rest_given.access_lines = [&](std::string_view line) { accesses.add(line); };
   if (rest_given.access != AccessLog::kNone) {
-    grpc_given.access = [format = rest_given.access, &lines = rest_given.access_lines](
-                            const AccessRecord& call) { lines(access_line(call, format)); };
+    grpc_given.access = [&accesses, format = rest_given.access](const AccessRecord& call) {
+      accesses.add(access_line(call, format));
+    };
   }
-  for (const std::string& flag : options.ignored) core.log(flag + ": has no meaning here, is ignored");
+  for (const std::string& name : ignored) core.log(name + ": has no meaning here, is ignored");
   std::unique_ptr<RestServer> rest;
   if (options.rest_api_port != 0) {
     // Before the models: health and status answer from the start.
@@ -131,7 +139,11 @@ Status serve(const ServeOptions& options) {
   if (rest != nullptr) other = std::jthread([&] { rest->drain(deadline); });
   if (grpc != nullptr) grpc->drain(deadline);
   if (other.joinable()) other.join();
-  if (!core.models.stop_loading() || loading) std::_Exit(0);  // who knows for how long
+  if (!core.models.stop_loading() || loading) {  // who knows for how long
+    accesses.flush();
+    messages.flush();
+    std::_Exit(0);
+  }
   return {};
 }
 

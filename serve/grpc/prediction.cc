@@ -163,6 +163,15 @@ void fill_values(const Scores& scores, tfs::RegressionResult& result) {
   for (size_t row = 0; row < scores.rows; ++row) result.add_regressions()->set_value(scores.row(row)[0]);
 }
 
+/// find_servable, which notes whose call it is also when the version is not there.
+template <typename Request>
+RpcResult<std::shared_ptr<const Servable>> find_subject(const ServeCore& core, const Request& request,
+                                                        CallSubject& subject) {
+  auto servable = find_servable(core, request);
+  subject.model = servable.ok() ? (*servable)->name() : core.models.known_name(request.model_spec().name());
+  return servable;
+}
+
 /// What Classify and Regress have in common: finds servable and signature, runs the images.
 struct ExamplesAnswer {
   std::shared_ptr<const Servable> servable;
@@ -173,8 +182,7 @@ struct ExamplesAnswer {
 template <typename Request>
 RpcResult<ExamplesAnswer> run_examples(const ServeCore& core, const Request& request, std::string_view method,
                                        const CallContext& context, CallSubject& subject) {
-  NACRE_ASSIGN_OR_RETURN(const auto servable, find_servable(core, request));
-  subject.model = servable->name();
+  NACRE_ASSIGN_OR_RETURN(const auto servable, find_subject(core, request, subject));
   NACRE_ASSIGN_OR_RETURN(const ServedSignature* const signature,
                          servable->signature(request.model_spec().signature_name(), method));
   subject.signature = signature->info.name;
@@ -187,8 +195,7 @@ RpcResult<ExamplesAnswer> run_examples(const ServeCore& core, const Request& req
 
 RpcStatus answer_predict(const ServeCore& core, const tfs::PredictRequest& request,
                          const CallContext& context, tfs::PredictResponse& response, CallSubject& subject) {
-  NACRE_ASSIGN_OR_RETURN(const auto servable, find_servable(core, request));
-  subject.model = servable->name();
+  NACRE_ASSIGN_OR_RETURN(const auto servable, find_subject(core, request, subject));
   NACRE_ASSIGN_OR_RETURN(const ServedSignature* const signature,
                          predict_signature(*servable, request.model_spec().signature_name()));
   subject.signature = signature->info.name;
@@ -232,11 +239,10 @@ RpcStatus answer_multi_inference(const ServeCore& core, const tfs::MultiInferenc
     if (task.model_spec().name().empty()) return invalid("Found ModelSpec with an empty model name.");
     if (task.model_spec().name() != request.tasks(0).model_spec().name())
       return invalid("All ModelSpecs in a MultiInferenceRequest must access the same model name.");
-    NACRE_ASSIGN_OR_RETURN(const auto found, find_servable(core, task));
+    NACRE_ASSIGN_OR_RETURN(const auto found, find_subject(core, task, subject));
     if (servable == nullptr) servable = found;
     if (found->version() != servable->version())
       return invalid("All ModelSpecs in a MultiInferenceRequest must access the same version.");
-    subject.model = servable->name();
     if (task.method_name() != kClassifyMethod && task.method_name() != kRegressMethod)
       return {RpcCode::kUnimplemented, "Unsupported signature method_name: " + task.method_name()};
     NACRE_ASSIGN_OR_RETURN(const ServedSignature* const signature,

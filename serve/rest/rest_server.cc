@@ -31,6 +31,10 @@ std::string_view reason_of(int status) {
   }
 }
 
+std::string now_text() {
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+}
+
 }  // namespace
 
 Result<std::unique_ptr<RestServer>> RestServer::start(const RestOptions& options, ServeCore& core) {
@@ -57,7 +61,7 @@ Result<std::unique_ptr<RestServer>> RestServer::start(const RestOptions& options
 }
 
 std::string access_line(const AccessRecord& record, AccessLog format) {
-  const std::string time = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)));
+  const std::string time = now_text();
   std::string request;
   append_json(request, record.method + " " + record.target);
   if (format == AccessLog::kText) {
@@ -72,6 +76,11 @@ std::string access_line(const AccessRecord& record, AccessLog format) {
                      R"("request_bytes": {}, "reply_bytes": {}, "latency_us": {}}})",
                      time, record.peer, method, target, record.status, record.request_bytes,
                      record.reply_bytes, record.latency.count());
+}
+
+std::string dropped_access_lines(uint64_t count, AccessLog format) {
+  if (format == AccessLog::kText) return fmt::format("{} {} lines dropped", now_text(), count);
+  return fmt::format(R"({{"time": "{}", "dropped": {}}})", now_text(), count);
 }
 
 }  // namespace nacre

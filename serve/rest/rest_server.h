@@ -51,4 +51,8 @@ class RestServer {
 /// time it took; or an object with the same.
 std::string access_line(const AccessRecord& record, AccessLog format);
 
+/// What stands where `count` lines are missing from the log: `TIME 12 lines dropped`, or an object with the
+/// same.
+std::string dropped_access_lines(uint64_t count, AccessLog format);
+
 }  // namespace nacre

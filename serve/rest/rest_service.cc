@@ -49,7 +49,7 @@ RpcStatus instance_error(const RpcStatus& status) {
   const size_t colon = message.find(": ");
   if (!message.starts_with(kImage) || colon == std::string::npos) return status;
   return {status.code(),
-          fmt::format("Failed to process element: {} of 'instances' list. Error: {}",
+          fmt::format("Failed to process element: {} of 'instances' list. Error: image: {}",
                       message.substr(kImage.size(), colon - kImage.size()), message.substr(colon + 2))};
 }
 
@@ -211,8 +211,9 @@ RpcResult<HttpReply> RestService::infer(const Route& route, const HttpRequest& r
   Call call;
   auto body = run(core_, route, request, max_body_bytes_, decoded_, context, call);
   if (context.is_postponed()) return body.status();
-  core_.metrics.count_call({"REST", api_of(route.kind)},
-                           call.servable == nullptr ? "" : call.servable->name(),
+  const std::string_view model = call.servable == nullptr ? core_.models.known_name(route.model.name)
+                                                          : std::string_view(call.servable->name());
+  core_.metrics.count_call({"REST", api_of(route.kind)}, model,
                            call.signature == nullptr ? "" : call.signature->info.name,
                            body.ok() ? RpcCode::kOk : body.status().code(),
                            std::chrono::duration_cast<std::chrono::microseconds>(ServeClock::now() - begun));

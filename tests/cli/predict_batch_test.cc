@@ -148,8 +148,8 @@ TEST_F(PredictBatchTest, ABadInstanceHasALineOfItsOwnAndTheRestGoesOn) {
       {R"({"image": {"b64": "", "more": 1}})", "found another value for image"},
       {R"({"b64": 1})", "found b64 of another type"},
       {R"({"b64": "*"})", "base64: unexpected character"},
-      {R"({"b64": ""})", "empty"},
-      {R"({"b64": "R0lGODlh"})", "GIF"},
+      {R"({"b64": ""})", "image: is empty"},
+      {R"({"b64": "R0lGODlh"})", "image: is a GIF"},
       {R"({"b64": "R0lGODlh", "key": [1]})", "key: expected text or a number"},
       {R"({"b64": "R0lGODlh", "b64": ""})", "b64"},
       {std::string(5000, '[') + std::string(5000, ']'), "nested"},
@@ -293,6 +293,11 @@ TEST_F(PredictBatchTest, BadUseIsNamed) {
     expect_one_line(nacre({"predict", "model.nacre", "--batch", "in.jsonl", "--out", file, "--overwrite"}), 2,
                     "which the answers would replace");
   }
+  expect_one_line(nacre({"predict", "model.nacre", "--batch", "-", "--out", "x"}), 2,
+                  "--batch: expected a file");
+  expect_one_line(nacre({"predict", "model.nacre", "--batch", "in.jsonl", "--out", "-"}), 2,
+                  "--out: expected a file");
+  EXPECT_FALSE(exists("-"));
   EXPECT_EQ(batch({"faces"}).code, 2);
   EXPECT_EQ(nacre({"predict", "model.nacre", "--batch", "in.jsonl"}).code, 2);
   EXPECT_EQ(nacre({"predict", "model.nacre", "faces", "--out", "x"}).code, 2);

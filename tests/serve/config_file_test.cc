@@ -61,18 +61,21 @@ TEST_F(ConfigFile, WhatIsWrongIsNamed) {
 }
 
 TEST_F(ConfigFile, BatchingParameters) {
-  const auto options = read_batching_options(file(
-      "max_batch_size { value: 128 }\nbatch_timeout_micros { value: 500 }\n"
-      "max_enqueued_batches { value: 1000 }\nnum_batch_threads { value: 3 }\nallowed_batch_sizes : 128\n"));
-  ASSERT_TRUE(options.ok()) << options.status().message();
-  EXPECT_EQ(options->max_batch_size, 128U);
-  EXPECT_EQ(options->batch_timeout, std::chrono::microseconds(500));
-  EXPECT_EQ(options->max_enqueued_batches, 1000U);
-  EXPECT_EQ(options->num_batch_threads, 3U);
-  EXPECT_EQ(read_batching_options(file(""))->max_batch_size, BatchingOptions().max_batch_size);
+  const auto read = read_batching_file(
+      file("max_batch_size { value: 128 }\nbatch_timeout_micros { value: 500 }\n"
+           "max_enqueued_batches { value: 1000 }\nnum_batch_threads { value: 3 }\nallowed_batch_sizes : 128\n"
+           "enable_large_batch_splitting { value: true }\n"));
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  const BatchingOptions& options = read->options;
+  EXPECT_EQ(options.max_batch_size, 128U);
+  EXPECT_EQ(options.batch_timeout, std::chrono::microseconds(500));
+  EXPECT_EQ(options.max_enqueued_batches, 1000U);
+  EXPECT_EQ(options.num_batch_threads, 3U);
+  EXPECT_THAT(read->ignored, testing::ElementsAre("allowed_batch_sizes", "enable_large_batch_splitting"));
+  EXPECT_EQ(read_batching_file(file(""))->options.max_batch_size, BatchingOptions().max_batch_size);
   for (const char* const text : {"max_batch_size { value: 0 }", "max_batch_size { value: 1000000 }",
                                  "batch_timeout_micros { value: -1 }", "num_batch_threads { value: 0 }"}) {
-    EXPECT_THAT(read_batching_options(file(text)).status().message(), HasSubstr(", expected ")) << text;
+    EXPECT_THAT(read_batching_file(file(text)).status().message(), HasSubstr(", expected ")) << text;
   }
 }
 

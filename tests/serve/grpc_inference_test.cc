@@ -270,5 +270,24 @@ TEST_F(GrpcInference, ReloadServesWhatTheRequestSaysAndNothingElse) {
   EXPECT_EQ(text_of(status("stripes")), "NOT_FOUND: Could not find any versions of model stripes");
 }
 
+TEST_F(GrpcInference, CallsOfVersionsThatAreNotThereAreTheModels) {
+  tfs::PredictRequest predict;
+  tfs::ClassificationRequest classification;
+  tfs::MultiInferenceRequest inference;
+  for (tfs::ModelSpec* spec : {predict.mutable_model_spec(), classification.mutable_model_spec(),
+                               inference.add_tasks()->mutable_model_spec()}) {
+    spec->set_name("stripes");
+    spec->mutable_version()->set_value(9);
+  }
+  tfs::PredictResponse predicted;
+  EXPECT_THAT(text_of(call(&tfs::PredictionService::Stub::Predict, predict, predicted)),
+              StartsWith("NOT_FOUND"));
+  EXPECT_THAT(text_of(classify(classification)), StartsWith("NOT_FOUND"));
+  EXPECT_THAT(text_of(infer(inference)), StartsWith("NOT_FOUND"));
+  const std::string page = core_->metrics.prometheus();
+  EXPECT_THAT(page, testing::HasSubstr("request_count{model_name=\"stripes\",status=\"NOT_FOUND\"} 3"));
+  EXPECT_THAT(page, testing::Not(testing::HasSubstr("model_name=\"\"")));
+}
+
 }  // namespace
 }  // namespace nacre

@@ -145,7 +145,7 @@ const std::vector<RestCase>& rest_cases() {
        kPredict,
        R"({"instances":[{"b64":"$A"},{"b64":"$X"}]})",
        400,
-       {"Failed to process element: 1 of 'instances' list. Error: "}},
+       {"Failed to process element: 1 of 'instances' list. Error: image: is a text file, not a JPEG or PNG"}},
       {"EmptyPicture", kPredict, R"({"instances":[{"b64":""}]})", 400, {"Failed to process element: 0"}},
       {"TextPicture", kPredict, R"({"instances":["just text"]})", 400, {"Failed to process element: 0"}},
       {"FloatString",

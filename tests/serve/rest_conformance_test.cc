@@ -261,6 +261,18 @@ TEST_F(RestConformance, MetricsCountCalls) {
   EXPECT_THAT(page, ::testing::Not(HasSubstr("made-up"))) << "clients must not make counters";
 }
 
+TEST_F(RestConformance, CallsOfVersionsThatAreNotThereAreTheModels) {
+  Wire wire(rest_->port());
+  wire.ask("POST", "/v1/models/m/versions/9:predict", filled(kOneImage));
+  wire.ask("POST", "/v1/models/m/labels/nope:predict", filled(kOneImage));
+  const std::string page = wire.ask("GET", "/monitoring/prometheus/metrics").body;
+  EXPECT_THAT(page,
+              HasSubstr(":tensorflow:serving:request_count{model_name=\"m\",status=\"NOT_FOUND\"} 1\n"));
+  EXPECT_THAT(
+      page, HasSubstr(":tensorflow:serving:request_count{model_name=\"m\",status=\"INVALID_ARGUMENT\"} 1\n"));
+  EXPECT_THAT(page, ::testing::Not(HasSubstr("model_name=\"\"")));
+}
+
 TEST_F(RestConformance, MetricsCountWhatIsRefusedBeforeItHasARoute) {
   rest_options_.http.threads = 1;
   rest_options_.http.max_waiting = 0;

@@ -2,12 +2,12 @@
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
-#include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
+#include <csignal>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -19,7 +19,6 @@
 namespace nacre {
 namespace {
 
-namespace fs = std::filesystem;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -160,6 +159,37 @@ TEST_F(ServeProgram, ServesUntilSigterm) {
   EXPECT_FALSE(Wire(port).connected());
 }
 
+TEST_F(ServeProgram, ALogThatNobodyReadsHoldsNothingUp) {
+  // The server's standard output, of which a page is taken.
+  ASSERT_EQ(mkfifo(path("out").c_str(), 0600), 0);
+  const int reader = open(path("out").c_str(), O_RDONLY | O_NONBLOCK);
+  ASSERT_GE(fcntl(reader, F_SETPIPE_SZ, 4096), 4096);
+  Server server(folder_.path(), "nacre-serve",
+                arguments({"--model_base_path=" + path("m"), "--access_log=json", "--drain_seconds=1"}));
+  const uint16_t port = server.rest_port();
+  ASSERT_NE(port, 0) << server.err();
+  Wire wire(port);
+  for (int i = 0; i < 200; ++i) ASSERT_EQ(wire.ask("GET", "/v2/health/live").status, 200) << i;
+  const ServeClock::time_point begun = ServeClock::now();
+  server.send(SIGTERM);
+  EXPECT_EQ(server.wait(), 0) << server.err();
+  EXPECT_LT(ServeClock::now() - begun, std::chrono::seconds(10));
+  close(reader);
+}
+
+TEST_F(ServeProgram, ALogWhoseReaderHasGoneEndsNothing) {
+  ASSERT_EQ(mkfifo(path("out").c_str(), 0600), 0);
+  const int reader = open(path("out").c_str(), O_RDONLY | O_NONBLOCK);
+  Server server(folder_.path(), "nacre-serve",
+                arguments({"--model_base_path=" + path("m"), "--access_log=text"}));
+  const uint16_t port = server.rest_port();
+  ASSERT_NE(port, 0) << server.err();
+  close(reader);
+  for (int i = 0; i < 3; ++i) ASSERT_EQ(Wire(port).ask("GET", "/v2/health/live").status, 200) << i;
+  server.send(SIGTERM);
+  EXPECT_EQ(server.wait(), 0) << server.err();
+}
+
 TEST_F(ServeProgram, AFlagWithoutItsValueIsRefused) {
   Server server(folder_.path(), "nacre-serve", arguments({"--model-base-path=", "--model_name=m"}));
   EXPECT_EQ(server.wait(), 2);
@@ -214,6 +244,22 @@ TEST_F(ServeProgram, NewVersionsGoLiveWithoutAskingFor) {
   EXPECT_TRUE(eventually([&] {
     return Wire(port).ask("GET", "/v1/models/m/versions/2").body.find("AVAILABLE") != std::string::npos;
   }));
+}
+
+TEST_F(ServeProgram, TellsWhatItTakesNoNoticeOf) {
+  write_file("batching",
+             "max_batch_size { value: 8 } allowed_batch_sizes: 4 allowed_batch_sizes: 8\n"
+             "pad_variable_length_inputs: true thread_pool_name { value: \"pool\" }\n");
+  Server server(folder_.path(), "nacre-serve",
+                arguments({"--model_base_path=" + path("m"), "--enable_batching", "--num_load_threads=2",
+                           "--batching_parameters_file=" + path("batching")}));
+  ASSERT_NE(server.rest_port(), 0) << server.err();
+  const std::string err = server.err();
+  for (const char* const name :
+       {"--num_load_threads", "allowed_batch_sizes", "pad_variable_length_inputs", "thread_pool_name"}) {
+    EXPECT_THAT(err, HasSubstr(std::string(name) + ": has no meaning here, is ignored\n"));
+  }
+  EXPECT_EQ(err.find("max_batch_size"), std::string::npos) << err;
 }
 
 TEST_F(ServeProgram, RefusesWrongOptions) {
