@@ -133,6 +133,13 @@ void ConnectionLoop::add(OwnedFd socket, std::string peer) {
 
 void ConnectionLoop::stop_listening() {
   const std::lock_guard lock(listen_mutex_);
+  try {
+    for (const OwnedFd& listener : listeners_) {
+      take_no_more(listener.get());
+      accept_from(listener);
+    }
+  } catch (const std::bad_alloc&) {  // who waits is lost, the others go on
+  }
   listeners_.clear();
 }
 

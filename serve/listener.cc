@@ -1,6 +1,7 @@
 #include "serve/listener.h"
 
 #include <fmt/format.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -95,6 +96,13 @@ Result<Listener> listen_at(const std::string& address, uint16_t port, AddressFor
   }
   if (listener.sockets.empty()) return failed(error);
   return listener;
+}
+
+void take_no_more(int listener) {
+  // Drops every packet to it. Without it, a few connections may be reset.
+  sock_filter drop = BPF_STMT(BPF_RET | BPF_K, 0);
+  const sock_fprog program{1, &drop};
+  ::setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 uint16_t own_port(int socket) {
