@@ -158,7 +158,13 @@ void ConnectionLoop::on_timer() {
     timer_ = ServeClock::time_point::max();
   }
   ServeClock::time_point next = ServeClock::time_point::max();
-  for (const auto& connection : connections()) next = std::min(next, connection->on_time(now));
+  for (const auto& connection : connections()) {
+    try {
+      next = std::min(next, connection->on_time(now));
+    } catch (const std::bad_alloc&) {
+      connection->close();  // it is lost, the others go on
+    }
+  }
   if (accept_again_.exchange(false)) accept_all();
   if (next != ServeClock::time_point::max()) wake_at(std::max(next, now + kTimeoutPause));
 }
