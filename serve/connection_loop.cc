@@ -138,6 +138,13 @@ void ConnectionLoop::add(OwnedFd socket, std::string peer) {
 
 void ConnectionLoop::stop_listening() {
   const std::lock_guard lock(listen_mutex_);
+  try {
+    for (const OwnedFd& listener : listeners_) {
+      take_no_more(listener.get());
+      accept_from(listener);
+    }
+  } catch (const std::bad_alloc&) {  // who waits is lost, the others go on
+  }
   listeners_.clear();
 }
 
@@ -156,7 +163,13 @@ void ConnectionLoop::on_timer() {
     timer_ = ServeClock::time_point::max();
   }
   ServeClock::time_point next = ServeClock::time_point::max();
-  for (const auto& connection : connections()) next = std::min(next, connection->on_time(now));
+  for (const auto& connection : connections()) {
+    try {
+      next = std::min(next, connection->on_time(now));
+    } catch (const std::bad_alloc&) {
+      connection->close();  // it is lost, the others go on
+    }
+  }
   if (accept_again_.exchange(false)) accept_all();
   if (next != ServeClock::time_point::max()) wake_at(std::max(next, now + kTimeoutPause));
 }

@@ -66,7 +66,7 @@ class ConnectionLoop {
   AnswerThreads::Received receive(bool wait);
   /// True on threads that have called `receive` of any loop.
   [[nodiscard]] static bool is_receiver();
-  /// Takes no more connections in.
+  /// Takes in those connections that wait, and no more.
   void stop_listening();
   /// Has `receive` say that it has ended, to everybody.
   void stop() { poller_.stop(); }

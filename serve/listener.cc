@@ -1,6 +1,7 @@
 #include "serve/listener.h"
 
 #include <fmt/format.h>
+#include <linux/filter.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,7 +10,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstddef>
 #include <memory>
 #include <system_error>
 
@@ -95,6 +98,16 @@ Result<Listener> listen_at(const std::string& address, uint16_t port, AddressFor
   }
   if (listener.sockets.empty()) return failed(error);
   return listener;
+}
+
+void take_no_more(int listener) {
+  // Drops what begins a connection, and only that: else it might drop the last word of one that has begun.
+  std::array<sock_filter, 4> filter = {{BPF_STMT(BPF_LD | BPF_B | BPF_ABS, offsetof(tcphdr, th_flags)),
+                                        BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, TH_SYN, 0, 1),
+                                        BPF_STMT(BPF_RET | BPF_K, 0), BPF_STMT(BPF_RET | BPF_K, UINT32_MAX)}};
+  const sock_fprog program{filter.size(), filter.data()};
+  // Where it cannot be had, a few connections may be reset.
+  static_cast<void>(::setsockopt(listener, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program));
 }
 
 uint16_t own_port(int socket) {

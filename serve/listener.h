@@ -51,6 +51,10 @@ enum class AddressForm : uint8_t {
 /// expected an IP address` of what stands for none.
 Result<Listener> listen_at(const std::string& address, uint16_t port, AddressForm form);
 
+/// Has a socket that listens begin no more connections, so that it may be closed behind those that wait for
+/// `accept`: what it takes between the last `accept` and `close` would be reset.
+void take_no_more(int listener);
+
 /// The port of a socket's own end; 0 when it has none.
 uint16_t own_port(int socket);
 

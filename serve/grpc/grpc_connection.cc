@@ -100,7 +100,8 @@ void GrpcConnection::begin() {
   const Http2Session::Limits limits = {
       .calls = {shared_.limits.max_message_bytes, &shared_.received, &shared_.unsent},
       .transfer = shared_.limits.transfer,
-      .access = &shared_.access};
+      .access = &shared_.access,
+      .goaway_grace = shared_.limits.goaway_grace};
   const auto self = std::static_pointer_cast<GrpcConnection>(shared_from_this());
   session_ =
       std::make_unique<Http2Session>(shared_.methods, limits, std::weak_ptr<GrpcReplySink>(self), peer_);
@@ -125,6 +126,7 @@ void GrpcConnection::look_at_time() {
   if (state_ends_ > now) return;
   if (state_ == State::kIdle) {
     draining_ = true;
+    state_ends_ = ServeClock::time_point::max();  // the session looks after its end
   } else {
     failed_ = true;
   }
@@ -206,7 +208,8 @@ bool GrpcConnection::fill() {
 void GrpcConnection::settle() {
   if (state_ == State::kLingering) return wake_at(state_ends_);
   const bool sends = is_stuck();
-  if (!sends && (session_->is_over() || (draining_ && !session_->has_calls()))) return linger();
+  if (!sends && (session_->is_over() || (session_->has_gone_away() && !session_->has_calls())))
+    return linger();
   State next = State::kHandshake;
   if (session_->has_begun()) next = session_->has_calls() ? State::kWorking : State::kIdle;
   if (sends && next != State::kHandshake) next = State::kSending;

@@ -21,13 +21,14 @@ namespace nacre {
 
 /// What clients may make a gRPC server hold, and for how long.
 struct GrpcLimits {
-  size_t max_message_bytes = size_t{64} << 20;  ///< of one request
-  size_t max_buffered_bytes = size_t{1} << 30;  ///< of all requests that are being received or answered
-  size_t max_unsent_bytes = size_t{256} << 20;  ///< of all replies that wait for their clients
-  std::chrono::milliseconds handshake{10000};   ///< until a connection speaks HTTP/2
-  std::chrono::milliseconds idle{600000};       ///< without a call
-  std::chrono::milliseconds transfer{30000};    ///< Http2Session::Limits
-  std::chrono::milliseconds send{30000};        ///< without taking anything of what is sent
+  size_t max_message_bytes = size_t{64} << 20;   ///< of one request
+  size_t max_buffered_bytes = size_t{1} << 30;   ///< of all requests that are being received or answered
+  size_t max_unsent_bytes = size_t{256} << 20;   ///< of all replies that wait for their clients
+  std::chrono::milliseconds handshake{10000};    ///< until a connection speaks HTTP/2
+  std::chrono::milliseconds idle{600000};        ///< without a call
+  std::chrono::milliseconds transfer{30000};     ///< Http2Session::Limits
+  std::chrono::milliseconds send{30000};         ///< without taking anything of what is sent
+  std::chrono::milliseconds goaway_grace{1000};  ///< Http2Session::Limits
 };
 
 /// What all connections of a gRPC server share.
@@ -56,7 +57,7 @@ class GrpcConnection final : public Connection, public GrpcReplySink {
   ServeClock::time_point on_time(ServeClock::time_point now) override;
   void close() override { enter(kClose); }
   void post(GrpcReply reply) override;
-  /// Takes no new calls; closes when those in hand have their answers.
+  /// Ends as Http2Session::go_away says; closes when calls in hand have their answers.
   void drain() { enter(kDrain); }
 
  private:

@@ -43,8 +43,8 @@ class GrpcServer {
 
   /// The port that it listens to.
   [[nodiscard]] int port() const;
-  /// Takes no more calls, and waits until those in hand have their answers; at the deadline they are
-  /// cancelled. Once.
+  /// Tells clients that it takes no more calls, and waits until those have their answers that they sent
+  /// before they heard of it; at the deadline they are cancelled. Once.
   void drain(ServeClock::time_point deadline);
 
  private:

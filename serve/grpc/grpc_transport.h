@@ -40,8 +40,8 @@ class GrpcTransport {
   [[nodiscard]] uint16_t port() const { return shared_.loop.port(); }
   /// Connections that are open now.
   [[nodiscard]] size_t connections() const { return shared_.loop.size(); }
-  /// Takes no more calls, waits until those in hand have their answers, and ends the threads; at the deadline
-  /// calls are cancelled.
+  /// Takes no more connections, ends those that are open (Http2Session::go_away), waits until all calls have
+  /// their answers, and ends the threads; at the deadline calls are cancelled.
   void drain(ServeClock::time_point deadline);
 
  private:

@@ -1,6 +1,7 @@
 // What nghttp2 calls: from here on exceptions end at its border.
 #include <nghttp2/nghttp2.h>
 
+#include <cstdint>
 #include <new>
 #include <string_view>
 #include <utility>
@@ -22,6 +23,15 @@ bool ends_stream(const nghttp2_frame& frame) {
 /// Of the client's side.
 bool is_request_head(const nghttp2_frame& frame) {
   return frame.hd.type == NGHTTP2_HEADERS && frame.headers.cat == NGHTTP2_HCAT_REQUEST;
+}
+
+bool is_echo(const nghttp2_frame& frame) {
+  return frame.hd.type == NGHTTP2_PING && (frame.hd.flags & NGHTTP2_FLAG_ACK) != 0;
+}
+
+/// GOAWAY that refuses no call yet.
+bool is_shutdown_notice(const nghttp2_frame& frame) {
+  return frame.hd.type == NGHTTP2_GOAWAY && frame.goaway.last_stream_id == INT32_MAX;
 }
 
 /// What is thrown here, for want of memory, takes the connection along.
@@ -70,6 +80,7 @@ struct Http2Session::Callbacks {
   }
   static int on_frame_received(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
     if (frame->hd.type == NGHTTP2_SETTINGS) self(user).begun_ = true;
+    if (is_echo(*frame)) return guarded([&] { self(user).say_last_call(); });
     const bool is_head = is_request_head(*frame);
     if (!is_head && !ends_stream(*frame)) return 0;
     GrpcCall* const call = call_of(session, frame->hd.stream_id);
@@ -79,8 +90,10 @@ struct Http2Session::Callbacks {
       if (ends_stream(*frame)) self(user).end_request(*call);
     });
   }
-  /// A client that is answered before it has sent all need not go on.
+  /// A client that is answered before it has sent all need not go on. PING is sent behind the notice only
+  /// then, as nghttp2 puts it before all that waits.
   static int on_frame_sent(nghttp2_session* session, const nghttp2_frame* frame, void* user) {
+    if (is_shutdown_notice(*frame)) return guarded([&] { self(user).ask_for_echo(); });
     if (!ends_stream(*frame) || nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) != 0)
       return 0;
     return guarded([&] { self(user).reset(frame->hd.stream_id, NGHTTP2_NO_ERROR); });

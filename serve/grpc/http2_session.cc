@@ -97,7 +97,7 @@ void Http2Session::begin_call(int32_t stream) {
   const std::shared_ptr<GrpcReplySink> sink = sink_.lock();
   // Calls whose client has gone count until they have noticed it: or a client could begin and reset calls
   // faster than they end.
-  if (sink == nullptr || going_away_ || sink->live_calls >= 2 * limits_.max_calls)
+  if (sink == nullptr || has_gone_away() || sink->live_calls >= 2 * limits_.max_calls)
     return reset(stream, NGHTTP2_REFUSED_STREAM);
   try {
     const auto call = std::make_shared<GrpcCall>(sink, stream, limits_.calls);
@@ -272,6 +272,7 @@ ServeClock::time_point Http2Session::call_ends(const GrpcCall& call) const {
 ServeClock::time_point Http2Session::on_time(ServeClock::time_point now) {
   if (now < deadline_) return deadline_;
   deadline_ = ServeClock::time_point::max();
+  if (leaving_ == Leaving::kAnnounced) leaving_ends_ <= now ? say_last_call() : look_by(leaving_ends_);
   std::vector<std::shared_ptr<GrpcCall>> late;
   for (const auto& [stream, call] : calls_)
     if (call_ends(*call) <= now) late.push_back(call);
@@ -289,10 +290,28 @@ ServeClock::time_point Http2Session::on_time(ServeClock::time_point now) {
 }
 
 void Http2Session::go_away() {
-  if (std::exchange(going_away_, true)) return;
+  if (leaving_ != Leaving::kNo) return;
+  leaving_ = Leaving::kAnnounced;
+  leaving_ends_ = ServeClock::now() + limits_.goaway_grace;
+  look_by(leaving_ends_);
+  http2_check(nghttp2_submit_shutdown_notice(session_.get()));
+  end_conversations();
+}
+
+void Http2Session::ask_for_echo() {
+  http2_check(nghttp2_submit_ping(session_.get(), NGHTTP2_FLAG_NONE, nullptr));
+}
+
+void Http2Session::say_last_call() {
+  if (leaving_ != Leaving::kAnnounced) return;
+  leaving_ = Leaving::kGone;
   http2_check(nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE,
                                     nghttp2_session_get_last_proc_stream_id(session_.get()), NGHTTP2_NO_ERROR,
                                     nullptr, 0));
+  end_conversations();
+}
+
+void Http2Session::end_conversations() {
   for (const auto& [stream, call] : calls_)
     if (call->method_ != nullptr && call->method_->converse && !call->answered_)
       answer(*call, {RpcCode::kUnavailable, "the server stops"});

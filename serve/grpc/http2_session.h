@@ -36,6 +36,8 @@ class Http2Session {
     /// For a request to come, or a reply to be taken, beside a second for every 256 KiB of it.
     std::chrono::milliseconds transfer{30000};
     const AccessSink* access = nullptr;  ///< is told of calls when they are over; may be null or empty
+    /// For a client to say that it has heard of the end, before calls are refused.
+    std::chrono::milliseconds goaway_grace{1000};
   };
 
   /// Throws std::bad_alloc. `methods` and what `limits` refers to must outlive it; `sink` is what calls send
@@ -58,8 +60,11 @@ class Http2Session {
   ServeClock::time_point on_time(ServeClock::time_point now);
   /// When to look next, at the latest.
   [[nodiscard]] ServeClock::time_point deadline() const { return deadline_; }
-  /// Takes no more calls, and tells the client so; ends conversations.
+  /// Tells the client that no more calls will be taken, and ends conversations. Calls that it sends before it
+  /// has heard of that are taken still; then it is told which was the last (RFC 9113, 6.8).
   void go_away();
+  /// No more calls are taken.
+  [[nodiscard]] bool has_gone_away() const { return leaving_ == Leaving::kGone; }
   /// Ends all calls.
   void cancel_calls();
 
@@ -70,6 +75,8 @@ class Http2Session {
   [[nodiscard]] bool is_over() const;
 
  private:
+  enum class Leaving : uint8_t { kNo, kAnnounced, kGone };
+
   struct Callbacks;  // nghttp2's, in http2_callbacks.cc
   static const nghttp2_session_callbacks* callbacks();
   static nghttp2_data_provider reply_source();
@@ -94,6 +101,10 @@ class Http2Session {
   void end_request(GrpcCall& call);
   void close_call(int32_t stream);
   void tell_access(const GrpcCall& call) const;
+  /// Asks for an answer to what has been sent: once it is there, so are all calls that did not know of it.
+  void ask_for_echo();
+  void say_last_call();
+  void end_conversations();
   [[nodiscard]] ServeClock::time_point transfer_ends(const GrpcCall& call) const;
   [[nodiscard]] ServeClock::time_point call_ends(const GrpcCall& call) const;
   void look_by(ServeClock::time_point time) { deadline_ = std::min(deadline_, time); }
@@ -116,8 +127,9 @@ class Http2Session {
   std::unordered_map<int32_t, std::shared_ptr<GrpcCall>> calls_;  ///< by stream
   ServeClock::time_point deadline_ = ServeClock::time_point::max();
   bool begun_ = false;
-  bool going_away_ = false;
-  std::string* out_ = nullptr;  ///< that `fill` is adding to
+  Leaving leaving_ = Leaving::kNo;
+  ServeClock::time_point leaving_ends_ = ServeClock::time_point::max();  ///< of kAnnounced
+  std::string* out_ = nullptr;                                           ///< that `fill` is adding to
   size_t most_out_ = 0;
 };
 

@@ -47,10 +47,7 @@ class HttpServer::Impl {
     {
       const std::lock_guard lock(shared_.mutex);
       shared_.draining = true;
-      const HttpSessions sessions = shared_.sessions;  // closing takes them off the list
-      for (const auto& session : sessions) {
-        if (session->is_idle()) session->close_locked();
-      }
+      for (const auto& session : shared_.sessions) session->drain();
     }
     shared_.loop.wait_until_empty(deadline);
   }

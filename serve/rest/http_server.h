@@ -25,6 +25,8 @@ struct HttpLimits {
   std::chrono::milliseconds receive{30000};     ///< from a request's first byte to its last
   std::chrono::milliseconds send{30000};        ///< to take a reply
   std::chrono::milliseconds work{30000};        ///< the deadline of a request's answer
+  /// Once the server drains, without a request: one may be on its way, and closing would reset it.
+  std::chrono::milliseconds drain_grace{200};
   /// Of all replies that wait for their clients; beyond it those who have been taking theirs for longest are
   /// cut off.
   size_t max_unsent_bytes = size_t{256} << 20;
@@ -65,8 +67,9 @@ class HttpServer {
   [[nodiscard]] uint16_t port() const;
   /// Connections that are open now.
   [[nodiscard]] size_t connections() const;
-  /// Takes no new connections and no new requests, and waits until those in hand have their replies; not
-  /// beyond the deadline. Once.
+  /// Takes no new connections, and waits until those that are open have closed; not beyond the deadline. Each
+  /// reply is its connection's last, and says so; connections without a request stay open for
+  /// HttpLimits::drain_grace. Once.
   void drain(ServeClock::time_point deadline);
 
  private:

@@ -43,7 +43,6 @@ HttpSession::HttpSession(OwnedFd socket, std::string peer, uint64_t id, HttpShar
 void HttpSession::start() {
   const std::lock_guard lock(shared_.mutex);
   place_ = shared_.sessions.insert(shared_.sessions.end(), shared_self());
-  state_ = State::kIdle;
   next_request();
   if (shared_.loop.poller().add(socket_.get(), id()) != 0) close_locked();
 }
@@ -74,9 +73,10 @@ ServeClock::time_point HttpSession::on_time(ServeClock::time_point now) {
   if (deadline_ > now || state_ == State::kClosed) return deadline_;
   if (state_ == State::kReceiving) {
     refuse(408, "the request did not arrive in time");
-  } else {
-    close_locked();
+    return deadline_;
   }
+  if (state_ == State::kIdle) receive();  // what has come since, but nobody had time to take in
+  if (deadline_ <= now) close_locked();
   return deadline_;
 }
 
@@ -89,6 +89,15 @@ void HttpSession::on_change(uint32_t change) {
   if (state_ == State::kWorking && hung_up_) check_client();
 }
 
+void HttpSession::await_request() {
+  state_ = State::kIdle;
+  arm(shared_.draining ? std::min(shared_.limits.drain_grace, shared_.limits.idle) : shared_.limits.idle);
+}
+
+void HttpSession::drain() {
+  if (state_ == State::kIdle) await_request();
+}
+
 void HttpSession::next_request() {
   parser_.emplace();
   parser_->header_limit(static_cast<uint32_t>(shared_.limits.max_header_bytes));
@@ -98,8 +107,7 @@ void HttpSession::next_request() {
   stop_ = std::stop_source();
   request_.reset();
   shared_.sessions.splice(shared_.sessions.end(), shared_.sessions, place_);
-  state_ = State::kIdle;
-  arm(shared_.limits.idle);
+  await_request();
   if (!unparsed_.empty()) take({});
   if (is_receiving() && (readable_ || hung_up_)) receive();
 }
@@ -328,7 +336,7 @@ void HttpSession::after_write(Written written) {
   }
   release_reply();
   std::string().swap(reply_body_);
-  if (!keep_alive_ || shared_.draining) return linger();
+  if (!keep_alive_) return linger();
   next_request();
 }
 

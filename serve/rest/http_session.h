@@ -85,9 +85,10 @@ class HttpSession final : public Connection {
   void close_locked();
   /// Nobody waits for the answer of the request in hand any more.
   void cancel() { stop_.request_stop(); }
+  /// The server has begun to drain.
+  void drain();
   /// Waits for its client to send.
   [[nodiscard]] bool is_receiving() const { return state_ == State::kIdle || state_ == State::kReceiving; }
-  [[nodiscard]] bool is_idle() const { return state_ == State::kIdle; }
 
  private:
   enum class State : uint8_t { kNew, kIdle, kReceiving, kWorking, kSending, kLingering, kClosed };
@@ -106,6 +107,7 @@ class HttpSession final : public Connection {
     return std::static_pointer_cast<HttpSession>(shared_from_this());
   }
   void arm(std::chrono::milliseconds time);
+  void await_request();
   void next_request();
   void receive();
   void take(std::string_view bytes);

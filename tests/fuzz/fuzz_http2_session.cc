@@ -53,7 +53,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     session.on_time(nacre::ServeClock::now() + std::chrono::hours(1));
     session.go_away();
     std::string out;
-    if (open) static_cast<void>(session.fill(out, size_t{64} << 10));
+    open = open && session.fill(out, size_t{64} << 10);
+    session.on_time(nacre::ServeClock::now() + std::chrono::hours(2));
+    if (open) static_cast<void>(session.fill(out, size_t{128} << 10));
   }
   inbox->replies.clear();
   if (budget.used() != 0 || inbox->live_calls != 0) std::abort();

@@ -281,33 +281,5 @@ TEST_F(GrpcProtocol, ARequestThatIsReleasedTakesNoMemory) {
   EXPECT_LT(left.size(), 5 + 2 + 4U) << "a number of three digits at most";
 }
 
-TEST_F(GrpcProtocol, TheEndIsTold) {
-  Http2Wire wire(port());
-  wire.send_headers(1, {}, false, "/test.Echo/Hold");
-  wire.send_message(1, text("held"));
-  ASSERT_TRUE(eventually([&] { return held_ == 1; }));
-  Http2Wire chat(port());
-  chat.send_headers(1, {}, false, "/test.Echo/Chat");
-  chat.send_message(1, text("hello"), false);
-  Http2Wire idle(port());
-  EXPECT_EQ(idle.call(1, text("x")).status(), "0");
-  std::thread drain([&] { server_->drain(ServeClock::now() + std::chrono::seconds(20)); });
-  const Http2Wire::Reply ended = chat.reply(1);
-  EXPECT_EQ(ended.status(), "14 the server stops");
-  EXPECT_EQ(idle.read_frame().type, NGHTTP2_GOAWAY);
-  EXPECT_EQ(idle.read_frame().type, -1);
-  chat.wire().close();
-  idle.wire().close();
-  Http2Wire::Frame told = wire.read_frame();
-  while (told.type >= 0 && told.type != NGHTTP2_GOAWAY) told = wire.read_frame();
-  EXPECT_EQ(told.type, NGHTTP2_GOAWAY);
-  EXPECT_TRUE(told.payload.ends_with(std::string("\0\0\0\0", 4))) << "no error";
-  released_ = true;
-  EXPECT_EQ(wire.reply(1).status(), "0") << "who was being answered still is";
-  wire.wire().close();
-  drain.join();
-  EXPECT_FALSE(Wire(port()).connected());
-}
-
 }  // namespace
 }  // namespace nacre

@@ -134,6 +134,26 @@ Http2Wire::Frame Http2Wire::read_frame() {
   return out;
 }
 
+std::string Http2Wire::Frame::goaway() const {
+  if (type != NGHTTP2_GOAWAY || payload.size() < 8) return {};
+  const std::string_view bytes = payload;
+  return std::to_string(number_of(bytes.substr(0, 4))) + " " + std::to_string(number_of(bytes.substr(4, 4)));
+}
+
+std::string Http2Wire::read_goaway() {
+  Frame next = read_frame();
+  while (next.type >= 0 && next.type != NGHTTP2_GOAWAY) next = read_frame();
+  return next.goaway();
+}
+
+void Http2Wire::echo() {
+  Frame next = read_frame();
+  while (next.type >= 0 && next.type != NGHTTP2_PING) next = read_frame();
+  EXPECT_EQ(next.type, NGHTTP2_PING);
+  EXPECT_EQ(next.flags, 0);
+  send_frame(NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, next.payload);
+}
+
 void Http2Wire::wait_until_taken() {
   send_frame(NGHTTP2_PING, 0, 0, "taken in");
   Frame next = read_frame();

@@ -23,6 +23,8 @@ class Http2Wire {
     int flags = 0;
     uint32_t stream = 0;
     std::string payload;
+    /// Of GOAWAY, the last stream and the error; else empty.
+    [[nodiscard]] std::string goaway() const;
   };
   /// What came of a call.
   struct Reply {
@@ -48,6 +50,10 @@ class Http2Wire {
                     const std::string& path = "/test.Echo/Say");
   bool send_message(uint32_t stream, std::string_view message, bool ends = true);
   Frame read_frame();
+  /// Waits for GOAWAY; what the server says meanwhile is lost.
+  std::string read_goaway();
+  /// Waits for PING, and answers it; what the server says meanwhile is lost.
+  void echo();
   /// Waits until the server has taken in what was sent; what it says meanwhile
   /// is lost.
   void wait_until_taken();

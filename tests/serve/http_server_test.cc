@@ -202,39 +202,6 @@ TEST_F(HttpServerTest, ManyConnectionsAtOnceGetTheirOwnReplies) {
   EXPECT_EQ(wrong, 0);
 }
 
-TEST_F(HttpServerTest, DrainsWhatIsInHand) {
-  start();
-  Wire idle(server_->port());
-  ASSERT_EQ(idle.ask("GET", "/").status, 200);
-  Wire working(server_->port());
-  working.send("POST /hold HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
-  ASSERT_TRUE(eventually([&] { return held() == 1; }));
-  std::atomic<bool> drained{false};
-  std::jthread drainer([&] {
-    server_->drain(ServeClock::now() + std::chrono::seconds(20));
-    drained = true;
-  });
-  EXPECT_TRUE(idle.closes_within(milliseconds(5000)));
-  EXPECT_FALSE(Wire(server_->port()).ask("GET", "/").status != 0) << "takes no more";
-  EXPECT_FALSE(drained);
-  release();
-  const WireReply reply = working.receive();
-  EXPECT_EQ(reply.status, 200);
-  EXPECT_THAT(reply.head, HasSubstr("Connection: close\r\n"));
-  working.close();
-  drainer.join();
-  EXPECT_TRUE(drained);
-}
-
-TEST_F(HttpServerTest, DrainsNoLongerThanItsDeadline) {
-  start();
-  Wire working(server_->port());
-  working.send("POST /hold HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
-  ASSERT_TRUE(eventually([&] { return held() == 1; }));
-  server_->drain(ServeClock::now() + milliseconds(20));
-  EXPECT_EQ(server_->connections(), 1U);
-}
-
 TEST(HttpServerStart, SaysWhyItCannotListen) {
   HttpServer::Options options;
   options.address = "nowhere";

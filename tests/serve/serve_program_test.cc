@@ -190,6 +190,24 @@ TEST_F(ServeProgram, ALogWhoseReaderHasGoneEndsNothing) {
   EXPECT_EQ(server.wait(), 0) << server.err();
 }
 
+TEST_F(ServeProgram, IsNotReadyWhileItStops) {
+  Server server(folder_.path(), "nacre-serve",
+                arguments({"--model_name=m", "--model_base_path=" + path("m")}));
+  const uint16_t port = server.rest_port();
+  ASSERT_NE(port, 0) << server.err();
+  ASSERT_TRUE(eventually([&] { return Wire(port).ask("GET", "/v2/health/ready").status == 200; }));
+  Wire open(port);
+  open.send("GET /v2/health/ready HTTP/1.1\r\n");  // has begun, and so has its time
+  server.send(SIGTERM);
+  EXPECT_TRUE(eventually([&] { return !Wire(port).connected(); }));
+  open.send("Host: test\r\n\r\n");
+  const WireReply reply = open.receive();
+  EXPECT_EQ(reply.status, 503);
+  EXPECT_THAT(reply.head, HasSubstr("Connection: close\r\n"));
+  open.close();
+  EXPECT_EQ(server.wait(), 0) << server.err();
+}
+
 TEST_F(ServeProgram, AFlagWithoutItsValueIsRefused) {
   Server server(folder_.path(), "nacre-serve", arguments({"--model-base-path=", "--model_name=m"}));
   EXPECT_EQ(server.wait(), 2);
