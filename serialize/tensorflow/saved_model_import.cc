@@ -226,11 +226,11 @@ Result<SignatureModel> import_meta_graph(const tensorflow::MetaGraphDef& meta, c
 /// What each signature has to do with the model that was read of one of them.
 ImportedSignatures tell_signatures(const tensorflow::MetaGraphDef& meta, const Variables& variables,
                                    const ImportOptions& options, const Registry& registry,
-                                   const SignatureModel& chosen) {
+                                   const SignatureModel& chosen, bool by_nacre) {
   constexpr size_t kMostRead = 16;
   ImportedSignatures signatures;
   size_t read = 0;
-  for (const std::string& name : predicting_signatures(meta, chosen.model.marked)) {
+  for (const std::string& name : predicting_signatures(meta, by_nacre)) {
     ImportOptions other = options;
     other.signature = name;
     Result<ImportedSignature> answered =
@@ -260,7 +260,8 @@ Result<ImportedModel> import_saved_model(const std::string& folder, const Import
   // First of all: a folder that is copied at this moment may look whole with files missing.
   NACRE_ASSIGN_OR_RETURN(const bool marked, check_saved_model_mark(folder));
   ImportOptions settled = options;
-  if (settled.signature.empty() && (marked || !recorded.empty())) settled.signature = kEncodedSignature;
+  const bool by_nacre = marked || !recorded.empty();
+  if (settled.signature.empty() && by_nacre) settled.signature = kEncodedSignature;
   NACRE_ASSIGN_OR_RETURN(const tensorflow::MetaGraphDef meta, read_saved_model(folder));
   NACRE_ASSIGN_OR_RETURN(const Variables variables, Variables::open(folder, meta));
   auto imported = import_meta_graph(meta, variables, settled, registry);
@@ -270,7 +271,7 @@ Result<ImportedModel> import_saved_model(const std::string& folder, const Import
   model.marked = marked;
   if (model.signature == kEncodedSignature) model.golden = std::move(recorded);
   if (options.tell_signatures) {
-    model.signatures = tell_signatures(meta, variables, settled, registry, *imported);
+    model.signatures = tell_signatures(meta, variables, settled, registry, *imported, by_nacre);
   }
   return std::move(model);
 }

@@ -91,11 +91,11 @@ std::string dtype_of(const tensorflow::TensorInfo& info) {
 
 }  // namespace
 
-std::vector<std::string> predicting_signatures(const tensorflow::MetaGraphDef& meta, bool marked) {
+std::vector<std::string> predicting_signatures(const tensorflow::MetaGraphDef& meta, bool by_nacre) {
   std::vector<std::string> names;
   for (const auto& [name, definition] : meta.signature_def()) {
     if (name == kInitSignature || name == kTrainSignature) continue;
-    if (!marked || definition.method_name() == kPredictMethod) names.push_back(name);
+    if (!by_nacre || definition.method_name() == kPredictMethod) names.push_back(name);
   }
   std::ranges::sort(names);
   return names;
@@ -111,9 +111,9 @@ Result<ImportedSignature> answered_signature(const SignatureModel& chosen, const
   }
   NACRE_RETURN_IF_ERROR(check_form(other));
   if (!ends_in_softmax(other.model.graph)) return unlike("gives scores, and nacre their softmax");
-  if (!same_input(chosen, other)) return unlike(fmt::format("reads images in another way than {}", of));
+  if (!same_input(chosen, other)) return unlike(fmt::format("reads images in another way than {:?}", of));
   if (!same_network(chosen.model, other.model)) {
-    return unlike(fmt::format("computes something else than {}", of));
+    return unlike(fmt::format("computes something else than {:?}", of));
   }
   const auto& input = *other.definition->inputs().begin();
   return ImportedSignature{other.model.signature, input.first, other.definition->outputs().begin()->first,

@@ -18,8 +18,8 @@ struct SignatureModel {
 };
 
 /// The names of the signatures, sorted; without what is no signature to clients (loaders run it), and of a
-/// SavedModel that nacre wrote (`marked`) only those whose method is predict.
-std::vector<std::string> predicting_signatures(const tensorflow::MetaGraphDef& meta, bool marked);
+/// SavedModel that nacre wrote (`by_nacre`) only those whose method is predict.
+std::vector<std::string> predicting_signatures(const tensorflow::MetaGraphDef& meta, bool by_nacre);
 
 /// The signature of `other`, when what it gives is what nacre predicts with the model of `chosen`: the same
 /// network, on input that is read in the same way, and the softmax behind it. kUnsupported with the reason

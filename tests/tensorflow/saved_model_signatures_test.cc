@@ -39,7 +39,7 @@ std::string reason(const ImportedSignatures& signatures, const std::string& name
 }
 
 std::string written(bool float_default, bool reference = false) {
-  const std::string folder = test_folder() + "/model";
+  std::string folder = test_folder() + "/model";
   const Registry registry = builtin_ops();
   SavedModelOptions writing;
   writing.float_default = float_default;
@@ -102,7 +102,7 @@ TEST(SavedModelSignatures, OfAnotherContractAreLeftOut) {
     }
   });
   const ImportedSignatures signatures = told(folder);
-  EXPECT_EQ(reason(signatures, "encoded_image"), "reads images in another way than serving_default");
+  EXPECT_EQ(reason(signatures, "encoded_image"), "reads images in another way than \"serving_default\"");
   EXPECT_EQ(reason(signatures, "float_image"), "not left out");
 }
 
@@ -168,8 +168,8 @@ TEST_F(SmallSignatures, OfOtherNetworksAreLeftOut) {
   set("longer", "longers");
   set("lacking", "nowhere");
   const ImportedSignatures signatures = told(folder_);
-  EXPECT_EQ(reason(signatures, "other"), "computes something else than serving_default");
-  EXPECT_EQ(reason(signatures, "longer"), "computes something else than serving_default");
+  EXPECT_EQ(reason(signatures, "other"), "computes something else than \"serving_default\"");
+  EXPECT_EQ(reason(signatures, "longer"), "computes something else than \"serving_default\"");
   EXPECT_THAT(reason(signatures, "lacking"), HasSubstr("nowhere"));
   EXPECT_EQ(signatures.answered.size(), 1U);
 }
