@@ -69,14 +69,12 @@ ServedSignature served(const ImportedSignature& own, const InputContract& contra
   const bool encoded = own.dtype == "string";
   std::vector<int64_t> shape{-1};
   if (!encoded) shape = {-1, contract.height, contract.width, contract.channels};
-  ServedSignature signature{{own.name,
-                             std::string(kPredictMethod),
-                             {{own.input, own.dtype, std::move(shape)}},
-                             {{own.output, "float32", {-1, classes}}}},
-                            encoded ? InputForm::kEncoded : InputForm::kFloat,
-                            OutputForm::kProbabilities,
-                            static_cast<float>(own.factor)};
-  return signature;
+  const SignatureTensor input{own.input, own.dtype, std::move(shape)};
+  const SignatureTensor output{own.output, "float32", {-1, classes}};
+  return {{own.name, std::string(kPredictMethod), {input}, {output}},
+          encoded ? InputForm::kEncoded : InputForm::kFloat,
+          OutputForm::kProbabilities,
+          static_cast<float>(own.factor)};
 }
 
 }  // namespace
