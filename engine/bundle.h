@@ -14,7 +14,7 @@ namespace nacre {
 /// What a signature takes or gives.
 struct SignatureTensor {
   std::string name;            ///< "image", "prediction"
-  std::string dtype;           ///< "string" or "float32"
+  std::string dtype;           ///< "string" or "float32"; the server knows "uint8", too
   std::vector<int64_t> shape;  ///< -1 stands for any extent
 
   [[nodiscard]] bool operator==(const SignatureTensor&) const = default;

@@ -204,7 +204,9 @@ bool ModelManager::load(const std::string& name, const VersionFolder& folder) {
   log_(failed.ok()
            ? fmt::format("model {}: version {} is available, from {}", name, folder.version, folder.path)
            : fmt::format("model {}: version {} is not served: {}", name, folder.version, failed.message()));
-  if (failed.ok() && !servable->note().empty()) log_(fmt::format("model {}: {}", name, servable->note()));
+  if (failed.ok()) {
+    for (const std::string& note : servable->notes()) log_(fmt::format("model {}: {}", name, note));
+  }
   std::shared_ptr<const Servable> old;  // goes after the lock
   const std::unique_lock lock(mutex_);
   const auto entry = entries_.find(name);

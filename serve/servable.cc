@@ -37,9 +37,7 @@ Status out_of_memory() {
   return {StatusCode::kLimit, "out of memory"};
 }
 
-}  // namespace
-
-std::vector<ServedSignature> served_signatures(const InputContract& contract, int64_t classes) {
+std::vector<ServedSignature> nacres_signatures(const InputContract& contract, int64_t classes) {
   const std::string predict(kPredictMethod);
   const SignatureTensor encoded{"image", "string", {-1}};
   const SignatureTensor floats{"image", "float32", {-1, contract.height, contract.width, contract.channels}};
@@ -67,12 +65,47 @@ std::vector<ServedSignature> served_signatures(const InputContract& contract, in
   return signatures;
 }
 
-Servable::Servable(std::string name, int64_t version, Model model, const ImageLimits& limits)
+ServedSignature served(const ImportedSignature& own, const InputContract& contract, int64_t classes) {
+  const bool encoded = own.dtype == "string";
+  std::vector<int64_t> shape{-1};
+  if (!encoded) shape = {-1, contract.height, contract.width, contract.channels};
+  const SignatureTensor input{own.input, own.dtype, std::move(shape)};
+  const SignatureTensor output{own.output, "float32", {-1, classes}};
+  return {{own.name, std::string(kPredictMethod), {input}, {output}},
+          encoded ? InputForm::kEncoded : InputForm::kFloat,
+          OutputForm::kProbabilities,
+          static_cast<float>(own.factor)};
+}
+
+}  // namespace
+
+void ServedSignature::scale(std::span<float> numbers) const {
+  if (factor == 1.0F) return;
+  for (float& number : numbers) number *= factor;
+}
+
+std::vector<ServedSignature> served_signatures(const InputContract& contract, int64_t classes,
+                                               const ImportedSignatures& own) {
+  std::vector<ServedSignature> signatures = nacres_signatures(contract, classes);
+  const auto is_taken = [&](const ServedSignature& signature) {
+    const auto is_its = [&](const auto& other) { return other.name == signature.info.name; };
+    return std::ranges::any_of(own.answered, is_its) || std::ranges::any_of(own.left_out, is_its);
+  };
+  std::erase_if(signatures, is_taken);
+  for (const ImportedSignature& signature : own.answered) {
+    signatures.push_back(served(signature, contract, classes));
+  }
+  std::ranges::sort(signatures, {}, [](const ServedSignature& s) { return s.info.name; });
+  return signatures;
+}
+
+Servable::Servable(std::string name, int64_t version, Model model, const ImportedSignatures& own,
+                   const ImageLimits& limits)
     : name_(std::move(name)),
       version_(version),
       model_(std::move(model)),
       limits_(limits),
-      signatures_(served_signatures(model_.input(), model_.classes())) {
+      signatures_(served_signatures(model_.input(), model_.classes(), own)) {
   labels_ = model_.input().labels;
   for (auto i = static_cast<int64_t>(labels_.size()); i < model_.classes(); ++i) {
     labels_.push_back(std::to_string(i));
@@ -100,8 +133,9 @@ Result<std::shared_ptr<const Servable>> Servable::load(const std::string& name, 
                              model_options);
     if (!model.ok()) return model.status().at(folder);
     if (const Status golden = model->replay_golden_vectors().status(); !golden.ok()) return golden.at(folder);
-    std::shared_ptr<Servable> servable(new Servable(name, version, std::move(model).value(), options.limits));
-    servable->note_ = std::move(read.note);
+    std::shared_ptr<Servable> servable(
+        new Servable(name, version, std::move(model).value(), read.signatures, options.limits));
+    servable->notes_ = std::move(read.notes);
     if (options.warm_up) {
       const ServeClock::time_point begun = ServeClock::now();
       if (const Status warm = servable->warm_up(slots->slots(), model_options.batch); !warm.ok())

@@ -3,12 +3,14 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "engine/bundle.h"
 #include "runtime/model.h"
+#include "serialize/tensorflow/saved_model_import.h"
 #include "serve/batching.h"
 #include "serve/compute_slots.h"
 #include "serve/metrics.h"
@@ -42,12 +44,20 @@ struct ServedSignature {
   Signature info;
   InputForm input = InputForm::kEncoded;
   OutputForm output = OutputForm::kProbabilities;
+  float factor = 1;  ///< of InputForm::kFloat: what a request's numbers are multiplied by
+
+  /// True for numbers that are 8-bit levels.
+  [[nodiscard]] bool takes_levels() const { return info.inputs.front().dtype == "uint8"; }
+  /// Makes a request's numbers network input.
+  void scale(std::span<float> numbers) const;
 };
 
 /// The signatures of every model, in the order of their names: `serving_default` and `encoded_image` (encoded
 /// images -> prediction), `float_image`, `labelled_image` (encoded images -> names and scores, best first),
-/// `classify`; `regress` when there is one class.
-std::vector<ServedSignature> served_signatures(const InputContract& contract, int64_t classes);
+/// `classify`; `regress` when there is one class. Of a SavedModel those that it has itself (`own`) come in
+/// the place of these, and a name of its that is left out is nobody's.
+std::vector<ServedSignature> served_signatures(const InputContract& contract, int64_t classes,
+                                               const ImportedSignatures& own = {});
 
 struct ServableOptions {
   int threads = 1;    ///< that one call computes with
@@ -80,8 +90,8 @@ class Servable {
   [[nodiscard]] int64_t version() const { return version_; }
   [[nodiscard]] const Model& model() const { return model_; }
   [[nodiscard]] const InputContract& input() const { return model_.input(); }
-  /// What the log should say of it beside that it is there; may be empty.
-  [[nodiscard]] const std::string& note() const { return note_; }
+  /// What the log should say of it beside that it is there.
+  [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
   /// The class names, numbers where the model has no names; one for each class.
   [[nodiscard]] const std::vector<std::string>& labels() const { return labels_; }
   [[nodiscard]] const std::vector<ServedSignature>& signatures() const { return signatures_; }
@@ -98,14 +108,15 @@ class Servable {
                                                             std::string_view method) const;
 
  private:
-  Servable(std::string name, int64_t version, Model model, const ImageLimits& limits);
+  Servable(std::string name, int64_t version, Model model, const ImportedSignatures& own,
+           const ImageLimits& limits);
   Status warm_up(size_t lanes, int64_t batch) const;
   void make_batcher(const ServableOptions& options, std::shared_ptr<ComputeSlots> slots,
                     ServeMetrics& metrics);
 
   std::string name_;
   int64_t version_;
-  std::string note_;
+  std::vector<std::string> notes_;
   Model model_;
   ImageLimits limits_;
   std::vector<std::string> labels_;

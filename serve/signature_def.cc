@@ -3,10 +3,15 @@
 namespace nacre {
 namespace {
 
+tensorflow::DataType data_type(const SignatureTensor& tensor) {
+  if (tensor.dtype == "string") return tensorflow::DT_STRING;
+  return tensor.dtype == "uint8" ? tensorflow::DT_UINT8 : tensorflow::DT_FLOAT;
+}
+
 tensorflow::TensorInfo tensor_info(const SignatureTensor& tensor) {
   tensorflow::TensorInfo info;
   info.set_name(tensor.name + ":0");
-  info.set_dtype(tensor.dtype == "string" ? tensorflow::DT_STRING : tensorflow::DT_FLOAT);
+  info.set_dtype(data_type(tensor));
   for (const int64_t extent : tensor.shape) info.mutable_tensor_shape()->add_dim()->set_size(extent);
   return info;
 }

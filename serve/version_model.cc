@@ -35,7 +35,9 @@ Status check_complete(const ImportedModel& model, const std::string& folder) {
 
 Result<VersionModel> read_saved_model(const std::string& name, const std::string& folder,
                                       const Registry& registry) {
-  NACRE_ASSIGN_OR_RETURN(ImportedModel imported, import_saved_model(folder, {}, registry));
+  ImportOptions options;
+  options.tell_signatures = true;
+  NACRE_ASSIGN_OR_RETURN(ImportedModel imported, import_saved_model(folder, options, registry));
   NACRE_RETURN_IF_ERROR(check_complete(imported, folder));
   NACRE_ASSIGN_OR_RETURN(const std::string labels, read_labels_asset(folder));
   if (!labels.empty()) {
@@ -45,12 +47,15 @@ Result<VersionModel> read_saved_model(const std::string& name, const std::string
                                        registry);
   if (!bundle.ok()) return bundle.status().at(folder);
   bundle->golden = std::move(imported.golden);
-  VersionModel model{std::move(*bundle), ""};
+  VersionModel model{std::move(*bundle), {}, std::move(imported.signatures)};
   if (!imported.scale_told) {
-    model.note = fmt::format(
+    model.notes.push_back(fmt::format(
         "{}: signature {} does not tell what range of numbers it takes: encoded images are scaled by {} "
         "(for another, serve what `nacre convert --to bundle --scale FACTOR` makes of it)",
-        folder, imported.signature, model.bundle.contract.scale);
+        folder, imported.signature, model.bundle.contract.scale));
+  }
+  for (const auto& [signature, reason] : model.signatures.left_out) {
+    model.notes.push_back(fmt::format("{}: signature {:?} is not served: {}", folder, signature, reason));
   }
   return model;
 }
@@ -79,7 +84,7 @@ Result<VersionModel> read_version_model(const std::string& name, const std::stri
   options.depth = LoadDepth::kVerify;
   options.use_mmap = false;
   NACRE_ASSIGN_OR_RETURN(Bundle bundle, open_bundle(bundles.front(), registry, options));
-  return VersionModel{std::move(bundle), ""};
+  return VersionModel{std::move(bundle), {}, {}};
 }
 
 }  // namespace nacre

@@ -20,6 +20,7 @@
 #include "serialize/tensorflow/layer_recognition.h"
 #include "serialize/tensorflow/saved_model_file.h"
 #include "serialize/tensorflow/saved_model_mark.h"
+#include "serialize/tensorflow/saved_model_signatures.h"
 #include "serialize/tensorflow/saved_model_writer.h"
 #include "serialize/tensorflow/tensor_bundle_format.h"
 #include "serialize/tensorflow/tensor_bundle_reader.h"
@@ -61,8 +62,12 @@ class Variables {
                     fmt::format("the variable \"{}\" is not in {}", key, bundle_index_path(prefix_)));
     }
     if (found->type != BundleType::kFloat32) return std::shared_ptr<const Tensor>();
-    NACRE_ASSIGN_OR_RETURN(Tensor tensor, bundle_->floats(key));
-    return std::shared_ptr<const Tensor>(std::make_shared<Tensor>(std::move(tensor)));
+    std::shared_ptr<const Tensor>& tensor = read_[key];
+    if (tensor == nullptr) {
+      NACRE_ASSIGN_OR_RETURN(Tensor floats, bundle_->floats(key));
+      tensor = std::make_shared<Tensor>(std::move(floats));
+    }
+    return tensor;
   }
 
  private:
@@ -84,6 +89,7 @@ class Variables {
   std::string prefix_;
   std::unique_ptr<TensorBundle> bundle_;
   std::map<std::string, std::string, std::less<>> keys_;
+  mutable std::map<std::string, std::shared_ptr<const Tensor>> read_;  ///< signatures share variables
 };
 
 /// The size of the images, from the graph or from the options; 0 when neither tells.
@@ -161,9 +167,10 @@ Status check_assets(const tensorflow::MetaGraphDef& meta) {
 }
 
 /// As if images had this size, where the graph tells none; 0: not known.
-Result<ImportedModel> import_graph(const tensorflow::MetaGraphDef& meta, const Variables& variables,
-                                   const ImportOptions& options, const Registry& registry, int64_t side) {
-  ImportedModel model;
+Result<SignatureModel> import_graph(const tensorflow::MetaGraphDef& meta, const Variables& variables,
+                                    const ImportOptions& options, const Registry& registry, int64_t side) {
+  SignatureModel imported;
+  ImportedModel& model = imported.model;
   NACRE_ASSIGN_OR_RETURN(model.signature, pick_signature(meta, options.signature));
   NACRE_ASSIGN_OR_RETURN(const std::unique_ptr<FlatGraph> graph, FlatGraph::make(meta, model.signature));
   ConstantFolder folder([&](const FlatNode& node) { return variables.read(node); });
@@ -172,11 +179,14 @@ Result<ImportedModel> import_graph(const tensorflow::MetaGraphDef& meta, const V
   }
   NACRE_ASSIGN_OR_RETURN(const ImageInput input, recognize_image_input(*graph));
   model.contract = input.contract;
+  imported.definition = graph->signature;
+  imported.decodes = input.decodes;
+  imported.factor = input.graph_scale;
   NACRE_RETURN_IF_ERROR(settle_scale(model, input, options));
   NACRE_RETURN_IF_ERROR(settle_size(model.contract, options));
   InputContract& contract = model.contract;
   if (contract.height == 0 || contract.width == 0) {
-    if (side == 0) return model;
+    if (side == 0) return imported;
     contract.height = contract.height == 0 ? side : contract.height;
     contract.width = contract.width == 0 ? side : contract.width;
   }
@@ -186,7 +196,7 @@ Result<ImportedModel> import_graph(const tensorflow::MetaGraphDef& meta, const V
   NACRE_ASSIGN_OR_RETURN(model.graph, Graph::make(std::move(network.nodes)));
   NACRE_RETURN_IF_ERROR(check_output(model.graph));
   model.variables = std::move(network.variables);
-  return model;
+  return imported;
 }
 
 /// Why a graph that does not tell the size of its images cannot be read: there is a node that nacre lacks,
@@ -205,12 +215,41 @@ Status size_not_told(const tensorflow::MetaGraphDef& meta, const Variables& vari
           "the graph does not tell the size of its images; convert takes --input-size HxW"};
 }
 
-Result<ImportedModel> import_meta_graph(const tensorflow::MetaGraphDef& meta, const Variables& variables,
-                                        const ImportOptions& options, const Registry& registry) {
+Result<SignatureModel> import_meta_graph(const tensorflow::MetaGraphDef& meta, const Variables& variables,
+                                         const ImportOptions& options, const Registry& registry) {
   NACRE_RETURN_IF_ERROR(check_assets(meta));
-  NACRE_ASSIGN_OR_RETURN(ImportedModel model, import_graph(meta, variables, options, registry, 0));
-  if (model.contract.height != 0 && model.contract.width != 0) return model;
+  NACRE_ASSIGN_OR_RETURN(SignatureModel imported, import_graph(meta, variables, options, registry, 0));
+  if (imported.model.contract.height != 0 && imported.model.contract.width != 0) return imported;
   return size_not_told(meta, variables, options, registry);
+}
+
+/// What each signature has to do with the model that was read of one of them.
+ImportedSignatures tell_signatures(const tensorflow::MetaGraphDef& meta, const Variables& variables,
+                                   const ImportOptions& options, const Registry& registry,
+                                   const SignatureModel& chosen, bool by_nacre) {
+  constexpr size_t kMostRead = 16;
+  ImportedSignatures signatures;
+  size_t read = 0;
+  for (const std::string& name : predicting_signatures(meta, by_nacre)) {
+    ImportOptions other = options;
+    other.signature = name;
+    Result<ImportedSignature> answered =
+        Status(StatusCode::kLimit,
+               fmt::format("it comes behind {} others, which is as many as are read", kMostRead));
+    if (name == chosen.model.signature) {
+      answered = answered_signature(chosen, chosen);
+    } else if (read++ < kMostRead) {
+      const auto imported = import_graph(meta, variables, other, registry, 0);
+      answered = imported.ok() ? answered_signature(chosen, *imported)
+                               : Result<ImportedSignature>(imported.status());
+    }
+    if (answered.ok()) {
+      signatures.answered.push_back(std::move(answered).value());
+    } else {
+      signatures.left_out.push_back({name, answered.status().message()});
+    }
+  }
+  return signatures;
 }
 
 }  // namespace
@@ -221,17 +260,22 @@ Result<ImportedModel> import_saved_model(const std::string& folder, const Import
   // First of all: a folder that is copied at this moment may look whole with files missing.
   NACRE_ASSIGN_OR_RETURN(const bool marked, check_saved_model_mark(folder));
   ImportOptions settled = options;
-  if (settled.signature.empty() && (marked || !recorded.empty())) settled.signature = kEncodedSignature;
+  const bool by_nacre = marked || !recorded.empty();
+  if (settled.signature.empty() && by_nacre) settled.signature = kEncodedSignature;
   NACRE_ASSIGN_OR_RETURN(const tensorflow::MetaGraphDef meta, read_saved_model(folder));
   NACRE_ASSIGN_OR_RETURN(const Variables variables, Variables::open(folder, meta));
-  auto model = import_meta_graph(meta, variables, settled, registry);
-  if (!model.ok()) return model.status().at(saved_model_path(folder));
-  if (!options.allow_nonfinite) NACRE_RETURN_IF_ERROR(check_finite(model->variables).at(folder));
-  model->marked = marked;
-  model->lacks_mark = !marked && meta.meta_info_def().meta_graph_version() == kMarkedGraph;
-  for (const auto& asset : meta.asset_file_def()) model->assets.push_back(asset.filename());
-  if (model->signature == kEncodedSignature) model->golden = std::move(recorded);
-  return model;
+  auto imported = import_meta_graph(meta, variables, settled, registry);
+  if (!imported.ok()) return imported.status().at(saved_model_path(folder));
+  ImportedModel& model = imported->model;
+  if (!options.allow_nonfinite) NACRE_RETURN_IF_ERROR(check_finite(model.variables).at(folder));
+  model.marked = marked;
+  model.lacks_mark = !marked && meta.meta_info_def().meta_graph_version() == kMarkedGraph;
+  for (const auto& asset : meta.asset_file_def()) model.assets.push_back(asset.filename());
+  if (model.signature == kEncodedSignature) model.golden = std::move(recorded);
+  if (options.tell_signatures) {
+    model.signatures = tell_signatures(meta, variables, settled, registry, *imported, by_nacre);
+  }
+  return std::move(model);
 }
 
 Result<std::string> read_labels_asset(const std::string& folder) {

@@ -22,6 +22,30 @@ struct ImportOptions {
   int64_t width = 0;
   double scale = 0;  ///< from 8-bit levels to what a signature of numbers takes; 0: see ImportedModel
   bool allow_nonfinite = false;  ///< accept weights that are NaN or infinite (else kDiverged)
+  bool tell_signatures = false;  ///< fill ImportedModel::signatures, which reads each of them
+};
+
+/// A signature that gives the probabilities which the model predicts: one input, one output [N, classes].
+struct ImportedSignature {
+  std::string name;
+  std::string input;   ///< as clients call it
+  std::string output;  ///< as clients call it
+  /// Of the input: "string" is [N], encoded images; "float32" and "uint8" are [N, height, width, channels].
+  std::string dtype;
+  double factor = 1;  ///< what numbers of the input are multiplied by to be what the network takes
+
+  [[nodiscard]] bool operator==(const ImportedSignature&) const = default;
+};
+
+/// The signatures of a SavedModel, both in the order of their names. Those that nacre wrote itself and that
+/// do not predict (classify) are in neither.
+struct ImportedSignatures {
+  struct LeftOut {
+    std::string name;
+    std::string reason;  ///< why the model's predictions are no answers to it
+  };
+  std::vector<ImportedSignature> answered;
+  std::vector<LeftOut> left_out;
 };
 
 /// A classifier that was read from a SavedModel.
@@ -39,6 +63,7 @@ struct ImportedModel {
   std::vector<std::string> assets;  ///< files that the graph names, in FOLDER/assets; any may be missing
   /// The answers that nacre recorded (read_warmup_records), when the signature is kEncodedSignature.
   std::vector<GoldenVector> golden;
+  ImportedSignatures signatures;  ///< empty unless ImportOptions::tell_signatures
 };
 
 /// Reads FOLDER/saved_model.pb and FOLDER/variables and recognises nacre's layers and an input contract in

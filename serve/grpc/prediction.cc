@@ -91,8 +91,10 @@ RpcResult<Scores> run_predict(const ServeCore& core, const Servable& servable,
   const std::string& name = signature.info.inputs.front().name;
   if (signature.input == InputForm::kFloat) {
     const InputContract& in = servable.input();
-    NACRE_ASSIGN_OR_RETURN(const std::vector<float> inputs,
-                           read_floats(tensor, std::array{in.height, in.width, in.channels}, name));
+    const auto type = signature.takes_levels() ? tensorflow::DT_UINT8 : tensorflow::DT_FLOAT;
+    NACRE_ASSIGN_OR_RETURN(std::vector<float> inputs,
+                           read_numbers(tensor, type, std::array{in.height, in.width, in.channels}, name));
+    signature.scale(inputs);
     return core.predictor.run(servable, inputs, context);
   }
   NACRE_ASSIGN_OR_RETURN(std::vector<EncodedImage> images, read_strings(tensor, name));

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -107,28 +108,38 @@ RpcResult<std::vector<EncodedImage>> read_strings(const TensorProto& tensor, std
   return strings;
 }
 
-RpcResult<std::vector<float>> read_floats(const TensorProto& tensor, std::span<const int64_t> row,
-                                          std::string_view name) {
-  NACRE_ASSIGN_OR_RETURN(const size_t rows, count_rows(tensor, tensorflow::DT_FLOAT, row, name));
+RpcResult<std::vector<float>> read_numbers(const TensorProto& tensor, tensorflow::DataType type,
+                                           std::span<const int64_t> row, std::string_view name) {
+  NACRE_ASSIGN_OR_RETURN(const size_t rows, count_rows(tensor, type, row, name));
   // A model's input and kMaxImagesPerCall bound the product.
   size_t count = rows;
   for (const int64_t extent : row) count *= static_cast<size_t>(extent);
+  const bool levels = type == tensorflow::DT_UINT8;
   const std::string& content = tensor.tensor_content();
   if (!content.empty()) {
-    if (content.size() != count * sizeof(float)) {
+    if (content.size() != count * (levels ? 1 : sizeof(float))) {
       return bad(name, fmt::format("tensor_content has {} bytes, expected {} for shape {}", content.size(),
-                                   count * sizeof(float), shape_text(tensor)));
+                                   count * (levels ? 1 : sizeof(float)), shape_text(tensor)));
     }
     std::vector<float> values(count);
-    std::memcpy(values.data(), content.data(), content.size());
+    if (levels) {
+      std::ranges::transform(content, values.begin(), [](char c) { return static_cast<uint8_t>(c); });
+    } else {
+      std::memcpy(values.data(), content.data(), content.size());
+    }
     return values;
   }
-  const auto given = static_cast<size_t>(tensor.float_val_size());
+  const auto given = static_cast<size_t>(levels ? tensor.int_val_size() : tensor.float_val_size());
   if (given > count || (given < count && (given == 0 || count - given > kMaxRepeatedFloats))) {
-    return bad(name, fmt::format("float_val has {} values, expected {} for shape {}", given, count,
-                                 shape_text(tensor)));
+    return bad(name, fmt::format("{} has {} values, expected {} for shape {}",
+                                 levels ? "int_val" : "float_val", given, count, shape_text(tensor)));
+  }
+  for (const int32_t level : tensor.int_val()) {
+    if (levels && (level < 0 || level > 255))
+      return bad(name, fmt::format("{} is no level of 0 to 255", level));
   }
   std::vector<float> values(tensor.float_val().begin(), tensor.float_val().end());
+  if (levels) values.assign(tensor.int_val().begin(), tensor.int_val().end());
   if (given < count) values.resize(count, values.back());
   return values;
 }

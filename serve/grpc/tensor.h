@@ -22,9 +22,10 @@ inline constexpr size_t kMaxRepeatedFloats = size_t{16} << 20;
 RpcResult<std::vector<EncodedImage>> read_strings(const tensorflow::TensorProto& tensor,
                                                   std::string_view name);
 
-/// The elements of a DT_FLOAT tensor of shape [N, `row`...], in tensor_content (little-endian) or float_val,
-/// where fewer than there should be mean that the last one goes on. Errors as above.
-RpcResult<std::vector<float>> read_floats(const tensorflow::TensorProto& tensor, std::span<const int64_t> row,
-                                          std::string_view name);
+/// The elements of a tensor of `type`, DT_FLOAT or DT_UINT8, of shape [N, `row`...], in tensor_content
+/// (little-endian), or in float_val or int_val, where fewer than there should be mean that the last one goes
+/// on. Errors as above, and for an int_val that is no level of 0 to 255.
+RpcResult<std::vector<float>> read_numbers(const tensorflow::TensorProto& tensor, tensorflow::DataType type,
+                                           std::span<const int64_t> row, std::string_view name);
 
 }  // namespace nacre

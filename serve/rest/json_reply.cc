@@ -48,7 +48,8 @@ void append_output(std::string& out, const Servable& servable, const ServedSigna
 }
 
 std::string_view tensor_type(const SignatureTensor& tensor) {
-  return tensor.dtype == "string" ? "DT_STRING" : "DT_FLOAT";
+  if (tensor.dtype == "string") return "DT_STRING";
+  return tensor.dtype == "uint8" ? "DT_UINT8" : "DT_FLOAT";
 }
 
 void append_tensors(std::string& out, std::string_view key, const std::vector<SignatureTensor>& tensors) {

@@ -3,13 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cfloat>
-#include <cmath>
-#include <limits>
 #include <optional>
 #include <utility>
 
 #include "engine/base64.h"
+#include "serve/rest/json_value.h"
 
 namespace nacre {
 namespace {
@@ -19,44 +17,8 @@ using simdjson::dom::element;
 using simdjson::dom::element_type;
 using simdjson::dom::object;
 
-/// Stands before the names of numbers that JSON has no form for, once they are strings.
-constexpr char kSpecialMark = '\x01';
-constexpr size_t kShownBytes = 64;
-
 RpcStatus bad(std::string message) {
   return {RpcCode::kInvalidArgument, std::move(message)};
-}
-
-std::string_view type_name(const element& value) {
-  switch (value.type()) {
-    case element_type::ARRAY:
-      return "Array";
-    case element_type::OBJECT:
-      return "Object";
-    case element_type::STRING:
-      return "String";
-    case element_type::BOOL:
-      return "Bool";
-    case element_type::NULL_VALUE:
-      return "Null";
-    default:
-      return "Number";
-  }
-}
-
-/// `JSON Value: 7 Type: Number`
-std::string described(const element& value) {
-  std::string text;
-  if (value.is_array()) {
-    text = "[...]";
-  } else if (value.is_object()) {
-    text = "{...}";
-  } else if (std::string_view string; value.get(string) == simdjson::SUCCESS) {
-    text = fmt::format("\"{}\"", string.substr(0, kShownBytes));
-  } else {
-    text = simdjson::minify(value);
-  }
-  return fmt::format("JSON Value: {} Type: {}", text, type_name(value));
 }
 
 /// The text with NaN, Infinity and -Infinity, where they stand outside of strings, as marked strings; nothing
@@ -86,43 +48,6 @@ std::optional<std::string> with_marked_specials(std::string_view text) {
     out += c;
   }
   return found ? std::optional(std::move(out)) : std::nullopt;
-}
-
-RpcStatus read_float(const element& value, float& out) {
-  double number = 0;
-  if (std::string_view text; value.get(text) == simdjson::SUCCESS && text.starts_with(kSpecialMark)) {
-    text.remove_prefix(1);
-    if (text == "NaN") out = std::numeric_limits<float>::quiet_NaN();
-    if (text == "Infinity") out = std::numeric_limits<float>::infinity();
-    if (text == "-Infinity") out = -std::numeric_limits<float>::infinity();
-    return {};
-  }
-  if (value.get_double().get(number) != simdjson::SUCCESS || std::abs(number) > FLT_MAX) {
-    return bad(described(value) + " is not of expected type: float");
-  }
-  out = static_cast<float>(number);
-  return {};
-}
-
-/// Appends the numbers of lists in lists of the sizes `dims`; the depth is that of `dims`.
-RpcStatus read_floats(const element& value, std::span<const int64_t> dims, std::vector<float>& out) {
-  if (dims.empty()) {
-    out.push_back(0);
-    return read_float(value, out.back());
-  }
-  array items;
-  if (value.get(items) != simdjson::SUCCESS) {
-    return bad(
-        fmt::format("{} Not formatted correctly. Expecting a list of {} values", described(value), dims[0]));
-  }
-  int64_t count = 0;
-  for (const element item : items) {
-    if (++count > dims[0]) break;
-    if (RpcStatus read = read_floats(item, dims.subspan(1), out); !read.ok()) return read;
-  }
-  if (count == dims[0]) return {};
-  return bad(fmt::format("Expecting tensor size: {} but got: {}", dims[0],
-                         count > dims[0] ? "more" : std::to_string(count)));
 }
 
 /// The value of {"b64": "..."}, when it is of that form.
@@ -155,7 +80,8 @@ class PredictReader {
  public:
   PredictReader(const ServedSignature& signature, PredictInputs& inputs)
       : name_(signature.info.inputs.front().name),
-        floats_(signature.input == InputForm::kFloat),
+        numbers_(signature.input == InputForm::kFloat),
+        range_(signature.takes_levels() ? NumberRange::kLevels : NumberRange::kFloats),
         dims_(signature.info.inputs.front().shape),
         inputs_(inputs) {
     dims_.erase(dims_.begin());  // the batch
@@ -166,7 +92,7 @@ class PredictReader {
       return bad(fmt::format("more than {} images in one request", kMaxImagesPerCall));
     }
     ++inputs_.count;
-    if (floats_) return read_floats(value, dims_, inputs_.floats);
+    if (numbers_) return read_numbers(value, range_, dims_, inputs_.floats);
     NACRE_ASSIGN_OR_RETURN(auto bytes, read_bytes(value));
     inputs_.encoded.push_back(std::move(bytes));
     return {};
@@ -231,7 +157,8 @@ class PredictReader {
   }
 
   std::string name_;
-  bool floats_;
+  bool numbers_;
+  NumberRange range_;
   std::vector<int64_t> dims_;
   PredictInputs& inputs_;
 };
@@ -362,6 +289,7 @@ RpcResult<PredictInputs> read_predict(const object& root, const ServedSignature&
   } else if (RpcStatus read = reader.read_inputs(columns); !read.ok()) {
     return read;
   }
+  signature.scale(inputs.floats);
   return inputs;
 }
 

@@ -38,7 +38,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const nacre::Http2Session::Limits limits = {.calls = {100'000, &budget, &unsent}};
   const auto inbox = std::make_shared<Inbox>();
   {
-    nacre::Http2Session session(methods, limits, inbox);
+    nacre::Http2Session session(methods, limits, inbox, "127.0.0.1");
     std::string text = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     text.append(reinterpret_cast<const char*>(data), size);
     const size_t middle = text.size() / 2;

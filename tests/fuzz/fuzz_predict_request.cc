@@ -32,9 +32,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (const auto& [name, tensor] : predict.inputs()) {
       const auto strings = nacre::read_strings(tensor, name);
       if (strings.ok()) touch(*strings);
-      const auto floats = nacre::read_floats(tensor, std::array<int64_t, 3>{4, 4, 1}, name);
-      if (floats.ok() && floats->size() != 16 * static_cast<size_t>(tensor.tensor_shape().dim(0).size()))
-        std::abort();
+      for (const auto type : {tensorflow::DT_FLOAT, tensorflow::DT_UINT8}) {
+        const auto numbers = nacre::read_numbers(tensor, type, std::array<int64_t, 3>{4, 4, 1}, name);
+        if (numbers.ok() && numbers->size() != 16 * static_cast<size_t>(tensor.tensor_shape().dim(0).size()))
+          std::abort();
+      }
     }
   }
   tensorflow::serving::ClassificationRequest classify;

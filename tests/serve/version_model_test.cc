@@ -18,6 +18,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::Contains;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 class VersionModelTest : public ServeTest {
  protected:
@@ -56,7 +57,7 @@ TEST_F(VersionModelTest, ASavedModelOfNacresHasItsWholeContract) {
   const auto model = read();
   ASSERT_TRUE(model.ok()) << model.status().message();
   EXPECT_EQ(model->bundle.contract, bundle.contract);
-  EXPECT_EQ(model->note, "");
+  EXPECT_THAT(model->notes, IsEmpty());
 }
 
 TEST_F(VersionModelTest, WhatAnotherProgramsSignatureLeavesOpenIsLogged) {
@@ -64,10 +65,12 @@ TEST_F(VersionModelTest, WhatAnotherProgramsSignatureLeavesOpenIsLogged) {
   make_foreign();
   const auto model = read();
   ASSERT_TRUE(model.ok()) << model.status().message();
-  EXPECT_THAT(model->note, HasSubstr("base/1: signature serving_default does not tell"));
+  ASSERT_EQ(model->notes.size(), 2U);
+  EXPECT_THAT(model->notes[0], HasSubstr("base/1: signature serving_default does not tell"));
+  EXPECT_THAT(model->notes[1], HasSubstr("base/1: signature \"classify\" is not served: "));
   serve({{"m", path("base"), {}, {}}});
   ASSERT_NE(found("m"), nullptr);
-  EXPECT_THAT(lines(), Contains("model m: " + model->note));
+  for (const std::string& note : model->notes) EXPECT_THAT(lines(), Contains("model m: " + note));
 }
 
 /// Files may come in any order.
