@@ -129,8 +129,8 @@ HWY_INLINE void add_terms(const Terms<kRows>& terms, int64_t t, const float* b, 
 }
 
 /// The sums of one row of A over columns that do not fill a vector.
-HWY_NOINLINE void sum_part(const float* a, const int32_t* terms, int64_t count, const float* b, int64_t ldb,
-                           const Part& part, float* sums) {
+HWY_NOINLINE inline void sum_part(const float* a, const int32_t* terms, int64_t count, const float* b,
+                                  int64_t ldb, const Part& part, float* sums) {
   Vector sum = hn::Zero(Tag());
   for (int64_t t = 0; t < count; ++t) {
     const int64_t k = terms[t];
@@ -149,7 +149,7 @@ HWY_INLINE Vector finished(Vector sum, const Lanes& lanes, const Finish& finish)
 }
 
 /// The sums of a row over a block, put where they belong.
-HWY_NOINLINE void finish_row(const float* sum, int64_t columns, const Finish& finish) {
+HWY_NOINLINE inline void finish_row(const float* sum, int64_t columns, const Finish& finish) {
   for_each_vector(columns, [&](const auto& lanes)
                                HWY_ATTR { lanes.store(finished(lanes.load(sum), lanes, finish), finish.c); });
 }
