@@ -190,9 +190,12 @@ Result<RestOptions> rest_options(const ServeOptions& options) {
   if (!options.monitoring_config_file.empty()) {
     NACRE_ASSIGN_OR_RETURN(rest.metrics_path, read_prometheus_path(options.monitoring_config_file));
   }
-  if (options.access_log == "text") rest.access = AccessLog::kText;
-  if (options.access_log == "json") rest.access = AccessLog::kJson;
   return rest;
+}
+
+AccessLog access_log(const ServeOptions& options) {
+  if (options.access_log == "none") return AccessLog::kNone;
+  return options.access_log == "json" ? AccessLog::kJson : AccessLog::kText;
 }
 
 Result<GrpcOptions> grpc_options(const ServeOptions& options) {

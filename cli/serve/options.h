@@ -52,6 +52,9 @@ std::vector<std::string> normalized_arguments(int argc, const char* const* argv)
 /// Errors are kUsage, and those of the files that options name. Adds to `ignored` what such a file gives and
 /// has no meaning here.
 Result<ServeCore::Options> core_options(const ServeOptions& options, std::vector<std::string>& ignored);
+/// Without where its lines go.
+AccessLog access_log(const ServeOptions& options);
+/// Both without what is told of requests.
 Result<RestOptions> rest_options(const ServeOptions& options);
 Result<GrpcOptions> grpc_options(const ServeOptions& options);
 

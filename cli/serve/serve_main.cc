@@ -85,15 +85,12 @@ Status serve(const ServeOptions& options) {
   // Nobody waits for who reads these, neither requests nor the end.
   LogWriter messages(STDERR_FILENO,
                      [](uint64_t count) { return message_line(fmt::format("{} lines dropped", count)); });
-  LogWriter accesses(STDOUT_FILENO, [format = rest_given.access](uint64_t count) {
-    return dropped_access_lines(count, format);
-  });
+  const AccessLog format = access_log(options);
+  LogWriter accesses(STDOUT_FILENO, [format](uint64_t count) { return dropped_access_lines(count, format); });
   ServeCore core(core_given, [&](std::string_view line) { messages.add(message_line(line)); });
-  rest_given.access_lines = [&](std::string_view line) { accesses.add(line); };
-  if (rest_given.access != AccessLog::kNone) {
-    grpc_given.access = [&accesses, format = rest_given.access](const AccessRecord& call) {
-      accesses.add(access_line(call, format));
-    };
+  if (format != AccessLog::kNone) {
+    rest_given.access =
+        grpc_given.access = [&](const AccessRecord& record) { accesses.add(access_line(record, format)); };
   }
   for (const std::string& name : ignored) core.log(name + ": has no meaning here, is ignored");
   std::unique_ptr<RestServer> rest;

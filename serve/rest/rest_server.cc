@@ -49,11 +49,7 @@ Result<std::unique_ptr<RestServer>> RestServer::start(const RestOptions& options
     core.metrics.count_refusal("REST", reason_of(status));
     return service.fail(status, message);
   };
-  if (options.access != AccessLog::kNone) {
-    handlers.access = [format = options.access, lines = options.access_lines](const AccessRecord& record) {
-      lines(access_line(record, format));
-    };
-  }
+  handlers.access = options.access;
   HttpServer::Options http = options.http;
   http.waiting = &core.waiting;
   NACRE_ASSIGN_OR_RETURN(server->http_, HttpServer::start(http, std::move(handlers)));

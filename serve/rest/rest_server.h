@@ -22,8 +22,7 @@ struct RestOptions {
   /// What is made of large bodies while they are answered, of all together; more is 503. Raised to what one
   /// body may need.
   size_t max_decoded_bytes = size_t{1} << 30;
-  AccessLog access = AccessLog::kNone;
-  Log access_lines;  ///< where they go
+  AccessSink access;  ///< may be empty
 };
 
 /// The REST transport: RestService behind an HttpServer.
