@@ -27,7 +27,7 @@ UNFINISHED = {  # what those have sent
     # The preface of HTTP/2, SETTINGS, and the beginning of a frame of headers.
     "grpc": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0" + b"\0\0\x40\1\4\0\0\0\1\0",
 }
-BURSTS = 9  # of a second each, for latency at a rate
+BURSTS = 15  # of a second each and in each round, for latency at a share of the throughput
 LONE_RATE = 20  # requests a second: the server sleeps in between
 
 
@@ -100,10 +100,13 @@ class Bench:
         assert report["errors"] == 0, report["first_error"]
         return report
 
-    def latency(self, transport, *more, rate):
-        """Medians of p50 and p99 over bursts, and the worst p99: a stop of the whole machine spoils the burst that it falls into."""
-        bursts = [self.load(transport, *more, rate=rate, seconds=1, warm_up=0.2) for _ in range(BURSTS)]
-        return median(bursts, "p50_ms"), median(bursts, "p99_ms"), max(burst["p99_ms"] for burst in bursts)
+    def bursts(self, transport, *more, share):
+        """Reports at a share of the throughput, which is measured anew before each: the machine is not equally fast all the time."""
+        reports = []
+        for _ in range(BURSTS):
+            full = self.load(transport, *more, seconds=0.7, warm_up=0.1)["requests_per_second"]
+            reports.append(self.load(transport, *more, rate=share * full, seconds=1, warm_up=0.2))
+        return reports
 
     def engine(self):
         return self.load("engine", f"--bundle={self.models / '1' / 'model.nacre'}", connections=self.cpus)
@@ -128,7 +131,7 @@ class Bench:
         raise AssertionError("nacre-serve does not become ready")
 
     def serve_and_load(self, transport, *more, share=None):
-        """Throughput of `transport`, and latency at `share` of it."""
+        """Throughput of `transport`, and bursts at `share` of it, alone and beside slow clients."""
         with self.nacre(*more) as (process, ports):
             target = [f"--port={ports[0 if transport == 'grpc' else 1]}", "--model=face96"]
             first = self.load(transport, *target, connections=1, requests=1, warm_up=0)
@@ -140,10 +143,9 @@ class Bench:
             full["server_cpu_us"] = 1e6 * (cpu_seconds(process.pid) - before) / full["requests"]
             full["first_ms"], full["lone_ms"], full["alone_ms"] = first["p50_ms"], lone["p50_ms"], alone["p50_ms"]
             if share is not None:
-                rate = share * full["requests_per_second"]
-                full["share_p50_ms"], full["share_p99_ms"], full["share_worst_ms"] = self.latency(transport, *target, rate=rate)
+                full["bursts"] = self.bursts(transport, *target, share=share)
                 with slow_clients(ports[0 if transport == "grpc" else 1], UNFINISHED[transport]):
-                    _, full["slow_p99_ms"], _ = self.latency(transport, *target, rate=rate)
+                    full["slow_bursts"] = self.bursts(transport, *target, share=share)
         return full
 
     def python(self, engine, source, threads=None):
@@ -173,6 +175,19 @@ class Bench:
 
 def median(reports, key):
     return statistics.median(report[key] for report in reports)
+
+
+def latency_cells(reports):
+    """p50, p99, their ratio and the worst p99 of all rounds' bursts, and p99 beside slow clients.
+
+    Medians: a stop of the whole machine spoils the burst that it falls into.
+    """
+    bursts, slow = ([burst for report in reports for burst in report.get(key, [])] for key in ("bursts", "slow_bursts"))
+    if not bursts:
+        return [""] * 5
+    p50, p99 = median(bursts, "p50_ms"), median(bursts, "p99_ms")
+    worst = max(burst["p99_ms"] for burst in bursts)
+    return [f"{figure:.2f}" for figure in (p50, p99, p99 / p50, worst, median(slow, "p99_ms"))]
 
 
 def main():
@@ -205,13 +220,13 @@ def main():
     rest = median(reports["nacre-serve, REST"], "requests_per_second")
     waits = "" if bench.real_time else ", the loader's waits included"
     lines = ["| | requests/s | of the engine | REST is faster by | CPU µs, server | CPU µs, loader | p50 ms | p99 ms | "
-             f"p50 at 70 %{waits} | p99 at 70 % | of the worst burst | p99 with {SLOW:,} slow clients | first | each by itself | one connection |",
-             "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"]
+             f"p50 at 70 %{waits} | p99 at 70 % | in p50 | p99 of the worst burst | p99 with {SLOW:,} slow clients | first | each by itself | one connection |",
+             "|" + 16 * "---|"]
     for name, list_of in reports.items():
         rate = median(list_of, "requests_per_second")
         cell = lambda key, digits=2: f"{median(list_of, key):.{digits}f}" if key in list_of[0] else ""
         lines.append(f"| {name} | {rate:,.0f} | {100 * rate / alone:.0f} % | {rest / rate:.1f} | {cell('server_cpu_us', 0)} | {cell('loader_cpu_us', 0)} | {cell('p50_ms')} | "
-                     f"{cell('p99_ms')} | {cell('share_p50_ms')} | {cell('share_p99_ms')} | {cell('share_worst_ms')} | {cell('slow_p99_ms')} | {cell('first_ms')} | {cell('lone_ms')} | {cell('alone_ms')} |")
+                     f"{cell('p99_ms')} | {' | '.join(latency_cells(list_of))} | {cell('first_ms')} | {cell('lone_ms')} | {cell('alone_ms')} |")
     table = "\n".join(lines) + "\n"
     print(table, end="")
     if options.out:

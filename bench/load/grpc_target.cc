@@ -1,13 +1,13 @@
 #include "bench/load/grpc_target.h"
 
 #include <nghttp2/nghttp2.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -85,16 +85,17 @@ class GrpcConnection final : public Connection {
     return flush();
   }
 
-  Result<bool> receive() override {
-    const ssize_t count = ::recv(socket_, received_.data(), received_.size(), 0);
-    if (count <= 0) return failed("the server closed the connection");
-    if (nghttp2_session_mem_recv(session_, received_.data(), static_cast<size_t>(count)) < 0)
+  Result<Arrival> receive() override {
+    const auto received = receive_some(socket_, received_);
+    if (!received.ok()) return failed(received.status().message());
+    if (nghttp2_session_mem_recv(session_, reinterpret_cast<const uint8_t*>(received_.data()),
+                                 received->bytes) < 0)
       return failed("the server's bytes are no HTTP/2");
     NACRE_RETURN_IF_ERROR(flush());  // what the server is owed
-    if (!closed_) return false;
+    if (!closed_) return Arrival();
     if (status_ != "0") return failed("grpc-status " + status_ + " " + message_);
     if (!is_one_message(reply_)) return failed("the reply is not one message");
-    return true;
+    return Arrival(received->arrived);
   }
 
  private:
@@ -141,7 +142,7 @@ class GrpcConnection final : public Connection {
   const std::string path_;
   const Messages framed_;
   nghttp2_session* session_ = nullptr;
-  std::array<uint8_t, 16384> received_{};
+  std::array<char, 16384> received_{};
   std::string_view left_;  ///< of the request's body
   std::string reply_;
   std::string status_;

@@ -48,8 +48,7 @@ class Requests {
     if (time >= times_.end || (plan_.requests > 0 && i >= plan_.requests)) return std::nullopt;
     return time;
   }
-  void note(Clock::time_point due, const Status& status, Report& report) const {
-    const Clock::time_point done = Clock::now();
+  void note(Clock::time_point due, Clock::time_point done, const Status& status, Report& report) const {
     if (due < times_.counted && plan_.requests == 0) return;
     if (status.ok()) {
       report.latencies_ms.push_back(std::chrono::duration<double, std::milli>(done - due).count());
@@ -85,26 +84,24 @@ size_t run_sockets(std::vector<Slot>& slots, const Requests& requests, Report& r
       slot.due = *due;
       const Status sent = slot.connection->start(next++);
       slot.busy = sent.ok();
-      if (!sent.ok()) requests.note(slot.due, sent, report);
+      if (!sent.ok()) requests.note(slot.due, Clock::now(), sent, report);
     }
     if (!idle && std::ranges::none_of(slots, &Slot::busy)) {
       if (!requests.due(next).has_value()) return next;
       continue;
     }
-    timespec left{};
-    if (idle) {
-      const auto wait = std::max(*due - Clock::now(), Clock::duration::zero());
-      const auto whole = std::chrono::duration_cast<std::chrono::seconds>(wait);
-      left.tv_sec = whole.count();
-      left.tv_nsec = std::chrono::nanoseconds(wait - whole).count();
+    if (::poll(sockets.data(), sockets.size(), idle ? 0 : -1) <= 0) {
+      // Answers have the time of their arrival: waking for each would take CPU time of the server's.
+      if (idle) std::this_thread::sleep_until(*due);
+      continue;
     }
-    if (::ppoll(sockets.data(), sockets.size(), idle ? &left : nullptr, nullptr) <= 0) continue;
     for (size_t i = slots.size(); i-- > 0;) {
       if (sockets[i].revents == 0) continue;
       // Between requests, too: HTTP/2 has more to say than answers.
-      const Result<bool> whole = slots[i].connection->receive();
-      if (whole.ok() && (!slots[i].busy || !*whole)) continue;
-      requests.note(slots[i].busy ? slots[i].due : Clock::now(), whole.status(), report);
+      const auto answered = slots[i].connection->receive();
+      if (answered.ok() && (!slots[i].busy || !answered->has_value())) continue;
+      const Clock::time_point done = answered.ok() ? **answered : Clock::now();
+      requests.note(slots[i].busy ? slots[i].due : done, done, answered.status(), report);
       if (std::exchange(slots[i].busy, false)) continue;
       // It has been closed.
       slots.erase(slots.begin() + static_cast<std::ptrdiff_t>(i));
@@ -125,7 +122,8 @@ size_t run_threads(std::vector<Slot>& slots, const Requests& requests, Report& r
       const auto due = requests.due(i);
       if (!due.has_value()) break;
       std::this_thread::sleep_until(*due);
-      requests.note(*due, connection.start(i), own);
+      const Status answered = connection.start(i);
+      requests.note(*due, Clock::now(), answered, own);
     }
     const std::lock_guard lock(mutex);
     report.errors += own.errors;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,8 @@
 namespace nacre::load {
 
 using Clock = std::chrono::steady_clock;
+/// Of an answer; nothing while it is not whole.
+using Arrival = std::optional<Clock::time_point>;
 
 /// One connection, for one request at a time and one thread. An error ends the request, not the connection.
 class Connection {
@@ -25,8 +28,9 @@ class Connection {
   [[nodiscard]] virtual int socket() const = 0;
   /// Sends the i-th request.
   virtual Status start(size_t i) = 0;
-  /// Takes in what the socket has, once; true when the answer is whole and good.
-  virtual Result<bool> receive() = 0;
+  /// Takes in what the socket has, once. When the answer arrived, if it is whole and good; nothing before
+  /// that.
+  virtual Result<Arrival> receive() = 0;
 };
 /// Makes connections that do not share anything.
 using Target = std::function<Result<std::unique_ptr<Connection>>()>;
@@ -50,8 +54,9 @@ struct Report {
   [[nodiscard]] double percentile(double share) const;
 };
 
-/// One thread keeps all sockets busy, so that it takes little of CPUs that the server has a use for;
-/// connections without a socket have a thread each.
+/// One thread keeps all sockets busy, so that it takes little of CPUs that the server has a use for; at a
+/// rate it wakes for what it has to send, not for answers, which have the time at which they arrived.
+/// Connections without a socket have a thread each.
 Result<Report> run(const Target& target, const Plan& plan);
 
 }  // namespace nacre::load

@@ -1,12 +1,12 @@
 #include "bench/load/rest_target.h"
 
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cctype>
 #include <charconv>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -35,21 +35,21 @@ class HttpConnection final : public Connection {
     return send_all(socket_, (*requests_)[i % requests_->size()]);
   }
 
-  Result<bool> receive() override {
+  Result<Arrival> receive() override {
     if (got_ == buffer_.size()) buffer_.resize(2 * buffer_.size());
-    const ssize_t count = ::recv(socket_, buffer_.data() + got_, buffer_.size() - got_, 0);
-    if (count <= 0) return failed("the server closed the connection");
-    got_ += static_cast<size_t>(count);
+    const auto received = receive_some(socket_, std::span(buffer_).subspan(got_));
+    if (!received.ok()) return failed(received.status().message());
+    got_ += received->bytes;
     const std::string_view text(buffer_.data(), got_);
     if (whole_ == 0) {
       head_ = text.find("\r\n\r\n");
-      if (head_ == std::string_view::npos) return false;
+      if (head_ == std::string_view::npos) return Arrival();
       const std::optional<size_t> length = content_length(text.substr(0, head_ + 2));
       if (!length.has_value()) return failed("a reply without a length");
       whole_ = head_ + 4 + *length;
     }
-    if (got_ < whole_) return false;
-    if (text.starts_with("HTTP/1.1 200")) return true;
+    if (got_ < whole_) return Arrival();
+    if (text.starts_with("HTTP/1.1 200")) return Arrival(received->arrived);
     return failed(std::string(text.substr(0, text.find('\r'))) + " " +
                   std::string(text.substr(head_ + 4, 200)));
   }
@@ -59,10 +59,10 @@ class HttpConnection final : public Connection {
   static std::optional<size_t> content_length(std::string_view head) {
     constexpr std::string_view kName = "content-length: ";
     const auto same = [](char a, char b) { return std::tolower(static_cast<unsigned char>(a)) == b; };
-    const auto found = std::ranges::search(head, kName, same);
+    const auto* const found = std::search(head.begin(), head.end(), kName.begin(), kName.end(), same);
     size_t length = 0;
-    if (found.empty()) return std::nullopt;
-    std::from_chars(&*found.begin() + kName.size(), head.data() + head.size(), length);
+    if (found == head.end()) return std::nullopt;
+    std::from_chars(found + kName.size(), head.end(), length);
     return length;
   }
 

@@ -69,7 +69,7 @@ class EngineConnection final : public Connection {
     const std::span<const std::byte> image((*images_)[i % images_->size()]);
     return model_->classify({&image, 1}).front().status();
   }
-  Result<bool> receive() override { return true; }
+  Result<Arrival> receive() override { return Arrival(Clock::now()); }
 
  private:
   const std::shared_ptr<const Model> model_;
