@@ -27,7 +27,8 @@ UNFINISHED = {  # what those have sent
     # The preface of HTTP/2, SETTINGS, and the beginning of a frame of headers.
     "grpc": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0" + b"\0\0\x40\1\4\0\0\0\1\0",
 }
-BURSTS = 15  # of a second each and in each round, for latency at a share of the throughput
+SHARE = 0.7  # of the throughput, for latency
+BURSTS = 15  # at that share, of a second each and in each round
 LONE_RATE = 20  # requests a second: the server sleeps in between
 
 
@@ -100,12 +101,12 @@ class Bench:
         assert report["errors"] == 0, report["first_error"]
         return report
 
-    def bursts(self, transport, *more, share):
-        """Reports at a share of the throughput, which is measured anew before each: the machine is not equally fast all the time."""
+    def bursts(self, transport, *more):
+        """Reports at SHARE of the throughput, which is measured anew before each: the machine is not equally fast all the time."""
         reports = []
         for _ in range(BURSTS):
             full = self.load(transport, *more, seconds=0.7, warm_up=0.1)["requests_per_second"]
-            reports.append(self.load(transport, *more, rate=share * full, seconds=1, warm_up=0.2))
+            reports.append(self.load(transport, *more, rate=SHARE * full, seconds=1, warm_up=0.2))
         return reports
 
     def engine(self):
@@ -130,8 +131,8 @@ class Bench:
             time.sleep(0.1)
         raise AssertionError("nacre-serve does not become ready")
 
-    def serve_and_load(self, transport, *more, share=None):
-        """Throughput of `transport`, and bursts at `share` of it, alone and beside slow clients."""
+    def serve_and_load(self, transport, *more):
+        """Throughput of `transport`, and bursts at SHARE of it, alone and beside slow clients."""
         with self.nacre(*more) as (process, ports):
             target = [f"--port={ports[0 if transport == 'grpc' else 1]}", "--model=face96"]
             first = self.load(transport, *target, connections=1, requests=1, warm_up=0)
@@ -142,10 +143,9 @@ class Bench:
             full = self.load(transport, *target, warm_up=0)
             full["server_cpu_us"] = 1e6 * (cpu_seconds(process.pid) - before) / full["requests"]
             full["first_ms"], full["lone_ms"], full["alone_ms"] = first["p50_ms"], lone["p50_ms"], alone["p50_ms"]
-            if share is not None:
-                full["bursts"] = self.bursts(transport, *target, share=share)
-                with slow_clients(ports[0 if transport == "grpc" else 1], UNFINISHED[transport]):
-                    full["slow_bursts"] = self.bursts(transport, *target, share=share)
+            full["bursts"] = self.bursts(transport, *target)
+            with slow_clients(ports[0 if transport == "grpc" else 1], UNFINISHED[transport]):
+                full["slow_bursts"] = self.bursts(transport, *target)
         return full
 
     def python(self, engine, source, threads=None):
@@ -202,10 +202,10 @@ def main():
     bench = Bench(options)
     measured = {
         "engine alone": bench.engine,
-        "nacre-serve, REST": lambda: bench.serve_and_load("rest", share=0.7),
-        "nacre-serve, REST, batching": lambda: bench.serve_and_load("rest", "--enable_batching", share=0.7),
-        "nacre-serve, gRPC": lambda: bench.serve_and_load("grpc", share=0.7),
-        "nacre-serve, gRPC, batching": lambda: bench.serve_and_load("grpc", "--enable_batching", share=0.7),
+        "nacre-serve, REST": lambda: bench.serve_and_load("rest"),
+        "nacre-serve, REST, batching": lambda: bench.serve_and_load("rest", "--enable_batching"),
+        "nacre-serve, gRPC": lambda: bench.serve_and_load("grpc"),
+        "nacre-serve, gRPC, batching": lambda: bench.serve_and_load("grpc", "--enable_batching"),
         "FastAPI + TensorFlow": lambda: bench.python("tensorflow", "saved_model"),
         "FastAPI + TensorFlow, one thread a worker": lambda: bench.python("tensorflow", "saved_model", 1),
         "FastAPI + ONNX Runtime": lambda: bench.python("onnxruntime", "model.onnx"),
@@ -220,7 +220,7 @@ def main():
     rest = median(reports["nacre-serve, REST"], "requests_per_second")
     waits = "" if bench.real_time else ", the loader's waits included"
     lines = ["| | requests/s | of the engine | REST is faster by | CPU µs, server | CPU µs, loader | p50 ms | p99 ms | "
-             f"p50 at 70 %{waits} | p99 at 70 % | in p50 | p99 of the worst burst | p99 with {SLOW:,} slow clients | first | each by itself | one connection |",
+             f"p50 at {100 * SHARE:.0f} %{waits} | p99 at {100 * SHARE:.0f} % | in p50 | p99 of the worst burst | p99 with {SLOW:,} slow clients | first | each by itself | one connection |",
              "|" + 16 * "---|"]
     for name, list_of in reports.items():
         rate = median(list_of, "requests_per_second")
