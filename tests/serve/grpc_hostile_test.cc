@@ -149,13 +149,16 @@ TEST_F(GrpcHostile, HeadersAreBounded) {
 }
 
 TEST_F(GrpcHostile, ContinuationsAreBounded) {
-  Http2Wire wire(port());
-  wire.send_frame(NGHTTP2_HEADERS, 0, 1, Http2Wire::encode(Http2Wire::call_headers({})));
-  const std::string more = Http2Wire::encode({{"x", std::string(10'000, 'x')}});
-  for (int i = 0; i < 1000; ++i)
-    if (!wire.send_frame(NGHTTP2_CONTINUATION, 0, 1, more)) break;
-  EXPECT_THAT(wire.reply(1).status(), AnyOf(StartsWith("goaway"), "closed"));
-  EXPECT_TRUE(eventually([&] { return server_->connections() == 0; }));
+  // The larger ones pass the measure of a call's headers first, which resets the call alone.
+  for (const size_t size : {1'000U, 12'000U}) {
+    Http2Wire wire(port());
+    wire.send_frame(NGHTTP2_HEADERS, 0, 1, Http2Wire::encode(Http2Wire::call_headers({})));
+    const std::string more = Http2Wire::encode({{"x", std::string(size, 'x')}});
+    for (int i = 0; i < 1000; ++i)
+      if (!wire.send_frame(NGHTTP2_CONTINUATION, 0, 1, more)) break;
+    EXPECT_THAT(wire.ended(), AnyOf(StartsWith("goaway"), "closed"));
+    EXPECT_TRUE(eventually([&] { return server_->connections() == 0; }));
+  }
   expect_alive();
 }
 
@@ -192,7 +195,7 @@ TEST_F(GrpcHostile, CallsThatAreResetAtOnceAreBounded) {
     bytes += Http2Wire::frame(NGHTTP2_RST_STREAM, 0, stream, std::string("\0\0\0\x08", 4));
     if (!flood.send(bytes)) break;
   }
-  EXPECT_THAT(flood.reply(stream).status(), AnyOf(StartsWith("goaway"), "closed"));
+  EXPECT_THAT(flood.ended(), AnyOf(StartsWith("goaway"), "closed"));
   expect_alive();
 }
 

@@ -185,6 +185,10 @@ Http2Wire::Reply Http2Wire::reply(uint32_t stream) {
   return reply;
 }
 
+std::string Http2Wire::ended() {
+  return reply(0).status();  // which only the connection ends
+}
+
 void Http2Wire::take_frame() {
   const Frame next = read_frame();
   ended_.closed = next.type < 0;

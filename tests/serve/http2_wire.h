@@ -59,6 +59,8 @@ class Http2Wire {
   void wait_until_taken();
   /// Waits for the end of a call, or of the connection. Acknowledges settings.
   Reply reply(uint32_t stream);
+  /// Waits for the end of the connection, whatever becomes of its calls: "goaway 1" or "closed".
+  std::string ended();
   /// A call with one message.
   Reply call(uint32_t stream, std::string_view message, const Headers& more = {},
              const std::string& path = "/test.Echo/Say");
