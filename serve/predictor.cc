@@ -7,6 +7,7 @@
 #include <new>
 #include <utility>
 
+#include "engine/vector_math.h"
 #include "image/peek.h"
 
 namespace nacre {
@@ -33,6 +34,15 @@ size_t row_floats(const Servable& servable) {
 Status decode(const Servable& servable, EncodedImage image, float* out) {
   NACRE_ASSIGN_OR_RETURN(const Image decoded, decode_image(image, servable.input(), servable.limits()));
   return image_to_input(decoded, servable.input(), out);
+}
+
+/// As the Softmax layer does it, to the bit.
+void to_probabilities(Scores& scores) {
+  const auto classes = static_cast<int64_t>(scores.classes);
+  for (size_t row = 0; row < scores.rows; ++row) {
+    float* const values = scores.values.data() + row * scores.classes;
+    softmax_forward(classes, values, values);
+  }
 }
 
 /// Pixels, all together, of a call that may be answered within another: a few milliseconds.
@@ -72,7 +82,7 @@ Predictor::Predictor(std::shared_ptr<ComputeSlots> slots, ServeMetrics& metrics)
     : slots_(std::move(slots)), metrics_(metrics) {}
 
 RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const EncodedImage> images,
-                                 const CallContext& context) const {
+                                 const CallContext& context, OutputForm form) const {
   if (images.size() > kMaxImagesPerCall) return too_many(images.size());
   Batcher* const batcher = servable.batcher(images.size());
   if (context.postponed != nullptr && !(may_be_within(batcher) && is_cheap(images)))
@@ -108,6 +118,7 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const Encod
       if (first + n < images.size()) let_others_pass(context);
     }
     metrics_.count_run(servable.name(), images.size(), since(begun));
+    if (servable.gives_scores() && form != OutputForm::kScores) to_probabilities(scores);
     return scores;
   } catch (const std::bad_alloc&) {
     return out_of_memory();
@@ -115,7 +126,7 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const Encod
 }
 
 RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const float> inputs,
-                                 const CallContext& context) const {
+                                 const CallContext& context, OutputForm form) const {
   const size_t floats = row_floats(servable);
   const size_t rows = inputs.size() / floats;
   if (rows * floats != inputs.size()) {
@@ -143,6 +154,7 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const float
       if (first + n < rows) let_others_pass(context);
     }
     metrics_.count_run(servable.name(), rows, since(begun));
+    if (servable.gives_scores() && form != OutputForm::kScores) to_probabilities(scores);
     return scores;
   } catch (const std::bad_alloc&) {
     return out_of_memory();

@@ -37,16 +37,19 @@ class Predictor {
  public:
   Predictor(std::shared_ptr<ComputeSlots> slots, ServeMetrics& metrics);
 
+  /// The probabilities or, for OutputForm::kScores, the scores of a servable that gives scores, of images:
   /// JPEG or PNG, any sizes. kInvalidArgument `image I: reason` for the first bad one, and when there are
   /// more than kMaxImagesPerCall; kResourceExhausted when too many calls wait or memory runs out;
   /// kDeadlineExceeded and kCancelled, also between the images of one call. Within another call, images that
   /// take long are postponed (CallContext::postponed).
   [[nodiscard]] RpcResult<Scores> run(const Servable& servable, std::span<const EncodedImage> images,
-                                      const CallContext& context) const;
+                                      const CallContext& context,
+                                      OutputForm form = OutputForm::kProbabilities) const;
   /// Rows of network input, [rows, height, width, channels] of servable.input(). Errors as above, and
   /// kInvalidArgument when `inputs` is not whole rows.
   [[nodiscard]] RpcResult<Scores> run(const Servable& servable, std::span<const float> inputs,
-                                      const CallContext& context) const;
+                                      const CallContext& context,
+                                      OutputForm form = OutputForm::kProbabilities) const;
 
  private:
   [[nodiscard]] RpcResult<ComputeSlots::Lease> acquire(const CallContext& context) const;

@@ -73,8 +73,32 @@ ServedSignature served(const ImportedSignature& own, const InputContract& contra
   const SignatureTensor output{own.output, "float32", {-1, classes}};
   return {{own.name, std::string(kPredictMethod), {input}, {output}},
           encoded ? InputForm::kEncoded : InputForm::kFloat,
-          OutputForm::kProbabilities,
+          own.scores ? OutputForm::kScores : OutputForm::kProbabilities,
           static_cast<float>(own.factor)};
+}
+
+bool any_gives_scores(const ImportedSignatures& own) {
+  return std::ranges::any_of(own.answered, &ImportedSignature::scores);
+}
+
+/// A model whose recorded answers have been replayed. For signatures that give scores it is then made anew
+/// without the softmax, and with answers of its own, to warm up with.
+Result<Model> make_model(Bundle read, bool scores, const ModelOptions& options) {
+  const auto bundle = std::make_shared<Bundle>(std::move(read));
+  const Registry registry = builtin_ops();
+  // Where nobody recorded answers, finite ones are wanted, and pictures to warm up with.
+  if (bundle->golden.empty()) NACRE_RETURN_IF_ERROR(add_golden_vectors(*bundle, registry, options));
+  {
+    NACRE_ASSIGN_OR_RETURN(Model model, Model::make(bundle, registry, options));
+    NACRE_RETURN_IF_ERROR(model.replay_golden_vectors().status());
+    if (!scores) return model;
+  }
+  std::vector<Node> nodes = bundle->graph.nodes();
+  nodes.pop_back();
+  NACRE_ASSIGN_OR_RETURN(bundle->graph, Graph::make(std::move(nodes)));
+  bundle->golden.clear();
+  NACRE_RETURN_IF_ERROR(add_golden_vectors(*bundle, registry, options));
+  return Model::make(bundle, registry, options);
 }
 
 }  // namespace
@@ -104,6 +128,7 @@ Servable::Servable(std::string name, int64_t version, Model model, const Importe
     : name_(std::move(name)),
       version_(version),
       model_(std::move(model)),
+      gives_scores_(any_gives_scores(own)),
       limits_(limits),
       signatures_(served_signatures(model_.input(), model_.classes(), own)) {
   labels_ = model_.input().labels;
@@ -118,21 +143,14 @@ Result<std::shared_ptr<const Servable>> Servable::load(const std::string& name, 
                                                        std::shared_ptr<ComputeSlots> slots,
                                                        ServeMetrics& metrics) {
   try {
-    Registry registry = builtin_ops();
-    NACRE_ASSIGN_OR_RETURN(VersionModel read, read_version_model(name, folder, registry));
+    NACRE_ASSIGN_OR_RETURN(VersionModel read, read_version_model(name, folder, builtin_ops()));
     ModelOptions model_options;
     model_options.threads = options.threads;
     model_options.batch =
         options.batching.has_value() ? static_cast<int64_t>(options.batching->max_batch_size) : options.batch;
     model_options.limits = options.limits;
-    // Where nobody recorded answers, finite ones are wanted, and pictures to warm up with.
-    if (read.bundle.golden.empty()) {
-      NACRE_RETURN_IF_ERROR(add_golden_vectors(read.bundle, registry, model_options).at(folder));
-    }
-    auto model = Model::make(std::make_shared<const Bundle>(std::move(read.bundle)), std::move(registry),
-                             model_options);
+    auto model = make_model(std::move(read.bundle), any_gives_scores(read.signatures), model_options);
     if (!model.ok()) return model.status().at(folder);
-    if (const Status golden = model->replay_golden_vectors().status(); !golden.ok()) return golden.at(folder);
     std::shared_ptr<Servable> servable(
         new Servable(name, version, std::move(model).value(), read.signatures, options.limits));
     servable->notes_ = std::move(read.notes);

@@ -35,6 +35,7 @@ enum class InputForm : uint8_t { kEncoded, kFloat, kExamples };
 /// What a signature gives of a row.
 enum class OutputForm : uint8_t {
   kProbabilities,  ///< one output "prediction" [classes]
+  kScores,         ///< one output [classes], before the softmax: a SavedModel's own signature
   kRanked,         ///< "classes" and "scores" [classes], best first
   kClassified,     ///< "classes" and "scores" [classes] in the order of the classes: classify's
   kValue,          ///< "outputs": the one number; only of models with one class
@@ -88,7 +89,9 @@ class Servable {
 
   [[nodiscard]] const std::string& name() const { return name_; }  ///< that it is served by
   [[nodiscard]] int64_t version() const { return version_; }
+  /// Gives scores where gives_scores() says so: Predictor turns them into what a signature gives.
   [[nodiscard]] const Model& model() const { return model_; }
+  [[nodiscard]] bool gives_scores() const { return gives_scores_; }
   [[nodiscard]] const InputContract& input() const { return model_.input(); }
   /// What the log should say of it beside that it is there.
   [[nodiscard]] const std::vector<std::string>& notes() const { return notes_; }
@@ -118,6 +121,7 @@ class Servable {
   int64_t version_;
   std::vector<std::string> notes_;
   Model model_;
+  bool gives_scores_;
   ImageLimits limits_;
   std::vector<std::string> labels_;
   std::vector<ServedSignature> signatures_;

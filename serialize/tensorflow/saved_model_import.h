@@ -33,6 +33,8 @@ struct ImportedSignature {
   /// Of the input: "string" is [N], encoded images; "float32" and "uint8" are [N, height, width, channels].
   std::string dtype;
   double factor = 1;  ///< what numbers of the input are multiplied by to be what the network takes
+  /// Gives what the network does before the softmax that nacre predicts with, not probabilities.
+  bool scores = false;
 
   [[nodiscard]] bool operator==(const ImportedSignature&) const = default;
 };

@@ -110,14 +110,17 @@ Result<ImportedSignature> answered_signature(const SignatureModel& chosen, const
     return unlike(fmt::format("its method is {:?}", other.definition->method_name()));
   }
   NACRE_RETURN_IF_ERROR(check_form(other));
-  if (!ends_in_softmax(other.model.graph)) return unlike("gives scores, and nacre their softmax");
   if (!same_input(chosen, other)) return unlike(fmt::format("reads images in another way than {:?}", of));
   if (!same_network(chosen.model, other.model)) {
     return unlike(fmt::format("computes something else than {:?}", of));
   }
   const auto& input = *other.definition->inputs().begin();
-  return ImportedSignature{other.model.signature, input.first, other.definition->outputs().begin()->first,
-                           dtype_of(input.second), other.decodes ? 1.0 : other.factor};
+  return ImportedSignature{other.model.signature,
+                           input.first,
+                           other.definition->outputs().begin()->first,
+                           dtype_of(input.second),
+                           other.decodes ? 1.0 : other.factor,
+                           !ends_in_softmax(other.model.graph)};
 }
 
 }  // namespace nacre

@@ -21,9 +21,9 @@ struct SignatureModel {
 /// SavedModel that nacre wrote (`by_nacre`) only those whose method is predict.
 std::vector<std::string> predicting_signatures(const tensorflow::MetaGraphDef& meta, bool by_nacre);
 
-/// The signature of `other`, when what it gives is what nacre predicts with the model of `chosen`: the same
-/// network, on input that is read in the same way, and the softmax behind it. kUnsupported with the reason
-/// when it is not, and for an input or output of another form than ImportedSignature says.
+/// The signature of `other`, when what it gives is what nacre predicts with the model of `chosen`, with the
+/// softmax or before it: the same network, on input that is read in the same way. kUnsupported with the
+/// reason when it is not, and for an input or output of another form than ImportedSignature says.
 Result<ImportedSignature> answered_signature(const SignatureModel& chosen, const SignatureModel& other);
 
 }  // namespace nacre

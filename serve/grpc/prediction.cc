@@ -95,10 +95,11 @@ RpcResult<Scores> run_predict(const ServeCore& core, const Servable& servable,
     NACRE_ASSIGN_OR_RETURN(std::vector<float> inputs,
                            read_numbers(tensor, type, std::array{in.height, in.width, in.channels}, name));
     signature.scale(inputs);
-    return core.predictor.run(servable, inputs, context);
+    return core.predictor.run(servable, inputs, context, signature.output);
   }
   NACRE_ASSIGN_OR_RETURN(std::vector<EncodedImage> images, read_strings(tensor, name));
-  if (signature.input == InputForm::kEncoded) return core.predictor.run(servable, images, context);
+  if (signature.input == InputForm::kEncoded)
+    return core.predictor.run(servable, images, context, signature.output);
   // An example may take many times its bytes once it is decoded: one at a time, and what is left is its
   // image.
   std::vector<std::string> decoded(images.size());
@@ -111,7 +112,7 @@ RpcResult<Scores> run_predict(const ServeCore& core, const Servable& servable,
     decoded[i].assign(reinterpret_cast<const char*>(image->data()), image->size());
     images[i] = std::as_bytes(std::span(decoded[i]));
   }
-  return core.predictor.run(servable, images, context);
+  return core.predictor.run(servable, images, context, signature.output);
 }
 
 /// Indices of the classes of a row, best first; of equals the lower one.

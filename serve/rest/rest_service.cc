@@ -71,9 +71,10 @@ RpcResult<std::string> predicted(const Predictor& predictor, const simdjson::dom
                                  RouteKind kind, const Call& call, const CallContext& context) {
   const bool cloud = kind == RouteKind::kCloudPredict;
   NACRE_ASSIGN_OR_RETURN(const PredictInputs inputs, read_predict(root, *call.signature, cloud));
-  auto scores = call.signature->input == InputForm::kFloat
-                    ? predictor.run(*call.servable, inputs.floats, context)
-                    : predictor.run(*call.servable, borrowed(inputs.encoded), context);
+  auto scores =
+      call.signature->input == InputForm::kFloat
+          ? predictor.run(*call.servable, inputs.floats, context, call.signature->output)
+          : predictor.run(*call.servable, borrowed(inputs.encoded), context, call.signature->output);
   if (!scores.ok()) return inputs.rows ? instance_error(scores.status()) : scores.status();
   ReplyForm form = cloud ? ReplyForm::kNamed : ReplyForm::kRows;
   if (!inputs.rows) form = inputs.scalar ? ReplyForm::kScalar : ReplyForm::kColumns;

@@ -1,6 +1,8 @@
 """SavedModels of other programs are served by their own signatures: TensorFlow Serving's client and plain HTTP get, under the
 names that the SavedModel has, what TensorFlow computes."""
 
+import base64
+
 import grpc
 import keras
 import numpy as np
@@ -13,12 +15,14 @@ from served import Served
 
 TIMEOUT = 30
 SIDE = 24
-# What Keras calls the input, of its type, and the output, which has a name of its own where the model gives a dictionary.
-MODELS = {"floats": ("float32", "probs"), "levels": ("uint8", "probs"), "unnamed": ("float32", "output_0")}
+# The input's type, what Keras calls the output, which has a name of its own where the model gives a dictionary, and what the last
+# layer does.
+MODELS = {"floats": ("float32", "probs", "softmax"), "levels": ("uint8", "probs", "softmax"),
+          "unnamed": ("float32", "output_0", "softmax"), "logits": ("float32", "logits", None)}
 
 
-def classifier(name, activation="softmax"):
-    dtype, output = MODELS[name]
+def classifier(name):
+    dtype, output, activation = MODELS[name]
     pixels = keras.Input((SIDE, SIDE, 3), name="pixels", dtype=dtype)
     x = layers.Rescaling(1 / 255.0)(pixels)
     x = layers.Conv2D(8, 3, activation="relu")(x)
@@ -34,11 +38,11 @@ def saved_models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("signatures")
     for name in MODELS:
         classifier(name).export(folder / name)
-    scores = classifier("floats", None)
+    scores = classifier("logits")
     exporting = keras.export.ExportArchive()
     exporting.track(scores)
     shape = [tf.TensorSpec((None, SIDE, SIDE, 3), tf.float32, "pixels")]
-    exporting.add_endpoint("serve", lambda x: {"probs": tf.nn.softmax(scores(x)["probs"])}, shape)
+    exporting.add_endpoint("serve", lambda x: {"probs": tf.nn.softmax(scores(x)["logits"])}, shape)
     exporting.add_endpoint("scores", lambda x: scores(x), shape)
     exporting.write_out(folder / "scores")
     return {name: folder / name for name in [*MODELS, "scores"]}
@@ -131,16 +135,25 @@ def test_metadata(served, saved_models, name):
         assert shown["dtype"] == f"DT_{pixels.dtype.name.upper()}".replace("DT_FLOAT32", "DT_FLOAT")
 
 
-def test_scores_are_left_out(served, saved_models):
-    """Nobody gets probabilities where TensorFlow gives scores."""
+def test_scores_and_probabilities_of_one_network(served, saved_models):
+    """Nobody gets probabilities where TensorFlow gives scores, or the other way round."""
     pixels = images("scores")
-    response = served.predictions.Predict(predict_request("scores", pixels), TIMEOUT)
-    assert_near(tf.make_ndarray(response.outputs["probs"]), computed(saved_models["scores"], pixels))
-    assert computed(saved_models["scores"], pixels, "scores").max() > 1
-    with pytest.raises(grpc.RpcError) as error:
-        served.predictions.Predict(predict_request("scores", pixels, signature="scores"), TIMEOUT)
-    assert error.value.code() == grpc.StatusCode.FAILED_PRECONDITION
-    assert 'signature "scores" is not served: gives scores' in served.said()
+    for signature, output in (("serving_default", "probs"), ("serve", "probs"), ("scores", "logits")):
+        expected = computed(saved_models["scores"], pixels, signature)
+        assert (expected.max() > 1) == (signature == "scores")
+        response = served.predictions.Predict(predict_request("scores", pixels, signature=signature), TIMEOUT)
+        assert list(response.outputs) == [output]
+        assert_near(tf.make_ndarray(response.outputs[output]), expected)
+
+
+def test_classes_of_scores(served, saved_models):
+    """What nacre adds to a model that gives scores has their softmax."""
+    pngs = [tf.io.encode_png(image.astype(np.uint8)).numpy() for image in images("logits")]
+    instances = [{"b64": base64.b64encode(png).decode()} for png in pngs]
+    body = {"signature_name": "encoded_image", "instances": instances}
+    status, reply = served.rest("/v1/models/logits:predict", body)
+    assert status == 200, reply
+    assert_near(reply["predictions"], tf.nn.softmax(computed(saved_models["logits"], images("logits"))).numpy())
 
 
 def test_the_float_default_of_nacres_own(nacre, exported):

@@ -8,6 +8,7 @@
 #include "layers/registry.h"
 #include "serialize/tensorflow/saved_model_writer.h"
 #include "serve/grpc/prediction.h"
+#include "serve/version_model.h"
 #include "tests/serve/serve_fixture.h"
 #include "tests/tensorflow/small_graph.h"
 
@@ -25,7 +26,8 @@ Json pixels(int64_t side, double value) {
 
 class ServedSignatures : public ServeTest {
  protected:
-  /// Levels [N, 4, 4, 3] of `type`; `probs` are sigmoid(4 * r) and the rest of 1, of the mean red r in units.
+  /// Levels [N, 4, 4, 3] of `type`; `scores` are 4 * r and 0, of the mean red r in units, `probs` their
+  /// softmax, sigmoid(4 * r) and the rest of 1. And a `float_image` that is not served.
   void write_levels(tensorflow::DataType type) {
     std::filesystem::create_directories(path("m/1"));
     write_small_graph(path("m/1"), {-1, 4, 4, 3}, [](tensorflow::GraphDef& graph) {
@@ -51,7 +53,11 @@ class ServedSignatures : public ServeTest {
       output.mutable_tensor_shape()->add_dim()->set_size(-1);
       output.mutable_tensor_shape()->add_dim()->set_size(2);
       tensorflow::SignatureDef scores = definition;
-      (*scores.mutable_outputs())["probs"].set_name("out:0");
+      (*scores.mutable_outputs())["scores"] = output;
+      (*scores.mutable_outputs())["scores"].set_name("out:0");
+      scores.mutable_outputs()->erase("probs");
+      (*meta.mutable_signature_def())["scores"] = scores;
+      scores.set_method_name("tensorflow/serving/regress");
       (*meta.mutable_signature_def())["float_image"] = scores;
     });
   }
@@ -148,11 +154,11 @@ TEST_F(ServedSignatures, StandBesideNacres) {
   start();
   std::vector<std::string> names;
   for (const ServedSignature& signature : found("m")->signatures()) names.push_back(signature.info.name);
-  EXPECT_EQ(names,
-            (std::vector<std::string>{"classify", "encoded_image", "labelled_image", "serving_default"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"classify", "encoded_image", "labelled_image", "scores",
+                                             "serving_default"}));
   EXPECT_THAT(lines(), Contains("model m: " + path("m/1") +
-                                ": signature \"float_image\" is not served: gives scores, and nacre their "
-                                "softmax"));
+                                ": signature \"float_image\" is not served: its method is "
+                                "\"tensorflow/serving/regress\""));
   const Json reply = ask({{"instances", {pixels(4, 1)}}, {"signature_name", "float_image"}});
   EXPECT_EQ(reply["error"], "Serving signature name: \"float_image\" not found in signature def");
 }
@@ -184,6 +190,66 @@ TEST_F(ServedSignatures, MayTakeLevels) {
   EXPECT_THAT(predict(call).message(), HasSubstr("256 is no level"));
   tensor.set_dtype(tensorflow::DT_FLOAT);
   EXPECT_THAT(predict(call).message(), HasSubstr("expected DT_UINT8, found DT_FLOAT"));
+}
+
+class ServedScores : public ServedSignatures, public testing::WithParamInterface<bool> {
+ protected:
+  ServedScores() {
+    if (GetParam()) options_.models.servable.batching.emplace();
+  }
+};
+
+TEST_P(ServedScores, AreWhatTheNetworkGivesBeforeItsSoftmax) {
+  write_levels(tensorflow::DT_FLOAT);
+  start();
+  const Json shown = metadata()["scores"];
+  ASSERT_EQ(shown["outputs"].size(), 1U);
+  EXPECT_EQ(shown["outputs"]["scores"]["dtype"], "DT_FLOAT");
+  EXPECT_EQ(shape(shown["outputs"]["scores"]), (std::vector<std::string>{"-1", "2"}));
+  const Json scores = ask({{"instances", {pixels(4, 127.5), pixels(4, 51)}}, {"signature_name", "scores"}});
+  ASSERT_EQ(scores["predictions"].size(), 2U) << scores;
+  EXPECT_NEAR(scores["predictions"][0][0], 2, 1e-6);
+  EXPECT_EQ(scores["predictions"][0][1], 0);
+  EXPECT_NEAR(scores["predictions"][1][0], 0.8, 1e-6);
+  tfs::PredictRequest call = request("pixels", tensorflow::DT_FLOAT, 4);
+  call.mutable_model_spec()->set_signature_name("scores");
+  (*call.mutable_inputs())["pixels"].add_float_val(127.5F);
+  ASSERT_TRUE(predict(call).ok());
+  EXPECT_NEAR(response_.outputs().at("scores").float_val(0), 2, 1e-6);
+  const Json probabilities = ask({{"instances", {pixels(4, 127.5)}}});
+  ASSERT_EQ(probabilities["predictions"].size(), 1U) << probabilities;
+  EXPECT_NEAR(probabilities["predictions"][0][0], 1 / (1 + std::exp(-2.0F)), 1e-6);
+}
+
+INSTANTIATE_TEST_SUITE_P(Serve, ServedScores, testing::Bool(),
+                         [](const auto& batched) { return batched.param ? "Batched" : "Plain"; });
+
+/// What the server adds itself gives the bits of `nacre predict` whether the model is read with its softmax
+/// or without.
+TEST_F(ServedSignatures, ThatGiveScoresLeaveTheOthersTheirBits) {
+  write_levels(tensorflow::DT_FLOAT);
+  auto read = read_version_model("m", path("m/1"), builtin_ops());
+  ASSERT_TRUE(read.ok());
+  auto model = Model::make(std::make_shared<const Bundle>(std::move(read->bundle)), builtin_ops());
+  ASSERT_TRUE(model.ok());
+  change([](tensorflow::MetaGraphDef& meta) {
+    (*meta.mutable_signature_def())["serving_default"] = meta.signature_def().at("scores");
+    for (const char* name : {"scores", "float_image"}) meta.mutable_signature_def()->erase(name);
+  });
+  start();
+  ASSERT_TRUE(found("m")->gives_scores());
+  for (int i = 0; i < 8; ++i) {
+    const std::vector<std::byte> picture = make_picture(i, 4, 4);
+    const EncodedImage image = picture;
+    const auto predicted = model->classify({&image, 1});
+    const auto served = core_->predictor.run(*found("m"), {&image, 1}, {});
+    ASSERT_TRUE(predicted[0].ok() && served.ok());
+    EXPECT_EQ(served->values, *predicted[0]);
+    const auto scores = core_->predictor.run(*found("m"), {&image, 1}, {}, OutputForm::kScores);
+    ASSERT_TRUE(scores.ok());
+    EXPECT_EQ(scores->values[1], 0);
+    EXPECT_NEAR(1 / (1 + std::exp(-scores->values[0])), served->values[0], 1e-6);
+  }
 }
 
 TEST_F(ServedSignatures, OfNacresFloatDefaultTakeFloats) {

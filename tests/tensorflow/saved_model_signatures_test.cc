@@ -150,17 +150,23 @@ TEST_F(SmallSignatures, TellWhatTheGraphMultipliesNumbersBy) {
             signature("serving_default", "image", "scores", "float32", double{1.0F / 255.0F}));
 }
 
-TEST_F(SmallSignatures, OfScoresAreLeftOutWhicheverTheModelIsReadOf) {
-  set("serving_default", "out");
-  set("probabilities", "probabilities");
-  ImportedSignatures signatures = told(folder_);
-  EXPECT_EQ(reason(signatures, "serving_default"), "gives scores, and nacre their softmax");
-  EXPECT_EQ(reason(signatures, "probabilities"), "not left out");
-  set("serving_default", "probabilities");
-  set("scores", "out");
-  signatures = told(folder_);
-  EXPECT_EQ(reason(signatures, "scores"), "gives scores, and nacre their softmax");
-  EXPECT_EQ(reason(signatures, "serving_default"), "not left out");
+TEST_F(SmallSignatures, TellScoresFromProbabilitiesWhicheverTheModelIsReadOf) {
+  ImportedSignature probabilities =
+      signature("probabilities", "image", "scores", "float32", double{1.0F / 255.0F});
+  ImportedSignature scores = probabilities;
+  scores.scores = true;
+  for (const bool default_is_scores : {true, false}) {
+    set(default_is_scores ? "probabilities" : "serving_default", "probabilities");
+    set(default_is_scores ? "serving_default" : "xscores", "out");
+    if (!default_is_scores)
+      change_saved_model(folder_,
+                         [](MetaGraphDef& meta) { meta.mutable_signature_def()->erase("probabilities"); });
+    const ImportedSignatures signatures = told(folder_);
+    EXPECT_THAT(signatures.left_out, IsEmpty());
+    probabilities.name = default_is_scores ? "probabilities" : "serving_default";
+    scores.name = default_is_scores ? "serving_default" : "xscores";
+    EXPECT_THAT(signatures.answered, ElementsAre(probabilities, scores));
+  }
 }
 
 TEST_F(SmallSignatures, OfOtherNetworksAreLeftOut) {
