@@ -12,11 +12,14 @@
 #include <new>
 #include <string_view>
 #include <system_error>
+#include <thread>
 
 namespace nacre {
 namespace {
 
 constexpr std::chrono::milliseconds kAcceptPause{20};
+/// For the last word of connections that have begun: clients that are far away, or wait for their CPU.
+constexpr std::chrono::milliseconds kHandshake{100};
 /// Between two looks for connections whose time is up.
 constexpr std::chrono::milliseconds kTimeoutPause{10};
 
@@ -136,13 +139,15 @@ void ConnectionLoop::add(OwnedFd socket, std::string peer) {
   }
 }
 
-void ConnectionLoop::stop_listening() {
+void ConnectionLoop::stop_listening(ServeClock::time_point deadline) {
+  {
+    const std::lock_guard lock(listen_mutex_);
+    for (const OwnedFd& listener : listeners_) take_no_more(listener.get());
+  }
+  std::this_thread::sleep_until(std::min(deadline, ServeClock::now() + kHandshake));
   const std::lock_guard lock(listen_mutex_);
   try {
-    for (const OwnedFd& listener : listeners_) {
-      take_no_more(listener.get());
-      accept_from(listener);
-    }
+    for (const OwnedFd& listener : listeners_) accept_from(listener);
   } catch (const std::bad_alloc&) {  // who waits is lost, the others go on
   }
   listeners_.clear();

@@ -66,8 +66,9 @@ class ConnectionLoop {
   AnswerThreads::Received receive(bool wait);
   /// True on threads that have called `receive` of any loop.
   [[nodiscard]] static bool is_receiver();
-  /// Takes in those connections that wait, and no more.
-  void stop_listening();
+  /// Takes in those connections that wait or are about to be made, and no more. Waits for the latter: a tenth
+  /// of a second, and not beyond `deadline`.
+  void stop_listening(ServeClock::time_point deadline);
   /// Has `receive` say that it has ended, to everybody.
   void stop() { poller_.stop(); }
 

@@ -42,7 +42,7 @@ Status GrpcTransport::listen(const Options& options) {
 
 void GrpcTransport::drain(ServeClock::time_point deadline) {
   if (std::exchange(drained_, true)) return;
-  shared_.loop.stop_listening();
+  shared_.loop.stop_listening(deadline);
   for (const auto& connection : shared_.loop.connections())
     std::static_pointer_cast<GrpcConnection>(connection)->drain();
   shared_.loop.wait_until_empty(deadline);
