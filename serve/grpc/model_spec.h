@@ -15,6 +15,8 @@ ModelSelector selector_of(const tensorflow::serving::ModelSpec& spec);
 template <typename Request>
 RpcResult<std::shared_ptr<const Servable>> find_servable(const ServeCore& core, const Request& request) {
   if (!request.has_model_spec()) return RpcStatus(RpcCode::kInvalidArgument, "Missing ModelSpec");
+  if (request.model_spec().name().empty())
+    return RpcStatus(RpcCode::kInvalidArgument, "ModelSpec has no name specified.");
   return core.models.find(selector_of(request.model_spec()));
 }
 

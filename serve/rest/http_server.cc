@@ -43,10 +43,13 @@ class HttpServer::Impl {
   }
 
   void drain(ServeClock::time_point deadline) {
-    shared_.loop.stop_listening(deadline);
     {
       const std::lock_guard lock(shared_.mutex);
       shared_.draining = true;
+    }
+    shared_.loop.stop_listening(deadline);
+    {
+      const std::lock_guard lock(shared_.mutex);
       for (const auto& session : shared_.sessions) session->drain();
     }
     shared_.loop.wait_until_empty(deadline);

@@ -21,10 +21,11 @@ struct HttpLimits {
   size_t max_body_bytes = size_t{64} << 20;     ///< of one request; more is 413
   size_t max_buffered_bytes = size_t{1} << 30;  ///< of all bodies that are being received; more is 503
   size_t max_connections = 8192;                ///< at most; fewer when the process may open fewer files
-  std::chrono::milliseconds idle{60000};        ///< without a request
-  std::chrono::milliseconds receive{30000};     ///< from a request's first byte to its last
-  std::chrono::milliseconds send{30000};        ///< to take a reply
-  std::chrono::milliseconds work{30000};        ///< the deadline of a request's answer
+  /// Without a request: longer than proxies keep a connection, who would else send one as it is closed.
+  std::chrono::milliseconds idle{620'000};
+  std::chrono::milliseconds receive{30000};  ///< from a request's first byte to its last
+  std::chrono::milliseconds send{30000};     ///< to take a reply
+  std::chrono::milliseconds work{30000};     ///< the deadline of a request's answer
   /// Once the server drains, without a request: one may be on its way, and closing would reset it.
   std::chrono::milliseconds drain_grace{200};
   /// Of all replies that wait for their clients; beyond it those who have been taking theirs for longest are

@@ -131,7 +131,7 @@ std::string error_json(std::string_view message) {
 }
 
 std::string predict_json(const Servable& servable, const ServedSignature& signature, const Scores& scores,
-                         ReplyForm form) {
+                         ReplyForm form, std::span<const std::string> keys) {
   const std::vector<SignatureTensor>& outputs = signature.info.outputs;
   std::string out;
   const auto output_of_row = [&](size_t output, size_t row) {
@@ -142,8 +142,10 @@ std::string predict_json(const Servable& servable, const ServedSignature& signat
     out = "{\n    \"predictions\": ";
     append_list(out, scores.rows, [&](size_t row) {
       if (!named) return output_of_row(0, row);
+      out += '{';
+      if (row < keys.size() && !keys[row].empty()) out += "\"key\": " + keys[row] + ", ";
       for (size_t i = 0; i < outputs.size(); ++i) {
-        out += i == 0 ? "{" : ", ";
+        if (i > 0) out += ", ";
         append_key(out, outputs[i].name);
         output_of_row(i, row);
       }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,8 +28,9 @@ enum class ReplyForm {
   kScalar,   ///< {"outputs": ...} of one row, without its list
   kNamed,    ///< {"predictions": [{"prediction": [...]}]}: CloudML's, always objects
 };
+/// `keys`: PredictInputs::keys, for kNamed.
 std::string predict_json(const Servable& servable, const ServedSignature& signature, const Scores& scores,
-                         ReplyForm form);
+                         ReplyForm form, std::span<const std::string> keys = {});
 
 /// {"results": [[["label", score], ...], ...]}
 std::string classify_json(const Servable& servable, const Scores& scores);

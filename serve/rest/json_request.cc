@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "engine/base64.h"
+#include "serve/rest/json_reply.h"
 #include "serve/rest/json_value.h"
 
 namespace nacre {
@@ -59,6 +60,15 @@ std::optional<element> base64_of(const element& value) {
   return text;
 }
 
+RpcResult<std::vector<std::byte>> read_base64(const element& value) {
+  std::string_view text;
+  if (value.get(text) != simdjson::SUCCESS)
+    return bad(described(value) + " Not formatted correctly for base64 data");
+  auto bytes = decode_base64(text);
+  if (!bytes.ok()) return bad("Unable to base64 decode: " + bytes.status().message());
+  return std::move(bytes).value();
+}
+
 RpcResult<std::vector<std::byte>> read_bytes(const element& value) {
   std::string_view text;
   if (value.get(text) == simdjson::SUCCESS) {
@@ -67,19 +77,27 @@ RpcResult<std::vector<std::byte>> read_bytes(const element& value) {
   }
   const std::optional<element> encoded = base64_of(value);
   if (!encoded.has_value()) return bad(described(value) + " is not of expected type: string");
-  if (encoded->get(text) != simdjson::SUCCESS) {
-    return bad(described(*encoded) + " Not formatted correctly for base64 data");
-  }
-  auto bytes = decode_base64(text);
-  if (!bytes.ok()) return bad("Unable to base64 decode: " + bytes.status().message());
-  return std::move(bytes).value();
+  return read_base64(*encoded);
+}
+
+/// An instance's "key" as JSON text: text or a number.
+RpcResult<std::string> read_key(const element& value) {
+  std::string_view text;
+  const bool is_text = value.get(text) == simdjson::SUCCESS;
+  if (is_text ? text.starts_with(kSpecialMark) : !value.is_number())
+    return bad(described(value) + " is no key: expected text or a number");
+  if (!is_text) return std::string(simdjson::minify(value));
+  std::string key;
+  append_json(key, text);
+  return key;
 }
 
 /// Reads the images of one request; `inputs` is filled row by row.
 class PredictReader {
  public:
-  PredictReader(const ServedSignature& signature, PredictInputs& inputs)
+  PredictReader(const ServedSignature& signature, bool takes_keys, PredictInputs& inputs)
       : name_(signature.info.inputs.front().name),
+        takes_keys_(takes_keys),
         numbers_(signature.input == InputForm::kFloat),
         range_(signature.takes_levels() ? NumberRange::kLevels : NumberRange::kFloats),
         dims_(signature.info.inputs.front().shape),
@@ -88,14 +106,9 @@ class PredictReader {
   }
 
   RpcStatus read_row(const element& value) {
-    if (inputs_.count == kMaxImagesPerCall) {
-      return bad(fmt::format("more than {} images in one request", kMaxImagesPerCall));
-    }
-    ++inputs_.count;
+    if (RpcStatus counted = count_row(); !counted.ok()) return counted;
     if (numbers_) return read_numbers(value, range_, dims_, inputs_.floats);
-    NACRE_ASSIGN_OR_RETURN(auto bytes, read_bytes(value));
-    inputs_.encoded.push_back(std::move(bytes));
-    return {};
+    return add(read_bytes(value));
   }
 
   /// `instances`: values, or objects that name the input.
@@ -131,6 +144,20 @@ class PredictReader {
   }
 
  private:
+  RpcStatus count_row() {
+    if (inputs_.count == kMaxImagesPerCall) {
+      return bad(fmt::format("more than {} images in one request", kMaxImagesPerCall));
+    }
+    ++inputs_.count;
+    return {};
+  }
+
+  RpcStatus add(RpcResult<std::vector<std::byte>> bytes) {
+    if (!bytes.ok()) return bytes.status();
+    inputs_.encoded.push_back(std::move(bytes).value());
+    return {};
+  }
+
   RpcStatus instance_value(const element& instance, bool named, bool object_form) {
     if (named && !object_form) {
       return bad(fmt::format("{} Not formatted correctly. Expecting object but got {}", described(instance),
@@ -140,23 +167,37 @@ class PredictReader {
       return bad(described(instance) + " Not formatted correctly. Expecting value/list but got object");
     }
     if (!named) return read_row(instance);
+    const object fields = instance.get_object().value_unsafe();
+    element key;
+    const bool keyed = takes_keys_ && fields.at_key("key").get(key) == simdjson::SUCCESS;
+    if (keyed) {
+      inputs_.keys.resize(inputs_.count + 1);
+      NACRE_ASSIGN_OR_RETURN(inputs_.keys.back(), read_key(key));
+    }
     element value;
-    if (RpcStatus found = only_field(instance.get_object().value_unsafe(), value); !found.ok()) return found;
+    const size_t others = keyed ? 1 : 0;
+    // {"b64": "...", "key": ...}, as in a batch.
+    if (keyed && !numbers_ && fields.size() == 2 && fields.at_key("b64").get(value) == simdjson::SUCCESS) {
+      if (RpcStatus counted = count_row(); !counted.ok()) return counted;
+      return add(read_base64(value));
+    }
+    if (RpcStatus found = only_field(fields, value, others); !found.ok()) return found;
     return read_row(value);
   }
 
-  /// The field of the input's name, which must be the only one.
-  RpcStatus only_field(const object& fields, element& value) const {
+  /// The field of the input's name, which must be the only one beside `others`.
+  RpcStatus only_field(const object& fields, element& value, size_t others = 0) const {
     if (fields.at_key(name_).get(value) != simdjson::SUCCESS) {
       return bad(fmt::format("Missing input: an object has no key \"{}\"", name_));
     }
-    if (fields.size() != 1) {
+    if (fields.size() != 1 + others) {
       return bad(fmt::format("Unexpected input: the only key may be \"{}\"", name_));
     }
     return {};
   }
 
   std::string name_;
+  bool takes_keys_;
   bool numbers_;
   NumberRange range_;
   std::vector<int64_t> dims_;
@@ -267,19 +308,19 @@ RpcResult<std::string> signature_name_of(const object& root) {
   return std::string(name);
 }
 
-RpcResult<PredictInputs> read_predict(const object& root, const ServedSignature& signature, bool only_rows) {
+RpcResult<PredictInputs> read_predict(const object& root, const ServedSignature& signature, bool cloud) {
   element instances;
   element columns;
   const bool has_rows = root.at_key("instances").get(instances) == simdjson::SUCCESS;
-  const bool has_columns = !only_rows && root.at_key("inputs").get(columns) == simdjson::SUCCESS;
+  const bool has_columns = !cloud && root.at_key("inputs").get(columns) == simdjson::SUCCESS;
   if (has_rows && has_columns)
     return bad("Request has both 'instances' and 'inputs' keys, expected one of them");
   if (!has_rows && !has_columns) {
-    return bad(only_rows ? "Missing 'instances' key" : "Missing 'inputs' or 'instances' key");
+    return bad(cloud ? "Missing 'instances' key" : "Missing 'inputs' or 'instances' key");
   }
   PredictInputs inputs;
   inputs.rows = has_rows;
-  PredictReader reader(signature, inputs);
+  PredictReader reader(signature, cloud, inputs);
   if (has_rows) {
     array list;
     if (instances.get(list) != simdjson::SUCCESS) {

@@ -44,12 +44,15 @@ struct PredictInputs {
   size_t count = 0;
   std::vector<std::vector<std::byte>> encoded;  ///< for InputForm::kEncoded
   std::vector<float> floats;                    ///< for InputForm::kFloat, [count, height, width, channels]
+  /// CloudML's form: of each row, the JSON text of its "key", which comes back with its answer; empty where
+  /// it has none. Nothing when no row has one.
+  std::vector<std::string> keys;
 };
 
-/// Reads `instances` or `inputs` as the signature takes them. `only_rows`: CloudML's form. Errors are
-/// kInvalidArgument in TensorFlow Serving's words.
+/// Reads `instances` or `inputs` as the signature takes them. `cloud`: CloudML's form, which has `instances`
+/// alone, and may have keys. Errors are kInvalidArgument in TensorFlow Serving's words.
 RpcResult<PredictInputs> read_predict(const simdjson::dom::object& root, const ServedSignature& signature,
-                                      bool only_rows);
+                                      bool cloud);
 
 /// The images of `examples`, with those of `context` where an example has none.
 RpcResult<std::vector<std::vector<std::byte>>> read_examples(const simdjson::dom::object& root);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <boost/beast/core/string.hpp>
 #include <new>
 #include <span>
 #include <utility>
@@ -78,7 +79,7 @@ RpcResult<std::string> predicted(const Predictor& predictor, const simdjson::dom
   if (!scores.ok()) return inputs.rows ? instance_error(scores.status()) : scores.status();
   ReplyForm form = cloud ? ReplyForm::kNamed : ReplyForm::kRows;
   if (!inputs.rows) form = inputs.scalar ? ReplyForm::kScalar : ReplyForm::kColumns;
-  return predict_json(*call.servable, *call.signature, *scores, form);
+  return predict_json(*call.servable, *call.signature, *scores, form, inputs.keys);
 }
 
 /// Of a body's content, up to which what is made of it is not counted: threads bound how many there are.
@@ -119,13 +120,15 @@ RpcResult<std::string> run(ServeCore& core, const Route& route, const HttpReques
   ByteBudget::Share of_content;
   ByteBudget::Share of_json;
   std::string content;
-  if (request.content_encoding == "gzip") {
+  const bool gzip = boost::beast::iequals(request.content_encoding, "gzip");
+  if (gzip) {
     NACRE_ASSIGN_OR_RETURN(content, inflated(request.body, max_body_bytes, budget, of_content));
-  } else if (!request.content_encoding.empty() && request.content_encoding != "identity") {
+  } else if (!request.content_encoding.empty() &&
+             !boost::beast::iequals(request.content_encoding, "identity")) {
     return RpcStatus(RpcCode::kUnimplemented,
                      fmt::format("Content-Encoding {} is not supported", request.content_encoding));
   }
-  const std::string& text = request.content_encoding == "gzip" ? content : request.body;
+  const std::string& text = gzip ? content : request.body;
   if (text.size() > kUncountedBytes) {
     NACRE_ASSIGN_OR_RETURN(of_json, budget.take(json_memory(text)));
   }

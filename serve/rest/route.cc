@@ -86,7 +86,9 @@ class PathReader {
       const std::optional<std::string_view> text = take_any();
       if (!text.has_value() || text->empty()) return malformed();
       if (cloud && !all_digits(*text)) {
-        route.model.label = *text;  // CloudML's versions have names
+        const std::optional<std::string> label = percent_decoded(*text);
+        if (!label.has_value()) return malformed();
+        route.model.label = *label;  // CloudML's versions have names
       } else if (!all_digits(*text)) {
         return malformed();
       } else if (route.model.version = parse_version(*text); !route.model.version.has_value()) {
@@ -117,7 +119,7 @@ class PathReader {
     return {RpcCode::kInvalidArgument, fmt::format("Malformed request: {} {}", method_, target_)};
   }
   bool take(std::string_view part) {
-    if (parts_.empty() || parts_.front() != part) return false;
+    if (parts_.empty() || !equals_ignoring_case(parts_.front(), part)) return false;
     parts_.erase(parts_.begin());
     return true;
   }

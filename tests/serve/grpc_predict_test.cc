@@ -158,7 +158,7 @@ TEST_F(GrpcPredict, ErrorsAreTensorflowServings) {
       {"INVALID_ARGUMENT: Missing ModelSpec", [](auto& r) { r.clear_model_spec(); }},
       {"NOT_FOUND: Servable not found for request: Latest(no)",
        [](auto& r) { r.mutable_model_spec()->set_name("no"); }},
-      {"NOT_FOUND: Servable not found for request: Latest()",
+      {"INVALID_ARGUMENT: ModelSpec has no name specified.",
        [](auto& r) { r.mutable_model_spec()->clear_name(); }},
       {"NOT_FOUND: Servable not found for request: Specific(stripes, 7)",
        [](auto& r) { r.mutable_model_spec()->mutable_version()->set_value(7); }},

@@ -205,6 +205,7 @@ TEST_F(RestConformance, CompressedBodies) {
   EXPECT_EQ(reply.status, expected.status);
   EXPECT_EQ(reply.body, expected.body);
   EXPECT_EQ(ask(plain, "identity").body, expected.body);
+  EXPECT_EQ(ask(packed, "GZip").body, expected.body);
 
   const std::vector<std::pair<std::string, std::string>> refused = {
       {"xx", "expected gzip data"},
