@@ -24,6 +24,12 @@ std::string_view version_state_name(VersionState state) {
   return "UNKNOWN";
 }
 
+void Retry::failed(bool may_pass) {
+  if (!may_pass) return static_cast<void>(*this = {});
+  at_ = std::chrono::steady_clock::now() + pause_;
+  pause_ = std::min(2 * pause_, std::chrono::seconds(60));
+}
+
 VersionState ModelVersion::state_now() const {
   return state == VersionState::kUnloading && draining.expired() ? VersionState::kEnd : state;
 }

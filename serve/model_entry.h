@@ -1,9 +1,11 @@
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -25,12 +27,26 @@ enum class VersionState : int {
 /// "START", "LOADING" ...
 std::string_view version_state_name(VersionState state);
 
+/// When a version that could not be loaded is tried again although its files are the same: after a second,
+/// then after twice as long each time, up to a minute.
+class Retry {
+ public:
+  /// `may_pass`: the failure was the system's, not the files'.
+  void failed(bool may_pass);
+  [[nodiscard]] bool is_due() const { return at_.has_value() && std::chrono::steady_clock::now() >= *at_; }
+
+ private:
+  std::chrono::seconds pause_{1};
+  std::optional<std::chrono::steady_clock::time_point> at_;
+};
+
 /// What ModelManager knows of a version.
 struct ModelVersion {
   VersionState state = VersionState::kStart;
   std::string path;                          ///< of the folder that it is or was made of
   std::string fingerprint;                   ///< of the files that were loaded last, or could not be
   RpcStatus status;                          ///< why not
+  Retry retry;                               ///< when that may pass by itself
   std::shared_ptr<const Servable> servable;  ///< while it is available
   std::weak_ptr<const Servable> draining;    ///< after that, while calls still use it
 

@@ -19,6 +19,11 @@ bool holds(const std::vector<VersionFolder>& folders, int64_t version) {
   return std::ranges::find(folders, version, &VersionFolder::version) != folders.end();
 }
 
+/// True for what is the system's: memory, descriptors, permissions, a network's file system.
+bool may_pass(StatusCode code) {
+  return code == StatusCode::kIo || code == StatusCode::kLimit || code == StatusCode::kInternal;
+}
+
 /// "version 77 is not in BASE" of the first that is asked for and not there; empty when all are.
 std::string missing_version(const SpecificVersions& wanted, const std::vector<VersionFolder>& folders,
                             const std::string& base_path) {
@@ -61,17 +66,12 @@ void ModelManager::refresh_all(const std::stop_token& stop) {
 
 void ModelManager::tell_ready() {
   if (names().empty()) return;
-  const bool now = ready();
-  if (std::exchange(told_ready_, now) == now) return;
-  if (now) return log_("ready");
-  std::string missing;
-  {
-    const std::shared_lock lock(mutex_);
-    for (const auto& [name, entry] : entries_) {
-      if (!entry.available()) missing += (missing.empty() ? "" : ", ") + name;
-    }
-  }
-  log_("not ready: no version is available of " + missing);
+  const std::string missing = unavailable_names();
+  if (missing.empty()) was_ready_ = true;
+  std::string text = ready() ? "ready" : "not ready";
+  if (!missing.empty()) text += ": no version is available of " + missing;
+  if (told_ready_ != text) log_(text);
+  told_ready_ = std::move(text);
 }
 
 /// A model's labels change together, when everything that they name is there to be found.
@@ -182,7 +182,8 @@ bool ModelManager::load(const std::string& name, const VersionFolder& folder) {
       }
       return true;
     }
-    if (before.ok() && !version.status.ok() && version.fingerprint == *before) return false;
+    if (before.ok() && !version.status.ok() && version.fingerprint == *before && !version.retry.is_due())
+      return false;
     if (!before.ok() && version.status.message() == rpc_status_of_load(before.status()).message())
       return false;
     if (version.servable == nullptr) version.state = VersionState::kLoading;
@@ -201,10 +202,8 @@ bool ModelManager::load(const std::string& name, const VersionFolder& folder) {
     }
   }
   metrics_.count_load(name, failed.ok());
-  log_(failed.ok()
-           ? fmt::format("model {}: version {} is available, from {}", name, folder.version, folder.path)
-           : fmt::format("model {}: version {} is not served: {}", name, folder.version, failed.message()));
   if (failed.ok()) {
+    log_(fmt::format("model {}: version {} is available, from {}", name, folder.version, folder.path));
     for (const std::string& note : servable->notes()) log_(fmt::format("model {}: {}", name, note));
   }
   std::shared_ptr<const Servable> old;  // goes after the lock
@@ -212,9 +211,13 @@ bool ModelManager::load(const std::string& name, const VersionFolder& folder) {
   const auto entry = entries_.find(name);
   if (entry == entries_.end()) return false;
   ModelVersion& version = entry->second.versions[folder.version];
-  version.status = rpc_status_of_load(failed);
-  version.fingerprint = before.ok() ? *before : "";
+  const std::string fingerprint = before.ok() ? *before : "";
+  const bool same_files = std::exchange(version.fingerprint, fingerprint) == fingerprint;
+  const std::string told = std::exchange(version.status, rpc_status_of_load(failed)).message();
+  version.retry.failed(may_pass(failed.code()));
   if (!failed.ok()) {
+    if (!same_files || told != version.status.message())
+      log_(fmt::format("model {}: version {} is not served: {}", name, folder.version, failed.message()));
     if (version.servable == nullptr) version.state = VersionState::kEnd;
     return false;
   }

@@ -81,8 +81,18 @@ RpcResult<std::vector<VersionStatus>> ModelManager::status(const ModelSelector& 
 
 bool ModelManager::ready() const {
   const std::shared_lock lock(mutex_);
-  return !entries_.empty() &&
-         std::ranges::all_of(entries_, [](const auto& entry) { return entry.second.available(); });
+  const auto is_available = [](const auto& entry) { return entry.second.available(); };
+  return was_ready_ ? std::ranges::any_of(entries_, is_available)
+                    : !entries_.empty() && std::ranges::all_of(entries_, is_available);
+}
+
+std::string ModelManager::unavailable_names() const {
+  const std::shared_lock lock(mutex_);
+  std::string names;
+  for (const auto& [name, entry] : entries_) {
+    if (!entry.available()) names += (names.empty() ? "" : ", ") + name;
+  }
+  return names;
 }
 
 std::vector<std::string> ModelManager::names() const {

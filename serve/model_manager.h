@@ -81,8 +81,11 @@ class ModelManager {
   /// of model NAME`, `Could not find version V of model NAME`.
   [[nodiscard]] RpcResult<std::vector<VersionStatus>> status(const ModelSelector& selector) const;
 
-  /// True when every configured model has a version available, and there is at least one.
+  /// True when every configured model has a version available, and there is at least one. Once that was so,
+  /// one that has is enough: what a later configuration lacks must not take what is served from the clients.
   [[nodiscard]] bool ready() const;
+  /// The configured models without a version available, such as "a, b".
+  [[nodiscard]] std::string unavailable_names() const;
 
   /// Names of the configured models, sorted.
   [[nodiscard]] std::vector<std::string> names() const;
@@ -119,7 +122,8 @@ class ModelManager {
   uint64_t done_ = 0;       // guarded by work_mutex_
   bool reloading_ = false;  // guarded by work_mutex_: one reload at a time
   std::atomic<bool> loading_{false};
-  std::optional<bool> told_ready_;  // of thread_ alone
+  std::atomic<bool> was_ready_{false};
+  std::optional<std::string> told_ready_;  // of thread_ alone
   std::jthread thread_;
 };
 

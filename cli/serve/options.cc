@@ -43,8 +43,8 @@ void add_compute_options(CLI::App& app, ServeOptions& options) {
       ->check(CLI::Range(1, 1024))
       ->type_name("N");
   app.add_option("--tensorflow_intra_op_parallelism", options.tensorflow_intra_op_parallelism,
-                 "threads that one request computes with (default: 1)")
-      ->check(CLI::Range(1, 1024))
+                 "threads that one request computes with (default: 1, which 0 means, too)")
+      ->check(CLI::Range(0, 1024))
       ->type_name("N");
   app.add_option("--max_waiting_requests", options.max_waiting_requests,
                  "requests that may wait for their turn (default: 1024); more are refused")
@@ -107,17 +107,41 @@ void add_rest_options(CLI::App& app, ServeOptions& options) {
 /// TensorFlow Serving's flags about what nacre does not have: taken, so that its command lines work as they
 /// are.
 void add_ignored_options(CLI::App& app, ServeOptions& options) {
-  for (const char* const name :
-       {"--allow_version_labels_for_unavailable_models", "--enable_profiler",
-        "--enable_signature_method_name_check", "--flush_filesystem_caches", "--grpc_channel_arguments",
-        "--load_retry_interval_micros", "--max_num_load_retries", "--num_load_threads",
-        "--num_unload_threads", "--per_process_gpu_memory_fraction", "--platform_config_file",
-        "--prefer_tflite_model", "--remove_unused_fields_from_bundle_metagraph", "--saved_model_tags",
-        "--tensorflow_inter_op_parallelism", "--tensorflow_session_parallelism", "--use_tflite_model",
-        "--xla_cpu_compilation_enabled"}) {
+  for (const char* const name : {"--allow_version_labels_for_unavailable_models",
+                                 "--enable_per_model_batching_parameters",
+                                 "--enable_profiler",
+                                 "--enable_serialization_as_tensor_content",
+                                 "--enable_signature_method_name_check",
+                                 "--flush_filesystem_caches",
+                                 "--grpc_channel_arguments",
+                                 "--load_retry_interval_micros",
+                                 "--max_num_load_retries",
+                                 "--mixed_precision",
+                                 "--num_load_threads",
+                                 "--num_request_iterations_for_warmup",
+                                 "--num_tflite_interpreters_per_pool",
+                                 "--num_tflite_pools",
+                                 "--num_unload_threads",
+                                 "--per_process_gpu_memory_fraction",
+                                 "--platform_config_file",
+                                 "--prefer_tflite_model",
+                                 "--remove_unused_fields_from_bundle_metagraph",
+                                 "--saved_model_tags",
+                                 "--skip_initialize_tpu",
+                                 "--tensorflow_inter_op_parallelism",
+                                 "--tensorflow_session_config_file",
+                                 "--tensorflow_session_parallelism",
+                                 "--thread_pool_factory_config_file",
+                                 "--use_tflite_model",
+                                 "--xla_cpu_compilation_enabled",
+                                 "--xla_gpu_compilation_enabled"}) {
     const auto note = [&options, name](const std::string& /*value*/) { options.ignored.emplace_back(name); };
     app.add_option_function<std::string>(name, note)->expected(0, 1)->group("");
   }
+  // Health is always there.
+  app.add_option_function<std::string>("--enable_grpc_healthcheck_service", [](const std::string&) {})
+      ->expected(0, 1)
+      ->group("");
 }
 
 size_t slots_of(const ServeOptions& options) {
@@ -161,7 +185,7 @@ Result<ServeCore::Options> core_options(const ServeOptions& options, std::vector
   core.slots = slots_of(options);
   core.max_waiting = static_cast<size_t>(options.max_waiting_requests);
   core.models.poll = milliseconds(options.file_system_poll_wait_seconds);
-  core.models.servable.threads = options.tensorflow_intra_op_parallelism;
+  core.models.servable.threads = std::max(options.tensorflow_intra_op_parallelism, 1);
   core.models.servable.warm_up = options.enable_model_warmup;
   if (options.enable_batching) {
     core.models.servable.batching.emplace();

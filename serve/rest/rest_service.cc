@@ -60,6 +60,12 @@ struct Call {
   const ServedSignature* signature = nullptr;
 };
 
+std::string why_not_ready(const ServeCore& core) {
+  if (core.draining) return "the server stops";
+  const std::string names = core.models.unavailable_names();
+  return names.empty() ? "no model is known yet" : "no version is available of " + names;
+}
+
 /// A reply's body.
 RpcResult<std::string> classified(const Predictor& predictor, const simdjson::dom::object& root,
                                   RouteKind kind, const Call& call, const CallContext& context) {
@@ -187,7 +193,7 @@ RpcResult<HttpReply> RestService::answer(const Route& route, const HttpRequest& 
     case RouteKind::kLive:
       return text(200, "");
     case RouteKind::kReady:
-      return core_.ready() ? text(200, "") : text(503, "no version of some model is available\n");
+      return core_.ready() ? text(200, "") : text(503, why_not_ready(core_) + "\n");
     case RouteKind::kModelReady: {
       if (const auto found = core_.models.find(route.model); !found.ok()) return found.status();
       return text(200, "");

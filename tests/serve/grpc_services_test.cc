@@ -62,9 +62,7 @@ TEST_F(GrpcServices, AWatcherIsToldOfChanges) {
   EXPECT_EQ(service.next(), "SERVING");
   EXPECT_EQ(unknown.next(), "SERVICE_UNKNOWN");
   std::filesystem::create_directories(path("empty"));
-  std::vector<ModelConfig> more = configs();
-  more.push_back({"empty", path("empty"), {}, {}});
-  load(more);
+  load({{"empty", path("empty"), {}, {}}});
   EXPECT_EQ(whole.next(), "NOT_SERVING");
   EXPECT_EQ(service.next(), "NOT_SERVING");
   load(configs());

@@ -1,6 +1,7 @@
 // What is wrong with a configuration or a base path is said, while what was served is served on.
 
 #include <gmock/gmock.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -70,6 +71,50 @@ TEST_F(ModelFaultsTest, ABasePathWithoutVersionFoldersIsNamed) {
   EXPECT_THAT(lines(), Contains("not ready: no version is available of m, n"));
   EXPECT_EQ(states(), "Could not find any versions of model m (" + fault + ")");
   EXPECT_THAT(core_->models.reload({config()}).message(), HasSubstr(fault));
+}
+
+/// What the system refused is tried again, though nothing of the files that a look compares has changed.
+TEST_F(ModelFaultsTest, AFileThatMayNotBeReadIsTriedAgain) {
+  write_version("base/1", make_small_bundle(1));
+  const fs::path file = path("base/1/model.nacre");
+  const auto written = fs::last_write_time(file);
+  fs::permissions(file, fs::perms::none);
+  // Root may read everything.
+  const uid_t user = geteuid();
+  for (const std::string& folder : {folder_.path(), path("base"), path("base/1")}) {
+    fs::permissions(folder, fs::perms::all);
+  }
+  if (user == 0) {
+    ASSERT_EQ(seteuid(65534), 0);
+  }
+  serve({config()});
+  core_->models.poll_now();
+  if (user == 0) {
+    ASSERT_EQ(seteuid(0), 0);
+  }
+  EXPECT_EQ(states(), "1 END UNAVAILABLE");
+  EXPECT_THAT(reason(1), HasSubstr("Permission denied"));
+  EXPECT_THAT(lines(), Contains(HasSubstr("is not served")).Times(1));
+  fs::permissions(file, fs::perms::owner_read);
+  ASSERT_EQ(fs::last_write_time(file), written);
+  EXPECT_TRUE(eventually([&] {
+    core_->models.poll_now();
+    return live() == 1;
+  }));
+}
+
+TEST(RetryTest, PausesGrow) {
+  Retry retry;
+  EXPECT_FALSE(retry.is_due());
+  retry.failed(true);
+  EXPECT_FALSE(retry.is_due());
+  EXPECT_TRUE(eventually([&] { return retry.is_due(); }));
+  const auto begun = std::chrono::steady_clock::now();
+  retry.failed(true);
+  EXPECT_TRUE(eventually([&] { return retry.is_due(); }));
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, std::chrono::seconds(2));
+  retry.failed(false);
+  EXPECT_FALSE(retry.is_due());
 }
 
 TEST_F(ModelFaultsTest, AVersionThatChangesAfterItWasLoadedIsToldOfOnce) {

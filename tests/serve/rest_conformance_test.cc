@@ -328,16 +328,44 @@ TEST_F(RestConformance, StatusSaysWhyAVersionIsNotServed) {
 }
 
 TEST_F(RestConformance, ReadinessIsHonest) {
+  Wire wire(rest_->port());
+  EXPECT_EQ(wire.ask("GET", "/v2/health/ready").status, 200);
+  // What comes to the configuration later takes nothing that is served from its clients.
   EXPECT_EQ(core_->models.reload({{"m", path("m"), {}, {}}, {"late", path("late"), {}, {}}}).code(),
             RpcCode::kUnknown);
-  Wire wire(rest_->port());
-  EXPECT_EQ(wire.ask("GET", "/v2/health/ready").status, 503);
+  EXPECT_EQ(wire.ask("GET", "/v2/health/ready").status, 200);
+  EXPECT_EQ(wire.ask("GET", "/v2/models/late/ready").status, 404);
+  EXPECT_THAT(lines(), testing::Contains("ready: no version is available of late"));
+  write_version("late/1", make_small_bundle(3));
+  core_->models.poll_now();
+  EXPECT_EQ(wire.ask("GET", "/v2/models/late/ready").status, 200);
+  EXPECT_EQ(core_->models.reload({{"none", path("none"), {}, {}}}).code(), RpcCode::kUnknown);
+  const WireReply nothing = wire.ask("GET", "/v2/health/ready");
+  EXPECT_EQ(nothing.status, 503);
+  EXPECT_EQ(nothing.body, "no version is available of none\n");
   EXPECT_EQ(wire.ask("GET", "/v2/health/live").status, 200);
+  EXPECT_TRUE(core_->models.reload({{"m", path("m"), {}, {}}}).ok());
+  EXPECT_EQ(wire.ask("GET", "/v2/health/ready").status, 200);
+  core_->draining = true;
+  const WireReply stopping = wire.ask("GET", "/v2/health/ready");
+  EXPECT_EQ(stopping.status, 503);
+  EXPECT_EQ(stopping.body, "the server stops\n");
+}
+
+TEST_F(ServeTest, AllThatIsConfiguredAtTheStartIsWaitedFor) {
+  write_version("m/1", make_small_bundle(1));
+  serve({});
+  serve_rest();
+  Wire wire(rest_->port());
+  EXPECT_EQ(wire.ask("GET", "/v2/health/ready").body, "no model is known yet\n");
+  EXPECT_EQ(core_->models.reload({{"m", path("m"), {}, {}}, {"late", path("late"), {}, {}}}).code(),
+            RpcCode::kUnknown);
+  const WireReply reply = wire.ask("GET", "/v2/health/ready");
+  EXPECT_EQ(reply.status, 503);
+  EXPECT_EQ(reply.body, "no version is available of late\n");
   write_version("late/1", make_small_bundle(3));
   core_->models.poll_now();
   EXPECT_EQ(wire.ask("GET", "/v2/health/ready").status, 200);
-  core_->draining = true;
-  EXPECT_EQ(wire.ask("GET", "/v2/health/ready").status, 503);
 }
 
 }  // namespace

@@ -270,14 +270,18 @@ TEST_F(ServeProgram, TellsWhatItTakesNoNoticeOf) {
              "pad_variable_length_inputs: true thread_pool_name { value: \"pool\" }\n");
   Server server(folder_.path(), "nacre-serve",
                 arguments({"--model_base_path=" + path("m"), "--enable_batching", "--num_load_threads=2",
+                           "--enable_grpc_healthcheck_service=true", "--tensorflow_intra_op_parallelism=0",
+                           "--tensorflow_session_config_file=none", "--mixed_precision",
                            "--batching_parameters_file=" + path("batching")}));
   ASSERT_NE(server.rest_port(), 0) << server.err();
   const std::string err = server.err();
   for (const char* const name :
-       {"--num_load_threads", "allowed_batch_sizes", "pad_variable_length_inputs", "thread_pool_name"}) {
+       {"--num_load_threads", "--tensorflow_session_config_file", "--mixed_precision", "allowed_batch_sizes",
+        "pad_variable_length_inputs", "thread_pool_name"}) {
     EXPECT_THAT(err, HasSubstr(std::string(name) + ": has no meaning here, is ignored\n"));
   }
   EXPECT_EQ(err.find("max_batch_size"), std::string::npos) << err;
+  EXPECT_EQ(err.find("healthcheck"), std::string::npos) << "it has it: " << err;
 }
 
 TEST_F(ServeProgram, RefusesWrongOptions) {
