@@ -36,6 +36,14 @@ struct Batcher::Buffers {
   std::vector<float> out;
 };
 
+namespace {
+
+RpcStatus out_of_memory() {
+  return {RpcCode::kResourceExhausted, "out of memory"};
+}
+
+}  // namespace
+
 Batcher::Batcher(Model model, const BatchingOptions& options, std::shared_ptr<ComputeSlots> slots,
                  ServeMetrics& metrics)
     : model_(std::move(model)),
@@ -71,7 +79,10 @@ RpcStatus Batcher::run(std::span<const float> inputs, std::span<float> probabili
   while (call.done < call.rows) {
     const auto may_compute = [&] { return call.taken < call.rows && computing_ < at_once_; };
     if (may_compute()) {
-      if (RpcStatus useful = compute_next(context, lock); !useful.ok()) return leave(call, context, lock);
+      if (RpcStatus computed = compute_next(context, lock); !computed.ok()) {
+        RpcStatus useful = leave(call, context, lock);
+        return useful.ok() ? computed : useful;
+      }
       continue;
     }
     const bool in_time = call.changed.wait_until(lock, context.cancelled, context.deadline, [&] {
@@ -131,19 +142,22 @@ void Batcher::wake_next() {
   (*next)->changed.notify_one();
 }
 
-/// Computes what is in the queue when there is a slot for it; an error when the caller's time is up before.
+/// Computes what is in the queue when there is a slot for it; an error when the caller's time is up before,
+/// or memory runs out: then nothing has been taken.
 RpcStatus Batcher::compute_next(const CallContext& context, Lock& lock) {
   ++computing_;
   std::vector<Piece> batch;
   lock.unlock();
   RpcStatus failed;
-  bool late = false;
   {
     const auto slot = slots_->acquire_first(context);
-    late = !slot.ok();
-    if (!late) {
+    if (slot.ok()) {
       lock.lock();
-      batch = take_batch();
+      try {
+        batch = take_batch();
+      } catch (const std::bad_alloc&) {
+        failed = out_of_memory();
+      }
       lock.unlock();
       if (!batch.empty()) failed = compute(batch);
     } else {
@@ -158,7 +172,7 @@ RpcStatus Batcher::compute_next(const CallContext& context, Lock& lock) {
     if (piece.call->done == piece.call->rows) piece.call->changed.notify_one();
   }
   wake_next();
-  return late ? failed : RpcStatus();
+  return batch.empty() ? failed : RpcStatus();
 }
 
 /// The oldest rows of this thread's calls; when no other slot is idle, also those of threads that wait. The
@@ -168,6 +182,7 @@ std::vector<Batcher::Piece> Batcher::take_batch() {
   const bool alone = slots_->free() == 0 || computing_ == at_once_;
   size_t free = options_.max_batch_size;
   std::vector<Piece> batch;
+  batch.reserve(std::min(queue_.size(), options_.max_batch_size));  // all memory, before anything is taken
   for (auto next = queue_.begin(); free > 0 && next != queue_.end();) {
     Call& call = **next++;
     if (call.thread != std::this_thread::get_id() && !(alone && call.waiting)) continue;
@@ -218,14 +233,13 @@ Status Batcher::classify(const std::vector<Piece>& batch, size_t rows) {
 RpcStatus Batcher::compute(const std::vector<Piece>& batch) {
   size_t rows = 0;
   for (const Piece& piece : batch) rows += piece.rows;
-  Status status;
-  try {
-    status = classify(batch, rows);
-  } catch (const std::bad_alloc&) {
-    status = Status(StatusCode::kLimit, "out of memory");
-  }
   metrics_.count_batch(rows);
-  return status.ok() ? RpcStatus() : RpcStatus(RpcCode::kResourceExhausted, status.message());
+  try {
+    const Status status = classify(batch, rows);
+    return status.ok() ? RpcStatus() : RpcStatus(RpcCode::kResourceExhausted, status.message());
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
 }
 
 }  // namespace nacre

@@ -83,11 +83,12 @@ Status serve(const ServeOptions& options) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   // Nobody waits for who reads these, neither requests nor the end.
-  LogWriter messages(STDERR_FILENO,
-                     [](uint64_t count) { return message_line(fmt::format("{} lines dropped", count)); });
   const AccessLog format = access_log(options);
+  const auto written = format == AccessLog::kJson ? message_json : message_line;
+  LogWriter messages(STDERR_FILENO,
+                     [written](uint64_t count) { return written(fmt::format("{} lines dropped", count)); });
   LogWriter accesses(STDOUT_FILENO, [format](uint64_t count) { return dropped_access_lines(count, format); });
-  ServeCore core(core_given, [&](std::string_view line) { messages.add(message_line(line)); });
+  ServeCore core(core_given, [&](std::string_view line) { messages.add(written(line)); });
   if (format != AccessLog::kNone) {
     rest_given.access =
         grpc_given.access = [&](const AccessRecord& record) { accesses.add(access_line(record, format)); };

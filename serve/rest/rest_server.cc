@@ -74,6 +74,12 @@ std::string access_line(const AccessRecord& record, AccessLog format) {
                      record.reply_bytes, record.latency.count());
 }
 
+std::string message_json(std::string_view message) {
+  std::string text;
+  append_json(text, message);
+  return fmt::format(R"({{"time": "{}", "message": {}}})", now_text(), text);
+}
+
 std::string dropped_access_lines(uint64_t count, AccessLog format) {
   if (format == AccessLog::kText) return fmt::format("{} {} lines dropped", now_text(), count);
   return fmt::format(R"({{"time": "{}", "dropped": {}}})", now_text(), count);

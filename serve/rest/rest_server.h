@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "serve/access_record.h"
 #include "serve/rest/http_server.h"
@@ -53,5 +54,8 @@ std::string access_line(const AccessRecord& record, AccessLog format);
 /// What stands where `count` lines are missing from the log: `TIME 12 lines dropped`, or an object with the
 /// same.
 std::string dropped_access_lines(uint64_t count, AccessLog format);
+
+/// `{"time": "...", "message": "..."}`: a line of the server's own beside an access log of objects.
+std::string message_json(std::string_view message);
 
 }  // namespace nacre

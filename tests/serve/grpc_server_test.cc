@@ -215,7 +215,9 @@ TEST_F(GrpcServerTest, HealthIsHonest) {
   EXPECT_THAT(
       core_->models.reload(more).message(),
       HasSubstr("{{{name: empty} due to error: " + path("empty") + ": holds no numbered version folder"));
-  EXPECT_TRUE(eventually([&] { return health() == "NOT_SERVING"; })) << "a model has no version";
+  EXPECT_EQ(health(), "SERVING") << "the others are served";
+  EXPECT_FALSE(core_->models.reload({more.back()}).ok());
+  EXPECT_TRUE(eventually([&] { return health() == "NOT_SERVING"; })) << "no model has a version";
   ASSERT_TRUE(core_->models.reload(configs()).ok());
   EXPECT_TRUE(eventually([&] { return health() == "SERVING"; }));
   core_->draining = true;

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <csignal>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <thread>
 
@@ -153,7 +154,12 @@ TEST_F(ServeProgram, ServesUntilSigterm) {
   EXPECT_EQ(reply.status, 200) << reply.body;
   server.send(SIGTERM);
   EXPECT_EQ(server.wait(), 0) << server.err();
-  EXPECT_THAT(server.err(), HasSubstr("stopping"));
+  std::istringstream messages(server.err());
+  std::string last;
+  for (std::string line; std::getline(messages, line); last = line) {
+    EXPECT_TRUE(nlohmann::json::parse(line).contains("time")) << line;
+  }
+  EXPECT_EQ(nlohmann::json::parse(last)["message"], "stopping: finishing what is in hand");
   EXPECT_THAT(server.out(),
               HasSubstr(R"("method": "POST", "target": "/v1/models/m:predict", "status": 200)"));
   EXPECT_FALSE(Wire(port).connected());
