@@ -34,7 +34,12 @@ class Served:
             [nacre.with_name("nacre-serve"), f"--port={self.port}", f"--rest_api_port={self.rest_port}",
              f"--model_config_file={self.folder / 'models.config'}", "--file_system_poll_wait_seconds=0.2", *options],
             stdout=self.log, stderr=self.log)
-        self._wait_until_ready()
+        try:
+            self._wait_until_ready()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     def publish(self, name, version, source):
         """A version appears as a whole, as whoever follows the documentation makes it appear."""
