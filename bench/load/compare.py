@@ -30,6 +30,7 @@ UNFINISHED = {  # what those have sent
 SHARE = 0.7  # of the throughput, for latency
 BURSTS = 15  # at that share, of a second each and in each round
 LONE_RATE = 20  # requests a second: the server sleeps in between
+TURNS = 5  # of a server and the engine alone, in each round
 
 
 def free_port():
@@ -109,8 +110,19 @@ class Bench:
             reports.append(self.load(transport, *more, rate=SHARE * full, seconds=1, warm_up=0.2))
         return reports
 
-    def engine(self):
-        return self.load("engine", f"--bundle={self.models / '1' / 'model.nacre'}", connections=self.cpus)
+    def engine(self, **limits):
+        return self.load("engine", f"--bundle={self.models / '1' / 'model.nacre'}", connections=self.cpus, **limits)
+
+    def beside_engine(self, transport, *more):
+        """Medians of a server's turns, and its shares of what the engine alone does right after each: how fast the machine is
+        changes from one second to the next."""
+        seconds = self.options.seconds / TURNS
+        turns, shares = [], []
+        for _ in range(TURNS):
+            turns.append(self.load(transport, *more, seconds=seconds, warm_up=0.1))
+            shares.append(turns[-1]["requests_per_second"] / self.engine(seconds=seconds, warm_up=0.1)["requests_per_second"])
+        keys = ("requests_per_second", "p50_ms", "p99_ms", "loader_cpu_us")
+        return {key: median(turns, key) for key in keys} | {"shares": shares}
 
     @contextlib.contextmanager
     def nacre(self, *more):
@@ -140,8 +152,9 @@ class Bench:
             lone = self.load(transport, *target, connections=1, seconds=2, rate=LONE_RATE, warm_up=0)
             alone = self.load(transport, *target, connections=1, seconds=2)
             before = cpu_seconds(process.pid)
-            full = self.load(transport, *target, warm_up=0)
-            full["server_cpu_us"] = 1e6 * (cpu_seconds(process.pid) - before) / full["requests"]
+            counted = self.load(transport, *target, warm_up=0)
+            server_cpu = 1e6 * (cpu_seconds(process.pid) - before) / counted["requests"]
+            full = self.beside_engine(transport, *target) | {"server_cpu_us": server_cpu}
             full["first_ms"], full["lone_ms"], full["alone_ms"] = first["p50_ms"], lone["p50_ms"], alone["p50_ms"]
             full["bursts"] = self.bursts(transport, *target)
             with slow_clients(ports[0 if transport == "grpc" else 1], UNFINISHED[transport]):
@@ -224,8 +237,9 @@ def main():
              "|" + 16 * "---|"]
     for name, list_of in reports.items():
         rate = median(list_of, "requests_per_second")
+        shares = [share for report in list_of for share in report.get("shares", [])] or [rate / alone]
         cell = lambda key, digits=2: f"{median(list_of, key):.{digits}f}" if key in list_of[0] else ""
-        lines.append(f"| {name} | {rate:,.0f} | {100 * rate / alone:.0f} % | {rest / rate:.1f} | {cell('server_cpu_us', 0)} | {cell('loader_cpu_us', 0)} | {cell('p50_ms')} | "
+        lines.append(f"| {name} | {rate:,.0f} | {100 * statistics.median(shares):.0f} % | {rest / rate:.1f} | {cell('server_cpu_us', 0)} | {cell('loader_cpu_us', 0)} | {cell('p50_ms')} | "
                      f"{cell('p99_ms')} | {' | '.join(latency_cells(list_of))} | {cell('first_ms')} | {cell('lone_ms')} | {cell('alone_ms')} |")
     table = "\n".join(lines) + "\n"
     print(table, end="")
