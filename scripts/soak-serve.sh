@@ -11,6 +11,7 @@ set -eu
   exit 2
 }
 nacre=${NACRE:-"$(dirname "$0")/../build/release/nacre"}
+[ -x "$nacre" ] || { echo "soak-serve.sh: $nacre is missing; sh scripts/build.sh builds it" >&2; exit 1; }
 folder=$(mktemp -d)
 server=""
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; rm -rf "$folder"' EXIT
