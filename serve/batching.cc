@@ -36,14 +36,6 @@ struct Batcher::Buffers {
   std::vector<float> out;
 };
 
-namespace {
-
-RpcStatus out_of_memory() {
-  return {RpcCode::kResourceExhausted, "out of memory"};
-}
-
-}  // namespace
-
 Batcher::Batcher(Model model, const BatchingOptions& options, std::shared_ptr<ComputeSlots> slots,
                  ServeMetrics& metrics)
     : model_(std::move(model)),
@@ -156,7 +148,7 @@ RpcStatus Batcher::compute_next(const CallContext& context, Lock& lock) {
       try {
         batch = take_batch();
       } catch (const std::bad_alloc&) {
-        failed = out_of_memory();
+        failed = rpc_out_of_memory();
       }
       lock.unlock();
       if (!batch.empty()) failed = compute(batch);
@@ -238,7 +230,7 @@ RpcStatus Batcher::compute(const std::vector<Piece>& batch) {
     const Status status = classify(batch, rows);
     return status.ok() ? RpcStatus() : RpcStatus(RpcCode::kResourceExhausted, status.message());
   } catch (const std::bad_alloc&) {
-    return out_of_memory();
+    return rpc_out_of_memory();
   }
 }
 

@@ -25,7 +25,10 @@ std::string_view version_state_name(VersionState state) {
 }
 
 void Retry::failed(bool may_pass) {
-  if (!may_pass) return static_cast<void>(*this = {});
+  if (!may_pass) {
+    *this = {};
+    return;
+  }
   at_ = std::chrono::steady_clock::now() + pause_;
   pause_ = std::min(2 * pause_, std::chrono::seconds(60));
 }

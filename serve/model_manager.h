@@ -123,7 +123,7 @@ class ModelManager {
   bool reloading_ = false;  // guarded by work_mutex_: one reload at a time
   std::atomic<bool> loading_{false};
   std::atomic<bool> was_ready_{false};
-  std::optional<std::string> told_ready_;  // of thread_ alone
+  std::string told_ready_;  // of thread_ alone
   std::jthread thread_;
 };
 

@@ -17,10 +17,6 @@ std::chrono::microseconds since(ServeClock::time_point begun) {
   return std::chrono::duration_cast<std::chrono::microseconds>(ServeClock::now() - begun);
 }
 
-RpcStatus out_of_memory() {
-  return {RpcCode::kResourceExhausted, "out of memory"};
-}
-
 RpcStatus too_many(size_t images) {
   return {RpcCode::kInvalidArgument,
           fmt::format("{} images in one request, the limit is {}", images, kMaxImagesPerCall)};
@@ -117,11 +113,10 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const Encod
       }
       if (first + n < images.size()) let_others_pass(context);
     }
-    metrics_.count_run(servable.name(), images.size(), since(begun));
-    if (servable.gives_scores() && form != OutputForm::kScores) to_probabilities(scores);
+    finish(scores, servable, begun, form);
     return scores;
   } catch (const std::bad_alloc&) {
-    return out_of_memory();
+    return rpc_out_of_memory();
   }
 }
 
@@ -153,12 +148,18 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const float
       }
       if (first + n < rows) let_others_pass(context);
     }
-    metrics_.count_run(servable.name(), rows, since(begun));
-    if (servable.gives_scores() && form != OutputForm::kScores) to_probabilities(scores);
+    finish(scores, servable, begun, form);
     return scores;
   } catch (const std::bad_alloc&) {
-    return out_of_memory();
+    return rpc_out_of_memory();
   }
+}
+
+/// Counts a call, and makes of its answers what `form` asks for.
+void Predictor::finish(Scores& scores, const Servable& servable, ServeClock::time_point begun,
+                       OutputForm form) const {
+  metrics_.count_run(servable.name(), scores.rows, since(begun));
+  if (servable.gives_scores() && form != OutputForm::kScores) to_probabilities(scores);
 }
 
 /// A call within another has that one wait: it comes first.

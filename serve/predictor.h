@@ -53,6 +53,7 @@ class Predictor {
 
  private:
   [[nodiscard]] RpcResult<ComputeSlots::Lease> acquire(const CallContext& context) const;
+  void finish(Scores& scores, const Servable& servable, ServeClock::time_point begun, OutputForm form) const;
   RpcStatus classify(const Servable& servable, std::span<const float> inputs, std::span<float> out) const;
 
   std::shared_ptr<ComputeSlots> slots_;

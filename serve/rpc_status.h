@@ -50,6 +50,10 @@ class [[nodiscard]] RpcStatus {
   std::string message_;
 };
 
+inline RpcStatus rpc_out_of_memory() {
+  return {RpcCode::kResourceExhausted, "out of memory"};
+}
+
 /// A value, or the RpcStatus that says why there is none.
 template <typename T>
 using RpcResult = Result<T, RpcStatus>;

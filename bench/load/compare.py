@@ -113,16 +113,18 @@ class Bench:
     def engine(self, **limits):
         return self.load("engine", f"--bundle={self.models / '1' / 'model.nacre'}", connections=self.cpus, **limits)
 
-    def beside_engine(self, transport, *more):
-        """Medians of a server's turns, and its shares of what the engine alone does right after each: how fast the machine is
-        changes from one second to the next."""
+    def beside_engine(self, process, transport, *more):
+        """Medians of a server's turns, its CPU time, and its shares of what the engine alone does right after each turn: how fast
+        the machine is changes from one second to the next."""
+        before = cpu_seconds(process.pid)
         seconds = self.options.seconds / TURNS
         turns, shares = [], []
         for _ in range(TURNS):
-            turns.append(self.load(transport, *more, seconds=seconds, warm_up=0.1))
+            turns.append(self.load(transport, *more, seconds=seconds, warm_up=0))
             shares.append(turns[-1]["requests_per_second"] / self.engine(seconds=seconds, warm_up=0.1)["requests_per_second"])
+        cpu_us = 1e6 * (cpu_seconds(process.pid) - before) / sum(turn["requests"] for turn in turns)
         keys = ("requests_per_second", "p50_ms", "p99_ms", "loader_cpu_us")
-        return {key: median(turns, key) for key in keys} | {"shares": shares}
+        return {key: median(turns, key) for key in keys} | {"server_cpu_us": cpu_us, "shares": shares}
 
     @contextlib.contextmanager
     def nacre(self, *more):
@@ -151,10 +153,7 @@ class Bench:
             # As the first came: when nothing was to be done.
             lone = self.load(transport, *target, connections=1, seconds=2, rate=LONE_RATE, warm_up=0)
             alone = self.load(transport, *target, connections=1, seconds=2)
-            before = cpu_seconds(process.pid)
-            counted = self.load(transport, *target, warm_up=0)
-            server_cpu = 1e6 * (cpu_seconds(process.pid) - before) / counted["requests"]
-            full = self.beside_engine(transport, *target) | {"server_cpu_us": server_cpu}
+            full = self.beside_engine(process, transport, *target)
             full["first_ms"], full["lone_ms"], full["alone_ms"] = first["p50_ms"], lone["p50_ms"], alone["p50_ms"]
             full["bursts"] = self.bursts(transport, *target)
             with slow_clients(ports[0 if transport == "grpc" else 1], UNFINISHED[transport]):

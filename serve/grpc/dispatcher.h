@@ -104,7 +104,7 @@ class Dispatcher {
       count(api, begun, subject, status);
       return call->finish(std::move(status), &response);
     } catch (const std::bad_alloc&) {
-      status = {RpcCode::kResourceExhausted, "out of memory"};
+      status = rpc_out_of_memory();
     }
     count(api, begun, subject, status);
     call->finish(std::move(status));

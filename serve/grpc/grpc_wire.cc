@@ -66,7 +66,7 @@ class Inflater {
 RpcStatus inflate_message(std::string_view compressed, size_t max_bytes, std::string& content,
                           ByteBudget::Share& share) {
   Inflater inflater;
-  if (!inflater.good()) return {RpcCode::kResourceExhausted, "out of memory"};
+  if (!inflater.good()) return rpc_out_of_memory();
   z_stream& stream = inflater.stream();
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(compressed.data()));  // NOLINT: read only
   stream.avail_in = static_cast<uInt>(compressed.size());
@@ -84,7 +84,7 @@ RpcStatus inflate_message(std::string_view compressed, size_t max_bytes, std::st
     content.resize(done + room - stream.avail_out);
   }
   if (content.size() > max_bytes) return too_large(content.size(), max_bytes);
-  if (result == Z_MEM_ERROR) return {RpcCode::kResourceExhausted, "out of memory"};
+  if (result == Z_MEM_ERROR) return rpc_out_of_memory();
   if (result == Z_STREAM_END && stream.avail_in == 0) return {};
   return {RpcCode::kInternal, "a compressed message is damaged"};
 }

@@ -50,7 +50,7 @@ void HealthService::watch(const std::shared_ptr<GrpcCall>& call) {
     tell(watches_.back());
     wake_.notify_one();
   } catch (const std::bad_alloc&) {
-    call->finish({RpcCode::kResourceExhausted, "out of memory"});
+    call->finish(rpc_out_of_memory());
   }
 }
 

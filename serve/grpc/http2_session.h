@@ -88,7 +88,7 @@ class Http2Session {
     try {
       function();
     } catch (const std::bad_alloc&) {
-      answer(call, {RpcCode::kResourceExhausted, "out of memory"});
+      answer(call, rpc_out_of_memory());
     }
   }
   void take_header(GrpcCall& call, std::string_view name, std::string_view value);

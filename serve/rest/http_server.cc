@@ -43,10 +43,7 @@ class HttpServer::Impl {
   }
 
   void drain(ServeClock::time_point deadline) {
-    {
-      const std::lock_guard lock(shared_.mutex);
-      shared_.draining = true;
-    }
+    shared_.draining = true;
     shared_.loop.stop_listening(deadline);
     {
       const std::lock_guard lock(shared_.mutex);

@@ -7,7 +7,6 @@
 #include <utility>
 
 #include "engine/base64.h"
-#include "serve/rest/json_reply.h"
 #include "serve/rest/json_value.h"
 
 namespace nacre {
@@ -86,10 +85,7 @@ RpcResult<std::string> read_key(const element& value) {
   const bool is_text = value.get(text) == simdjson::SUCCESS;
   if (is_text ? text.starts_with(kSpecialMark) : !value.is_number())
     return bad(described(value) + " is no key: expected text or a number");
-  if (!is_text) return std::string(simdjson::minify(value));
-  std::string key;
-  append_json(key, text);
-  return key;
+  return std::string(simdjson::minify(value));
 }
 
 /// Reads the images of one request; `inputs` is filled row by row.
