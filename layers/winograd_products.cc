@@ -11,7 +11,6 @@
 #include <hwy/highway.h>
 
 #include "engine/vectors-inl.h"
-#include "layers/fetch_ahead.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace nacre::winograd {
@@ -25,15 +24,18 @@ using nacre::HWY_NAMESPACE::Vector;
 
 constexpr int64_t kTerms = 16;
 constexpr int64_t kPanel = 2 * kLanes;
+constexpr int kLine = 64 / sizeof(float);
 // Vectors of sums of a tile: enough to hide the latency of their multiply-adds. The sums of blocks share the
 // registers with them, or wait in memory where those are few.
 constexpr int kMostVectors = 12;
 constexpr int kGroup = 3;  // rows that are addressed from one pointer
 
-/// kRows rows of the first kVectors vectors of a panel.
+/// kRows rows of the first kVectors vectors of a panel. Asks for the panel that lies `ahead` floats further,
+/// line by line as it reads its own: the hardware foresees it only from its third line on, and not beyond a
+/// page, and many lines at once are slower to come than it reads.
 template <int kRows, int kVectors>
 void multiply_rows(const BlockedProduct& p, const float* a, const float* HWY_RESTRICT panel, float* c,
-                   FetchAhead& ahead) {
+                   ptrdiff_t ahead) {
   const Tag d;
   constexpr int kGroups = (kRows + kGroup - 1) / kGroup;
   const float* from[kGroups];
@@ -46,7 +48,6 @@ void multiply_rows(const BlockedProduct& p, const float* a, const float* HWY_RES
     for (int v = 0; v < kVectors; ++v) total[r][v] = hn::Zero(d);
   }
   for (int64_t k = 0; k < p.k; k += kTerms) {
-    ahead.next();
     Vector sum[kRows][kVectors];
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
@@ -57,6 +58,7 @@ void multiply_rows(const BlockedProduct& p, const float* a, const float* HWY_RES
       Vector b[kVectors];
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) b[v] = hn::Load(d, panel + v * kLanes);
+      for (int v = 0; v < kPanel; v += kLine) __builtin_prefetch(panel + ahead + v);
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
         const Vector x = hn::Set(d, from[r / kGroup][r % kGroup * p.a_row]);
@@ -79,7 +81,7 @@ void multiply_rows(const BlockedProduct& p, const float* a, const float* HWY_RES
   }
 }
 
-using Kernel = void (*)(const BlockedProduct&, const float*, const float*, float*, FetchAhead&);
+using Kernel = void (*)(const BlockedProduct&, const float*, const float*, float*, ptrdiff_t);
 
 /// For 1, 2, .. rows.
 template <int kVectors, int... kRows>
@@ -95,15 +97,13 @@ void multiply_in_blocks_here(const BlockedProduct& p) {
     const int64_t most = wide ? kMostVectors / 2 : kMostVectors;
     // Nearly equal tiles, rather than whole ones and a small rest.
     const int64_t tiles = (p.m + most - 1) / most;
-    // The next panel, some lines with every few terms: the hardware foresees it only from its third line on,
-    // and not beyond a page.
-    const float* const next = j + kPanel < p.n ? p.b + (j + kPanel) * p.k : p.next_b;
-    FetchAhead ahead(next, next == nullptr ? 0 : p.k * kPanel, tiles * ((p.k + kTerms - 1) / kTerms));
+    const float* const panel = p.b + j * p.k;
+    const float* const next = j + kPanel < p.n ? panel + kPanel * p.k : p.next_b;
     for (int64_t t = 0; t < tiles; ++t) {
       const int64_t i = t * p.m / tiles;
       const auto index = static_cast<size_t>((t + 1) * p.m / tiles - i - 1);
-      (wide ? kWide[index] : kNarrow[index])(p, p.a + i * p.a_row, p.b + j * p.k, p.c + i * p.c_row + j,
-                                             ahead);
+      (wide ? kWide[index] : kNarrow[index])(p, p.a + i * p.a_row, panel, p.c + i * p.c_row + j,
+                                             t == 0 && next != nullptr ? next - panel : 0);
     }
   }
 }
