@@ -5,7 +5,8 @@
 #
 #   sh scripts/bench-serve.sh [SECONDS [ROUNDS]]    (default 10 and 3; each figure is the median of the rounds)
 #
-# Nothing else should run meanwhile. BUILD=DIR takes another build than build/release-tests; WRITE=no leaves the page as it is.
+# Nothing else should run meanwhile. BUILD=DIR takes another build than build/release-tests; WRITE=no leaves the page as it is;
+# ORDINARY=yes gives servers and loads no more weight than other processes have.
 set -eu
 cd "$(dirname "$0")/.."
 case ${1:-} in
@@ -21,6 +22,8 @@ for program in nacre nacre-serve bench/serve_load examples/idx_to_images; do
   [ -x "$build/$program" ] || { echo "bench-serve.sh: $build/$program is missing; sh scripts/build.sh release-tests builds it" >&2; exit 1; }
 done
 export TF_CPP_MIN_LOG_LEVEL=3
+ordinary=
+[ "${ORDINARY:-no}" = no ] || ordinary=--ordinary
 python=$(sh scripts/judges.sh --environment serving)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -34,7 +37,7 @@ mkdir -p "$folder/models/1"
   --output "$folder/models/model.onnx" >/dev/null 2>&1
 
 "$python" bench/load/compare.py "$build" "$folder/images" "$folder/models" --seconds "$seconds" --rounds "$rounds" \
-  --out "$folder/table.md"
+  --out "$folder/table.md" $ordinary
 [ "${WRITE:-yes}" = no ] || "$python" - "$folder/table.md" "$seconds" "$rounds" <<'PYTHON'
 import os, pathlib, platform, re, sys
 

@@ -31,6 +31,7 @@ SHARE = 0.7  # of the throughput, for latency
 BURSTS = 15  # at that share, of a second each and in each round
 LONE_RATE = 20  # requests a second: the server sleeps in between
 TURNS = 5  # of a server and the engine alone, in each round
+WARM_UP = 0.1  # seconds of a turn that do not count
 
 
 def free_port():
@@ -40,10 +41,10 @@ def free_port():
 
 
 @contextlib.contextmanager
-def running(command, port, environment=None):
-    """A server from its first open port until it has ended."""
+def running(command, port, environment=None, before=None):
+    """A server from its first open port until it has ended; `before`: what its process does first."""
     with open(os.devnull, "w") as nowhere:
-        process = subprocess.Popen(command, stdout=nowhere, stderr=nowhere, env={**os.environ, **(environment or {})})
+        process = subprocess.Popen(command, stdout=nowhere, stderr=nowhere, env={**os.environ, **(environment or {})}, preexec_fn=before)
     try:
         for _ in range(START_SECONDS * 50):
             assert process.poll() is None, f"{command[0]} ended with {process.returncode}"
@@ -84,8 +85,27 @@ def real_time():
     return []
 
 
+def weigh_most():
+    """Of this process, from now on: a session of its own, to which Linux gives as much of a CPU as it gives to any."""
+    os.setsid()
+    pathlib.Path("/proc/self/autogroup").write_text("-20")
+
+
+def before_programs(ordinary):
+    """What the process of a server or of a load does first, so that no other of the machine takes its CPU; None where that is not allowed."""
+    if ordinary:
+        return None
+    try:
+        subprocess.run(["true"], preexec_fn=weigh_most, check=True)
+    except subprocess.SubprocessError:
+        print("ordinary weight: latency holds what other processes of this machine take", file=sys.stderr)
+        return None
+    return weigh_most
+
+
 class Bench:
     def __init__(self, options):
+        self.before = before_programs(options.ordinary)
         self.real_time = real_time()
         self.build, self.models, self.options = options.build, options.models, options
         self.images = sorted(str(path) for path in options.images.glob("**/*.jpg"))[:64]
@@ -98,7 +118,7 @@ class Bench:
         # As fast as it goes, the loader may wait: it asks for no more than it is given.
         before = self.real_time if "rate" in limits else []
         command = [*before, self.build / "bench" / "serve_load", transport, *self.images, f"--connections={connections}", *words, *more]
-        report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, preexec_fn=self.before).stdout)
         assert report["errors"] == 0, report["first_error"]
         return report
 
@@ -120,9 +140,10 @@ class Bench:
         seconds = self.options.seconds / TURNS
         turns, shares = [], []
         for _ in range(TURNS):
-            turns.append(self.load(transport, *more, seconds=seconds, warm_up=0))
-            shares.append(turns[-1]["requests_per_second"] / self.engine(seconds=seconds, warm_up=0.1)["requests_per_second"])
-        cpu_us = 1e6 * (cpu_seconds(process.pid) - before) / sum(turn["requests"] for turn in turns)
+            turns.append(self.load(transport, *more, seconds=seconds, warm_up=WARM_UP))
+            shares.append(turns[-1]["requests_per_second"] / self.engine(seconds=seconds, warm_up=WARM_UP)["requests_per_second"])
+        requests = sum(turn["requests"] for turn in turns) * (1 + WARM_UP / seconds)
+        cpu_us = 1e6 * (cpu_seconds(process.pid) - before) / requests
         keys = ("requests_per_second", "p50_ms", "p99_ms", "loader_cpu_us")
         return {key: median(turns, key) for key in keys} | {"server_cpu_us": cpu_us, "shares": shares}
 
@@ -132,7 +153,7 @@ class Bench:
         ports = free_port(), free_port()
         command = [self.build / "nacre-serve", f"--port={ports[0]}", f"--rest_api_port={ports[1]}", "--model_name=face96",
                    f"--model_base_path={self.models}", *more]
-        with running(command, ports[0]) as process:
+        with running(command, ports[0], before=self.before) as process:
             self.wait_for_model("127.0.0.1", ports[1])
             yield process, ports
 
@@ -168,7 +189,7 @@ class Bench:
         environment = {"NACRE_ENGINE": engine, "NACRE_MODEL": str(self.models / source), "TF_CPP_MIN_LOG_LEVEL": "3"}
         if threads is not None:
             environment |= {"NACRE_THREADS": str(threads), "OMP_NUM_THREADS": str(threads)}
-        with running(command, port, environment) as process:
+        with running(command, port, environment, self.before) as process:
             # The socket is open before the workers have loaded their engine; every worker gets its first requests here.
             self.load_all_workers(process, port, 3)
             return self.load_all_workers(process, port, self.options.seconds)
@@ -209,6 +230,7 @@ def main():
     parser.add_argument("models", type=pathlib.Path)
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ordinary", action="store_true", help="servers and loads weigh no more than other processes")
     parser.add_argument("--out", type=pathlib.Path)
     options = parser.parse_args()
     bench = Bench(options)
