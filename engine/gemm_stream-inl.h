@@ -91,6 +91,8 @@ inline constexpr int64_t kStreamColumns = 512;  ///< whose sums stay in the firs
 /// for the next ones.
 template <int kRows>
 inline constexpr int kTermsAtOnce = std::min(4, (kTileRows == 12 ? 16 : 8) / kRows);
+/// How many terms later a row is read that is asked for now.
+inline constexpr int64_t kTermsAhead = 6;
 
 /// sums[kRows][kStreamColumns] += the terms from t on times their rows of B, in ascending order; where there
 /// are no more, zero times the last row. Of columns that fill vectors.
@@ -106,7 +108,7 @@ HWY_INLINE void add_terms(const Terms<kRows>& terms, int64_t t, const float* b, 
   for (int i = 0; i < kTerms; ++i) {
     const int64_t k = terms.row[std::min(t + i, last)];
     row[i] = b + k * ldb;
-    next[i] = b + terms.row[std::min(t + i + kTerms, last)] * ldb;
+    next[i] = b + terms.row[std::min(t + i + kTermsAhead, last)] * ldb;
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r)
       factor[i][r] = hn::Set(Tag(), t + i <= last ? terms.a[r * terms.lda + k] : 0.F);
