@@ -30,6 +30,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using nacre::HWY_NAMESPACE::clipped;
 using nacre::HWY_NAMESPACE::compressed;
 using nacre::HWY_NAMESPACE::for_each_vector;
+using nacre::HWY_NAMESPACE::kCacheLine;
 using nacre::HWY_NAMESPACE::kLanes;
 using nacre::HWY_NAMESPACE::kTileRows;
 using nacre::HWY_NAMESPACE::Part;
@@ -108,7 +109,6 @@ struct Soon {
     floats -= count;
   }
 };
-inline constexpr int64_t kCacheLine = 16;  // floats
 
 /// The sums of one tile of `kRows` rows and `kVectors` vectors over `depth`. B is a panel,
 /// [depth][kTileColumns]. With kFetch, a line of each place of `soon` for every step of depth.

@@ -23,6 +23,7 @@ namespace hn = hwy::HWY_NAMESPACE;
 using Tag = hn::ScalableTag<float>;
 using Vector = hn::Vec<Tag>;
 inline constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(Tag()));
+inline constexpr int64_t kCacheLine = 16;  // floats
 
 // Rows of a tile of sums two vectors wide: 32 registers hold 12 x 2, 16 hold 6 x 2; the rest are for what is
 // multiplied.

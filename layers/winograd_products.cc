@@ -18,13 +18,13 @@ namespace HWY_NAMESPACE {
 namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
+using nacre::HWY_NAMESPACE::kCacheLine;
 using nacre::HWY_NAMESPACE::kLanes;
 using nacre::HWY_NAMESPACE::Tag;
 using nacre::HWY_NAMESPACE::Vector;
 
 constexpr int64_t kTerms = 16;
 constexpr int64_t kPanel = 2 * kLanes;
-constexpr int kLine = 64 / sizeof(float);
 // Vectors of sums of a tile: enough to hide the latency of their multiply-adds. The sums of blocks share the
 // registers with them, or wait in memory where those are few.
 constexpr int kMostVectors = 12;
@@ -58,7 +58,7 @@ void multiply_rows(const BlockedProduct& p, const float* a, const float* HWY_RES
       Vector b[kVectors];
 #pragma GCC unroll 2
       for (int v = 0; v < kVectors; ++v) b[v] = hn::Load(d, panel + v * kLanes);
-      for (int v = 0; v < kPanel; v += kLine) __builtin_prefetch(panel + ahead + v);
+      for (int64_t v = 0; v < kPanel; v += kCacheLine) __builtin_prefetch(panel + ahead + v);
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
         const Vector x = hn::Set(d, from[r / kGroup][r % kGroup * p.a_row]);
