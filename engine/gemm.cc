@@ -46,6 +46,9 @@ struct Chunks {
 void multiply_in_chunks(const GemmArgs& args, const float* packed, int threads, void* workspace,
                         size_t stride) {
   if (args.m <= 0 || args.n <= 0) return;
+  // The longer the stretches of B, the faster they are read; and what is read once needs no room.
+  if (threads <= 1 && packed == nullptr && gemm::is_streamed(args))
+    return gemm::multiply(args, nullptr, nullptr);
   const Chunks chunks(args.m, args.n, threads, packed != nullptr);
   const int64_t columns = ceil_div(args.n, chunks.columns);
   parallel_for(ceil_div(args.m, chunks.rows) * columns, threads, [&](int64_t chunk, int worker) {

@@ -95,10 +95,10 @@ void multiply_packed(const GemmArgs& args, const float* packed, float* workspace
 
 void multiply_here(const GemmArgs& args, const float* packed, float* workspace) {
   if (args.m <= 0 || args.n <= 0) return;
-  if (args.m > kStreamedRows || packed != nullptr || args.transpose_a || args.transpose_b) {
-    multiply_packed(args, packed, workspace);
-  } else {
+  if (packed == nullptr && is_streamed(args)) {
     multiply_streamed(args);
+  } else {
+    multiply_packed(args, packed, workspace);
   }
 }
 

@@ -71,6 +71,10 @@ HWY_NOINLINE int64_t list_live(const float* a, int64_t ld, int64_t begin, int64_
   return count;
 }
 
+inline constexpr int64_t kStreamColumns = 512;  ///< whose sums stay in the first-level cache
+/// How many terms later a row is read that is asked for now.
+inline constexpr int64_t kTermsAhead = 6;
+
 /// A few rows of A over one block of depth, and which of their elements are not zero in any of them, in
 /// ascending order. A row of B that meets zeros alone adds nothing, and need not be read: behind a relu that
 /// spares half of all there is to do.
@@ -78,21 +82,29 @@ template <int kRows>
 struct Terms {
   const float* a;
   int64_t lda;
-  int32_t row[kMaxDepth];  ///< of the block of B
+  int64_t depth;
   int64_t count;
+  int64_t known;  ///< rows of B that are listed
+  /// Of the block of B, and behind those the ones of the next block that are read first.
+  int32_t row[kMaxDepth + kTermsAhead];
 
-  Terms(const float* from, int64_t ld, int64_t depth)
-      : a(from), lda(ld), count(list_live<kRows>(a, lda, 0, depth, row)) {}
+  void list(const float* from, int64_t ld, int64_t block_depth) {
+    a = from;
+    lda = ld;
+    depth = block_depth;
+    count = known = list_live<kRows>(a, lda, 0, depth, row);
+  }
+
+  void lead_to(const Terms& next) {
+    known = count + std::min(next.count, kTermsAhead);
+    for (int64_t t = count; t < known; ++t) row[t] = static_cast<int32_t>(depth + next.row[t - count]);
+  }
 };
-
-inline constexpr int64_t kStreamColumns = 512;  ///< whose sums stay in the first-level cache
 
 /// So many terms are added to the sums at a time: registers hold their factors, and each sum waits in memory
 /// for the next ones.
 template <int kRows>
 inline constexpr int kTermsAtOnce = std::min(4, (kTileRows == 12 ? 16 : 8) / kRows);
-/// How many terms later a row is read that is asked for now.
-inline constexpr int64_t kTermsAhead = 6;
 
 /// sums[kRows][kStreamColumns] += the terms from t on times their rows of B, in ascending order; where there
 /// are no more, zero times the last row. Of columns that fill vectors.
@@ -108,7 +120,7 @@ HWY_INLINE void add_terms(const Terms<kRows>& terms, int64_t t, const float* b, 
   for (int i = 0; i < kTerms; ++i) {
     const int64_t k = terms.row[std::min(t + i, last)];
     row[i] = b + k * ldb;
-    next[i] = b + terms.row[std::min(t + i + kTermsAhead, last)] * ldb;
+    next[i] = b + terms.row[std::min(t + i + kTermsAhead, terms.known - 1)] * ldb;
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; ++r)
       factor[i][r] = hn::Set(Tag(), t + i <= last ? terms.a[r * terms.lda + k] : 0.F);
@@ -176,18 +188,28 @@ void sum_terms(const Terms<kRows>& terms, const float* b, int64_t ldb, int64_t c
 template <int kRows>
 void multiply_streamed_rows(const GemmArgs& args) {
   const int64_t max_depth = block_depth(std::max<int64_t>(args.k, 1));
+  Terms<kRows> blocks[2];
+  const auto list = [&](Terms<kRows>& terms, int64_t k)
+                        HWY_ATTR { terms.list(args.a + k, args.lda, std::min(max_depth, args.k - k)); };
+  list(blocks[0], 0);
   int64_t k = 0;
-  do {
-    const int64_t depth = std::min(max_depth, args.k - k);
-    const bool last = k + depth == args.k;
-    const Terms<kRows> terms(args.a + k, args.lda, depth);
+  for (int block = 0; block == 0 || k < args.k; ++block) {
+    Terms<kRows>& terms = blocks[block % 2];
+    const int64_t next_k = k + terms.depth;
+    const bool last = next_k == args.k;
+    if (!last) {
+      // Before it is needed, so that its rows can be asked for.
+      Terms<kRows>& next = blocks[(block + 1) % 2];
+      list(next, next_k);
+      if (args.n <= kStreamColumns) terms.lead_to(next);
+    }
     for (int64_t j = 0; j < args.n; j += kStreamColumns) {
       const int64_t columns = std::min(kStreamColumns, args.n - j);
       sum_terms(terms, args.b + k * args.ldb + j, args.ldb, columns,
                 finish_of(args, args.c + j, k == 0, last, j));
     }
-    k += depth;
-  } while (k < args.k);
+    k = next_k;
+  }
 }
 
 /// The product for a few rows, with A and B as they lie: reading B costs nearly all the time. Where vectors
