@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <iterator>
+#include <memory>
 #include <new>
 #include <thread>
 #include <utility>
@@ -198,19 +199,31 @@ std::unique_ptr<Batcher::Buffers> Batcher::take_buffers() {
 }
 
 Status Batcher::classify(const std::vector<Piece>& batch, size_t rows) {
+  const auto inputs_of = [&](const Piece& piece) {
+    return piece.call->inputs.subspan(piece.first * row_floats_, piece.rows * row_floats_);
+  };
+  std::span<const float> inputs = inputs_of(batch.front());
   if (batch.size() == 1) {
     const Piece& piece = batch.front();
-    return model_.classify_inputs(piece.call->inputs.subspan(piece.first * row_floats_, rows * row_floats_),
-                                  piece.call->out.subspan(piece.first * classes_, rows * classes_));
+    return model_.classify_inputs(inputs, piece.call->out.subspan(piece.first * classes_, rows * classes_));
   }
   std::unique_ptr<Buffers> buffers = take_buffers();
-  buffers->inputs.clear();
-  for (const Piece& piece : batch) {
-    const auto part = piece.call->inputs.subspan(piece.first * row_floats_, piece.rows * row_floats_);
-    buffers->inputs.insert(buffers->inputs.end(), part.begin(), part.end());
+  // Those of calls within each other lie so as they are (StackedInputs).
+  const auto gap = std::ranges::adjacent_find(batch, [&](const Piece& a, const Piece& b) {
+    return std::to_address(inputs_of(a).end()) != inputs_of(b).data();
+  });
+  if (gap == batch.end()) {
+    inputs = {inputs.data(), rows * row_floats_};
+  } else {
+    buffers->inputs.clear();
+    for (const Piece& piece : batch) {
+      const auto part = inputs_of(piece);
+      buffers->inputs.insert(buffers->inputs.end(), part.begin(), part.end());
+    }
+    inputs = buffers->inputs;
   }
   buffers->out.resize(rows * classes_);
-  NACRE_RETURN_IF_ERROR(model_.classify_inputs(buffers->inputs, buffers->out));
+  NACRE_RETURN_IF_ERROR(model_.classify_inputs(inputs, buffers->out));
   auto next = buffers->out.begin();
   for (const Piece& piece : batch) {
     const auto count = static_cast<std::ptrdiff_t>(piece.rows * classes_);

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <memory>
 #include <new>
 #include <utility>
 
 #include "engine/vector_math.h"
 #include "image/peek.h"
+#include "serve/input_stack.h"
 
 namespace nacre {
 namespace {
@@ -89,11 +89,10 @@ RpcResult<Scores> Predictor::run(const Servable& servable, std::span<const Encod
     const size_t floats = row_floats(servable);
     Scores scores{images.size(), classes, std::vector<float>(images.size() * classes)};
     // A few images at a time, so that a call of many neither holds all their pixels nor its slot for long.
-    const auto inputs =
-        std::make_unique_for_overwrite<float[]>(std::min(images.size(), kImagesPerTurn) * floats);
+    const StackedInputs inputs(std::min(images.size(), kImagesPerTurn) * floats);
     for (size_t first = 0; first < images.size(); first += kImagesPerTurn) {
       const size_t n = std::min(images.size() - first, kImagesPerTurn);
-      const std::span<float> rows(inputs.get(), n * floats);
+      const std::span<float> rows = inputs.floats().first(n * floats);
       const std::span<float> out(scores.values.data() + first * classes, n * classes);
       {
         NACRE_ASSIGN_OR_RETURN(const ComputeSlots::Lease slot, acquire(context));
