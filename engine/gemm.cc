@@ -25,7 +25,7 @@ struct Chunks {
       : rows(std::min(m, gemm::kBlockRows)), columns(std::min<int64_t>(n, 256)) {
     constexpr int64_t kPerThread = 2;
     constexpr int64_t kMinRows = 48;
-    if (packed && m > kStreamedRows && m <= kMinRows) {
+    if (packed && m > kStreamedAtOnce && m <= kMinRows) {
       // Each chunk looks for zeros in all rows, which takes a while where it has few columns.
       columns = std::min(gemm::kBlockColumns, round_up(ceil_div(n, std::max(threads, 1)), kPackedColumns));
       return;

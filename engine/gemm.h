@@ -43,9 +43,11 @@ struct GemmArgs {
   int64_t soon_floats = 0;
 };
 
-/// Of so many rows at most, and if nothing is transposed, sgemm reads B in place and once: packing it would
-/// gain nothing.
-inline constexpr int64_t kStreamedRows = 5;
+/// Of so many rows at most, and if nothing is transposed, sgemm reads B in place: packing it would gain
+/// nothing.
+inline constexpr int64_t kStreamedRows = 8;
+/// It reads B once for so many rows.
+inline constexpr int64_t kStreamedAtOnce = 5;
 
 /// Bytes of workspace that sgemm and sgemm_packed_b need for any product of at most these extents, on any
 /// instruction set; a multiple of 64.

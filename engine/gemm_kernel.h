@@ -6,7 +6,7 @@
 
 namespace nacre::gemm {
 
-/// Whether a product of B as it lies reads it in place and once; it needs no workspace then.
+/// Whether a product of B as it lies reads it in place; it needs no workspace then.
 inline bool is_streamed(const GemmArgs& args) {
   return args.m <= kStreamedRows && !args.transpose_a && !args.transpose_b;
 }

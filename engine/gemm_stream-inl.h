@@ -212,27 +212,33 @@ void multiply_streamed_rows(const GemmArgs& args) {
   }
 }
 
-/// The product for a few rows, with A and B as they lie: reading B costs nearly all the time. Where vectors
-/// are but numbers, other things do.
+/// The product for a few rows, with A and B as they lie: reading B costs nearly all the time of up to five
+/// rows, and more are read for in two parts. Where vectors are but numbers, other things cost the time.
 inline void multiply_streamed(const GemmArgs& args) {
-  static_assert(kStreamedRows == 5);
-  switch (kLanes == 1 ? 0 : args.m) {
-    case 2:
-      return multiply_streamed_rows<2>(args);
-    case 3:
-      return multiply_streamed_rows<3>(args);
-    case 4:
-      return multiply_streamed_rows<4>(args);
-    case 5:
-      return multiply_streamed_rows<5>(args);
-    default:
-      break;
-  }
-  GemmArgs row = args;
-  for (int64_t i = 0; i < args.m; ++i) {
-    multiply_streamed_rows<1>(row);
-    row.a += args.lda;
-    row.c += args.ldc;
+  static_assert(kStreamedRows == 8 && kStreamedAtOnce == 5);
+  const int64_t parts = ceil_div(args.m, kLanes == 1 ? 1 : kStreamedAtOnce);
+  GemmArgs rows = args;
+  for (int64_t part = 0; part < parts; ++part) {
+    rows.m = (part + 1) * args.m / parts - part * args.m / parts;
+    switch (kLanes == 1 ? 1 : rows.m) {
+      case 2:
+        multiply_streamed_rows<2>(rows);
+        break;
+      case 3:
+        multiply_streamed_rows<3>(rows);
+        break;
+      case 4:
+        multiply_streamed_rows<4>(rows);
+        break;
+      case 5:
+        multiply_streamed_rows<5>(rows);
+        break;
+      default:
+        multiply_streamed_rows<1>(rows);
+        break;
+    }
+    rows.a += rows.m * args.lda;
+    rows.c += rows.m * args.ldc;
   }
 }
 

@@ -17,6 +17,9 @@ namespace nacre {
 namespace {
 
 constexpr int64_t kColumnsPerChunk = 64;
+/// A kernel of more floats comes from beyond the second-level cache. One thread reads it in place sooner than
+/// packed, even if twice; else more than kStreamedAtOnce rows gain by its being packed.
+constexpr int64_t kFarKernel = int64_t{1} << 18;
 
 struct DenseAttrs : WeightAttrs {
   int64_t units = 0;
@@ -34,6 +37,7 @@ class Dense final : public ReferenceOperator<Dense> {
       : relu_(attrs.activation == Activation::kRelu),
         in_(input[1]),
         units_(attrs.units),
+        most_in_place_(threads <= 1 && in_ * units_ > kFarKernel ? kStreamedRows : kStreamedAtOnce),
         gradients_(in_, units_, relu_) {
     const int64_t n = input[0];
     info_.output = Shape{n, units_};
@@ -42,7 +46,7 @@ class Dense final : public ReferenceOperator<Dense> {
     info_.variables[0].streamed = true;
     info_.shared_bytes = align_up(gemm_parallel_workspace_bytes(n, units_, in_, threads));
     if (mode == Mode::kInference) {
-      if (n > kStreamedRows) info_.packed_bytes = packed_b_floats(in_, units_) * sizeof(float);
+      if (is_packed(n)) info_.packed_bytes = packed_b_floats(in_, units_) * sizeof(float);
       return;
     }
     kernel_gradient_bytes_ = float_bytes(gradients_.chunk_rows() * units_);
@@ -69,7 +73,7 @@ class Dense final : public ReferenceOperator<Dense> {
     product.ldc = units_;
     product.bias = args.variables.size() > 1 ? args.variables[1].data : nullptr;
     product.relu = relu_;
-    if (args.packed != nullptr && product.m > kStreamedRows) {
+    if (args.packed != nullptr && is_packed(product.m)) {
       sgemm_packed_b_parallel(product, reinterpret_cast<const float*>(args.packed), args.context.threads,
                               args.workspace.shared);
     } else if (sums_.has_value()) {
@@ -175,9 +179,13 @@ class Dense final : public ReferenceOperator<Dense> {
     });
   }
 
+  /// In prediction, of so many images.
+  [[nodiscard]] bool is_packed(int64_t rows) const { return rows > most_in_place_; }
+
   bool relu_;
   int64_t in_;
   int64_t units_;
+  int64_t most_in_place_;  ///< rows
   DenseGradients gradients_;
   std::optional<DenseSums> sums_;     // of forward in training, where they are deep
   size_t masked_offset_ = 0;          // shared: after what the gradients' chunks read
