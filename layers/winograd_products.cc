@@ -95,15 +95,19 @@ void multiply_in_blocks_here(const BlockedProduct& p) {
   for (int64_t j = 0; j < p.n; j += kPanel) {
     const bool wide = p.n - j > kLanes;
     const int64_t most = wide ? kMostVectors / 2 : kMostVectors;
-    // Nearly equal tiles, rather than whole ones and a small rest.
+    // Nearly equal tiles, rather than whole ones and a small rest: the first `larger` have one row more.
     const int64_t tiles = (p.m + most - 1) / most;
+    const int64_t rows = p.m / tiles;
+    const int64_t larger = p.m % tiles;
+    const Kernel* const kernel = (wide ? kWide.data() : kNarrow.data()) + rows - 1;
     const float* const panel = p.b + j * p.k;
     const float* const next = j + kPanel < p.n ? panel + kPanel * p.k : p.next_b;
+    int64_t i = 0;
     for (int64_t t = 0; t < tiles; ++t) {
-      const int64_t i = t * p.m / tiles;
-      const auto index = static_cast<size_t>((t + 1) * p.m / tiles - i - 1);
-      (wide ? kWide[index] : kNarrow[index])(p, p.a + i * p.a_row, panel, p.c + i * p.c_row + j,
-                                             t == 0 && next != nullptr ? next - panel : 0);
+      const int64_t more = t < larger ? 1 : 0;
+      kernel[more](p, p.a + i * p.a_row, panel, p.c + i * p.c_row + j,
+                   t == 0 && next != nullptr ? next - panel : 0);
+      i += rows + more;
     }
   }
 }
