@@ -90,12 +90,8 @@ size_t run_sockets(std::vector<Slot>& slots, const Requests& requests, Report& r
       if (!requests.due(next).has_value()) return next;
       continue;
     }
-    if (::poll(sockets.data(), sockets.size(), idle ? 0 : -1) <= 0) {
-      // Answers have the time of their arrival: waking for each would take CPU time of the server's.
-      if (idle) std::this_thread::sleep_until(*due);
-      continue;
-    }
-    for (size_t i = slots.size(); i-- > 0;) {
+    const bool any = ::poll(sockets.data(), sockets.size(), idle ? 0 : -1) > 0;
+    for (size_t i = slots.size(); any && i-- > 0;) {
       if (sockets[i].revents == 0) continue;
       // Between requests, too: HTTP/2 has more to say than answers.
       const auto answered = slots[i].connection->receive();
@@ -107,6 +103,8 @@ size_t run_sockets(std::vector<Slot>& slots, const Requests& requests, Report& r
       slots.erase(slots.begin() + static_cast<std::ptrdiff_t>(i));
       sockets.erase(sockets.begin() + static_cast<std::ptrdiff_t>(i));
     }
+    // Answers have the time of their arrival: waking for each would take CPU time of the server's.
+    if (idle) std::this_thread::sleep_until(*due);
   }
   return next;
 }
