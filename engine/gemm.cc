@@ -46,7 +46,7 @@ struct Chunks {
 void multiply_in_chunks(const GemmArgs& args, const float* packed, int threads, void* workspace,
                         size_t stride) {
   if (args.m <= 0 || args.n <= 0) return;
-  // The longer the stretches of B, the faster they are read; and what is read once needs no room.
+  // The longer the stretches of B, the faster they are read; and what is read in place needs no room.
   if (threads <= 1 && packed == nullptr && gemm::is_streamed(args))
     return gemm::multiply(args, nullptr, nullptr);
   const Chunks chunks(args.m, args.n, threads, packed != nullptr);

@@ -38,16 +38,19 @@ struct GemmArgs {
   bool relu = false;            ///< negative results become 0; NaN stays NaN
   float at_most = std::numeric_limits<float>::infinity();  ///< larger results become that; NaN stays NaN
   /// Two places in memory that what follows will read, `soon_floats` floats of each; they are brought near
-  /// while the product computes, as far as it lasts. Nothing of them is read here.
+  /// while the product computes, as far as it lasts and B is packed. Nothing of them is read here.
   std::array<const float*, 2> soon{};
   int64_t soon_floats = 0;
 };
 
-/// Of so many rows at most, and if nothing is transposed, sgemm reads B in place: packing it would gain
-/// nothing.
+/// Of so many rows at most, and if nothing is transposed, sgemm reads B in place: packing it for one product
+/// would cost more than it gains.
 inline constexpr int64_t kStreamedRows = 8;
-/// It reads B once for so many rows.
+/// It reads B once for each part of so many rows. A copy that is packed already is faster for more, unless it
+/// is large and of one thread.
 inline constexpr int64_t kStreamedAtOnce = 5;
+/// Floats of a matrix from which on it comes from beyond the second-level cache.
+inline constexpr int64_t kFarMatrix = int64_t{1} << 18;
 
 /// Bytes of workspace that sgemm and sgemm_packed_b need for any product of at most these extents, on any
 /// instruction set; a multiple of 64.

@@ -77,7 +77,7 @@ void multiply_packed(const GemmArgs& args, const float* packed, float* workspace
             multiply_shared(columns, shared, b, panel_stride, finish, block_a);
             continue;
           }
-          const bool fetches = args.n * args.k > kFarFloats;
+          const bool fetches = args.n * args.k > kFarMatrix;
           const SparseA sparse{from, args.lda, rows, depth};
           if (const int together = rows_of_list(sparse, columns); together > 0) {
             multiply_sparse(columns, sparse, together, b, panel_stride, finish, fetches,

@@ -23,8 +23,7 @@ inline constexpr int64_t kLiveColumns = kLivePanels * kTileColumns;
 inline constexpr int64_t kPartFloats = 8192;
 inline constexpr int64_t kPartDepth = kPartFloats / kLiveColumns;
 inline constexpr int64_t kMostParts = ceil_div(kMaxDepth, kPartDepth);
-inline constexpr int64_t kLiveRows = 64;           ///< that use a part of B before the next
-inline constexpr int64_t kFarFloats = 256 * 1024;  ///< B of more comes from beyond the second-level cache
+inline constexpr int64_t kLiveRows = 64;  ///< that use a part of B before the next
 
 /// A block of A by rows, and how its depth is cut into parts.
 struct SparseA {

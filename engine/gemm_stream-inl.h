@@ -84,7 +84,7 @@ struct Terms {
   int64_t lda;
   int64_t depth;
   int64_t count;
-  int64_t known;  ///< rows of B that are listed
+  int64_t known;  ///< rows of B that are listed, the next block's too
   /// Of the block of B, and behind those the ones of the next block that are read first.
   int32_t row[kMaxDepth + kTermsAhead];
 
@@ -95,6 +95,7 @@ struct Terms {
     count = known = list_live<kRows>(a, lda, 0, depth, row);
   }
 
+  /// Of the block behind, where that is what is read next.
   void lead_to(const Terms& next) {
     known = count + std::min(next.count, kTermsAhead);
     for (int64_t t = count; t < known; ++t) row[t] = static_cast<int32_t>(depth + next.row[t - count]);
@@ -198,7 +199,7 @@ void multiply_streamed_rows(const GemmArgs& args) {
     const int64_t next_k = k + terms.depth;
     const bool last = next_k == args.k;
     if (!last) {
-      // Before it is needed, so that its rows can be asked for.
+      // Before it is needed, so that its rows can be asked for; with more columns, these are next.
       Terms<kRows>& next = blocks[(block + 1) % 2];
       list(next, next_k);
       if (args.n <= kStreamColumns) terms.lead_to(next);
@@ -213,7 +214,7 @@ void multiply_streamed_rows(const GemmArgs& args) {
 }
 
 /// The product for a few rows, with A and B as they lie: reading B costs nearly all the time of up to five
-/// rows, and more are read for in two parts. Where vectors are but numbers, other things cost the time.
+/// rows; for more it is read twice. Where vectors are but numbers, other things cost the time.
 inline void multiply_streamed(const GemmArgs& args) {
   static_assert(kStreamedRows == 8 && kStreamedAtOnce == 5);
   const int64_t parts = ceil_div(args.m, kLanes == 1 ? 1 : kStreamedAtOnce);

@@ -10,9 +10,9 @@ namespace {
 /// What the inputs and the output of one unit may take for the images of a round: half of a usual
 /// second-level cache.
 constexpr int64_t kCacheBytes = int64_t{1} << 20;
-/// A round reads packed variables again, which are better spread over more images when they are so many times
+/// A round reads the variables again, which are better spread over more images when they are so many times
 /// larger.
-constexpr int64_t kMostPacked = 16;
+constexpr int64_t kMostVariables = 16;
 
 int64_t row_bytes(const Shape& shape) {
   return shape.elements_per_row() * static_cast<int64_t>(sizeof(float));
@@ -25,6 +25,13 @@ int64_t bytes_of_image(const std::vector<Unit>& units, size_t i) {
     if (value > 0) bytes += row_bytes(units[static_cast<size_t>(value) - 1].operation->info().output);
   }
   return bytes;
+}
+
+/// Of a unit's variables, as they lie or packed: it may read either.
+int64_t variable_bytes(const OperatorInfo& info) {
+  int64_t floats = 0;
+  for (const VariableSpec& variable : info.variables) floats += variable.shape.num_elements();
+  return std::max(static_cast<int64_t>(info.packed_bytes), floats * static_cast<int64_t>(sizeof(float)));
 }
 
 /// For each unit, whether no later one reads anything but its output of all that is there by then.
@@ -48,8 +55,7 @@ ImageLoop choose_image_loop(const std::vector<Unit>& units, int64_t batch, int t
     if (mode == Mode::kTraining && !units[i].operation->info().forwards_rows) break;
     most = std::max(most, bytes_of_image(units, i));
     const int64_t rows = std::clamp<int64_t>(kCacheBytes / most, 1, batch);
-    const auto packed = static_cast<int64_t>(units[i].operation->info().packed_bytes);
-    if (packed > kMostPacked * rows * bytes_of_image(units, i)) break;
+    if (variable_bytes(units[i].operation->info()) > kMostVariables * rows * bytes_of_image(units, i)) break;
     if (!cuts[i]) continue;
     loop.units = i + 1;
     loop.rows = rows;

@@ -17,9 +17,6 @@ namespace nacre {
 namespace {
 
 constexpr int64_t kColumnsPerChunk = 64;
-/// A kernel of more floats comes from beyond the second-level cache. One thread reads it in place sooner than
-/// packed, even if twice; else more than kStreamedAtOnce rows gain by its being packed.
-constexpr int64_t kFarKernel = int64_t{1} << 18;
 
 struct DenseAttrs : WeightAttrs {
   int64_t units = 0;
@@ -37,7 +34,7 @@ class Dense final : public ReferenceOperator<Dense> {
       : relu_(attrs.activation == Activation::kRelu),
         in_(input[1]),
         units_(attrs.units),
-        most_in_place_(threads <= 1 && in_ * units_ > kFarKernel ? kStreamedRows : kStreamedAtOnce),
+        most_in_place_(threads <= 1 && in_ * units_ > kFarMatrix ? kStreamedRows : kStreamedAtOnce),
         gradients_(in_, units_, relu_) {
     const int64_t n = input[0];
     info_.output = Shape{n, units_};
@@ -179,7 +176,8 @@ class Dense final : public ReferenceOperator<Dense> {
     });
   }
 
-  /// In prediction, of so many images.
+  /// Whether the product of so many images reads the packed kernel, in prediction. One thread reads a large
+  /// one in place sooner, even if twice.
   [[nodiscard]] bool is_packed(int64_t rows) const { return rows > most_in_place_; }
 
   bool relu_;

@@ -92,6 +92,7 @@ constexpr std::array<Kernel, sizeof...(kRows)> kernels(std::integer_sequence<int
 void multiply_in_blocks_here(const BlockedProduct& p) {
   static constexpr auto kWide = kernels<2>(std::make_integer_sequence<int, kMostVectors / 2>());
   static constexpr auto kNarrow = kernels<1>(std::make_integer_sequence<int, kMostVectors>());
+  if (p.m <= 0) return;
   for (int64_t j = 0; j < p.n; j += kPanel) {
     const bool wide = p.n - j > kLanes;
     const int64_t most = wide ? kMostVectors / 2 : kMostVectors;

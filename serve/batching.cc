@@ -208,7 +208,7 @@ Status Batcher::classify(const std::vector<Piece>& batch, size_t rows) {
     return model_.classify_inputs(inputs, piece.call->out.subspan(piece.first * classes_, rows * classes_));
   }
   std::unique_ptr<Buffers> buffers = take_buffers();
-  // Those of calls within each other lie so as they are (StackedInputs).
+  // Inputs of calls within each other lie one behind the other already (StackedInputs).
   const auto gap = std::ranges::adjacent_find(batch, [&](const Piece& a, const Piece& b) {
     return std::to_address(inputs_of(a).end()) != inputs_of(b).data();
   });

@@ -24,7 +24,8 @@ class StackedInputs {
   std::span<float> floats_;
 };
 
-/// Of a thread's stack: 4 MiB, of which the system gives what has been used.
+/// Of a thread's stack: 4 MiB, of which the system gives what has been used; it is kept until the thread
+/// ends.
 inline constexpr size_t kInputStackFloats = size_t{1} << 20;
 
 }  // namespace nacre

@@ -90,12 +90,16 @@ size_t run_sockets(std::vector<Slot>& slots, const Requests& requests, Report& r
       if (!requests.due(next).has_value()) return next;
       continue;
     }
+    bool more = false;  // of an answer is to come
     const bool any = ::poll(sockets.data(), sockets.size(), idle ? 0 : -1) > 0;
     for (size_t i = slots.size(); any && i-- > 0;) {
       if (sockets[i].revents == 0) continue;
       // Between requests, too: HTTP/2 has more to say than answers.
       const auto answered = slots[i].connection->receive();
-      if (answered.ok() && (!slots[i].busy || !answered->has_value())) continue;
+      if (answered.ok() && (!slots[i].busy || !answered->has_value())) {
+        more = more || slots[i].busy;
+        continue;
+      }
       const Clock::time_point done = answered.ok() ? **answered : Clock::now();
       requests.note(slots[i].busy ? slots[i].due : done, done, answered.status(), report);
       if (std::exchange(slots[i].busy, false)) continue;
@@ -104,7 +108,7 @@ size_t run_sockets(std::vector<Slot>& slots, const Requests& requests, Report& r
       sockets.erase(sockets.begin() + static_cast<std::ptrdiff_t>(i));
     }
     // Answers have the time of their arrival: waking for each would take CPU time of the server's.
-    if (idle) std::this_thread::sleep_until(*due);
+    if (idle && !more && !slots.empty()) std::this_thread::sleep_until(*due);
   }
   return next;
 }

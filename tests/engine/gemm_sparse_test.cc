@@ -42,14 +42,15 @@ TEST(SparseGemm, ZerosChangeNoBit) {
   }
 }
 
-// Rows that read B once, together, and one more than do so; columns whose sums wait in memory, and more.
+// Rows that read B in place, in one part and in two, and one more; columns whose sums wait in memory, and
+// more.
 TEST(SparseGemm, FewRowsHaveTheBitsOfManyPaths) {
   for (const int64_t target : targets()) {
     const ForcedTarget forced(target);
     int number = 0;
     for (int64_t m = 1; m <= kStreamedRows + 1; ++m) {
       for (const int64_t n : {1, 23, 512, 533, 1040}) {
-        for (const int64_t k : {1, 7, 320, 650}) {
+        for (const int64_t k : {0, 1, 7, 320, 650}) {
           const bool transposed = ++number % 3 == 0;
           Problem problem(m, n, k, transposed, false);
           if (number % 4 == 1) problem.clip_a(0.4F);
@@ -59,11 +60,28 @@ TEST(SparseGemm, FewRowsHaveTheBitsOfManyPaths) {
           EXPECT_LT(problem.error(c), kTolerance)
               << hwy::TargetName(target) << ' ' << m << ' ' << n << ' ' << k;
           for (const Path path : kPaths) {
-            EXPECT_TRUE(same_bits(c, problem.run(path, 3))) << hwy::TargetName(target) << ' ' << m << ' ' << n
-                                                            << ' ' << k << ' ' << static_cast<int>(path);
+            for (const int threads : {1, 3}) {
+              EXPECT_TRUE(same_bits(c, problem.run(path, threads)))
+                  << hwy::TargetName(target) << ' ' << m << ' ' << n << ' ' << k << ' '
+                  << static_cast<int>(path) << ' ' << threads;
+            }
           }
         }
       }
+    }
+  }
+}
+
+// Blocks of depth of which the next has no live terms, or fewer than are asked for ahead.
+TEST(SparseGemm, FewRowsMayMeetZerosAlone) {
+  for (const int64_t target : targets()) {
+    const ForcedTarget forced(target);
+    for (const int64_t m : {1, 4, 7}) {
+      Problem problem(m, 40, 1300, false, false);
+      problem.thin_a(700);
+      const Tensor c = problem.run(Path::kPlain);
+      EXPECT_LT(problem.error(c), kTolerance) << hwy::TargetName(target) << ' ' << m;
+      EXPECT_TRUE(same_bits(c, problem.run(Path::kPacked))) << hwy::TargetName(target) << ' ' << m;
     }
   }
 }

@@ -13,8 +13,9 @@ constexpr int64_t kBatch = 24;
 /// Computes nothing; has such an output for one image, in floats, and packed variables.
 class Sized final : public ReferenceOperator<Sized> {
  public:
-  Sized(int64_t floats, size_t packed_bytes, bool forwards_rows = false) {
+  Sized(int64_t floats, size_t packed_bytes, bool forwards_rows = false, int64_t variables = 0) {
     info_.forwards_rows = forwards_rows;
+    if (variables > 0) info_.variables.emplace_back().shape = Shape{variables};
     info_.output = Shape{kBatch, floats};
     info_.packed_bytes = packed_bytes;
   }
@@ -53,6 +54,15 @@ TEST(ImageLoop, LargeImagesGoOneByOne) {
 TEST(ImageLoop, EndsBeforeALargeKernel) {
   const ImageLoop loop = choose(kBatch, 2, unit({0}, kMany), unit({1}, kMany),
                                 unit({2}, 64, size_t{64} << 20), unit({3}, kMany));
+  EXPECT_EQ(loop.units, 2U);
+}
+
+TEST(ImageLoop, EndsBeforeALargeKernelThatIsReadInPlace) {
+  Unit dense;
+  dense.inputs = {2};
+  dense.operation = std::make_unique<Sized>(64, 0, false, int64_t{16} << 20);
+  const ImageLoop loop =
+      choose(kBatch, 2, unit({0}, kMany), unit({1}, kMany), std::move(dense), unit({3}, kMany));
   EXPECT_EQ(loop.units, 2U);
 }
 

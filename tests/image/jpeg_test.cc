@@ -59,6 +59,21 @@ TEST(Jpeg, EqualsLibjpegForEveryKindAndMethod) {
   }
 }
 
+// Rows of all alignments, halved colours that end anywhere in a vector, and a last row of its own.
+TEST(Jpeg, EqualsLibjpegForEverySize) {
+  for (int height = 1; height <= 5; ++height) {
+    for (int width = 1; width <= 70; ++width) {
+      const Bytes file = make_jpeg(gradient(height, width, 3), {.full_chroma = width % 3 == 0});
+      for (const int channels : {1, 3}) {
+        const Result<Image> image = decode_image(file, contract_for(height, width, channels));
+        ASSERT_TRUE(image.ok()) << image.status().message();
+        EXPECT_EQ(image->pixels, decode_with_libjpeg(file, channels, false).pixels)
+            << height << " x " << width << " x " << channels;
+      }
+    }
+  }
+}
+
 TEST(Jpeg, TheTwoMethodsDiffer) {
   const Bytes jpeg = make_jpeg(gradient(48, 48, 3), {.quality = 95});
   InputContract contract = contract_for(48, 48, 3);

@@ -1,8 +1,12 @@
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
+#include "engine/gemm.h"
+#include "layer_runner.h"
 #include "layer_test.h"
 
 namespace nacre {
@@ -76,6 +80,44 @@ TEST(DenseValues, InitialisersHaveTheFans) {
   EXPECT_EQ(info.variables[0].initializer.fan_in, 5);
   EXPECT_EQ(info.variables[0].initializer.fan_out, 7);
   EXPECT_EQ(info.variables[1].initializer.kind, InitializerKind::kOnes);
+}
+
+// Around the numbers of images from which on the kernel is read packed, which one that is large is later.
+TEST(Dense, ImagesHaveTheSameBitsPackedAndInPlace) {
+  const int64_t units = 300;
+  for (const int64_t in : {kFarMatrix / units, kFarMatrix / units + 1}) {
+    const Shape one{1, in};
+    const auto alone =
+        create_operator(layer(dense(units, "relu"), one, {1, units}), Mode::kInference).value();
+    for (const int threads : {1, 2}) {
+      const bool large = in * units > kFarMatrix && threads == 1;
+      for (const int64_t most : {5, 6, 8, 9, 20}) {
+        const Shape shape{most, in};
+        const auto op =
+            create_operator(layer(dense(units, "relu"), shape, {most, units}), Mode::kInference, threads)
+                .value();
+        EXPECT_EQ(op->info().packed_bytes > 0, most > (large ? 8 : 5));
+        for (const int64_t n : {5, 6, 8, 9}) {
+          if (n > most) continue;
+          LayerRunner<float> run(*op, {shape}, n, threads);
+          run.fill();
+          run.context.mode = Mode::kInference;
+          run.pack(threads);
+          run.forward(false);
+          for (const int64_t row : {int64_t{0}, n - 1}) {
+            LayerRunner<float> single(*alone, {one}, 1, 1);
+            single.fill();
+            single.context.mode = Mode::kInference;
+            std::copy_n(run.inputs[0].data() + row * in, in, single.inputs[0].data());
+            single.forward(false);
+            ASSERT_EQ(0, std::memcmp(single.output.data(), run.output.data() + row * units,
+                                     static_cast<size_t>(units) * sizeof(float)))
+                << in << ", " << threads << " threads, " << most << ": row " << row << " of " << n;
+          }
+        }
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -50,6 +50,11 @@ void check(uint64_t shape) {
   }
 }
 
+TEST(WinogradProducts, OfNoRowsIsNothing) {
+  const std::vector<float> b(16 * 3);
+  EXPECT_TRUE(multiply(0, 16, 3, nullptr, 3, b.data()).empty());
+}
+
 TEST(WinogradProducts, OfRandomShapesAreThoseOfTheReference) {
   for (const std::string& isa : fast_isas()) {
     SCOPED_TRACE(isa);

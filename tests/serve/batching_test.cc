@@ -2,11 +2,14 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <atomic>
 #include <optional>
+#include <span>
 #include <thread>
 
 #include "layers/registry.h"
+#include "serve/input_stack.h"
 #include "tests/serve/serve_fixture.h"
 
 namespace nacre {
@@ -62,14 +65,18 @@ TEST_F(Batching, ALoneCallWaitsForNobody) {
 /// A call, and those that its thread answers while it waits.
 class Nested {
  public:
-  Nested(Batcher& batcher, const Model& model, int calls) : batcher_(batcher), model_(model), left_(calls) {}
+  Nested(Batcher& batcher, const Model& model, int calls, size_t rows = 1)
+      : batcher_(batcher), model_(model), left_(calls), rows_(rows) {}
 
   /// False when no more are left.
   bool next() {
     if (left_ == 0) return false;
-    const std::vector<float> input(kRow, static_cast<float>(left_--));
-    std::vector<float> out(3);
-    std::vector<float> expected(3);
+    const StackedInputs stacked(rows_ * kRow);
+    const std::span<float> input = stacked.floats();
+    std::ranges::generate(input, [&, i = 0]() mutable { return static_cast<float>(left_ * (i++ % 7)); });
+    --left_;
+    std::vector<float> out(rows_ * 3);
+    std::vector<float> expected(rows_ * 3);
     CallContext context;
     context.other_calls = [this](bool alike) { return alike && next(); };
     context.deadline = ServeClock::now() + std::chrono::seconds(20);
@@ -83,6 +90,7 @@ class Nested {
   Batcher& batcher_;
   const Model& model_;
   int left_;
+  const size_t rows_;  ///< of a call
 };
 
 TEST_F(Batching, AThreadBringsInWhatWaitsAndComputesAllOfIt) {
@@ -100,6 +108,17 @@ TEST_F(Batching, AThreadBringsInWhatWaitsAndComputesAllOfIt) {
   EXPECT_FALSE(many.next());
   EXPECT_THAT(metrics_.prometheus(), HasSubstr(":nacre:serving:batch_size_count{} 3\n"));
   EXPECT_THAT(metrics_.prometheus(), HasSubstr(":nacre:serving:batch_size_sum{} 9\n"));
+}
+
+TEST_F(Batching, CallsOfManyRowsAreCutWhereABatchIsFull) {
+  BatchingOptions options;
+  options.max_batch_size = 4;
+  options.batch_timeout = std::chrono::seconds(60);
+  Batcher batcher(model_, options, slots_, metrics_);
+  EXPECT_TRUE(Nested(batcher, model_, 2, 3).next());  // 3 and 1, 2
+  EXPECT_TRUE(Nested(batcher, model_, 1, 6).next());  // 4, 2
+  EXPECT_THAT(metrics_.prometheus(), HasSubstr(":nacre:serving:batch_size_count{} 4\n"));
+  EXPECT_THAT(metrics_.prometheus(), HasSubstr(":nacre:serving:batch_size_sum{} 12\n"));
 }
 
 TEST_F(Batching, NobodyIsBroughtInBeyondTheTimeout) {
