@@ -95,7 +95,7 @@ struct Terms {
     count = known = list_live<kRows>(a, lda, 0, depth, row);
   }
 
-  /// Of the block behind, where that is what is read next.
+  /// Lists the first rows of the block behind, too, where that is what is read next.
   void lead_to(const Terms& next) {
     known = count + std::min(next.count, kTermsAhead);
     for (int64_t t = count; t < known; ++t) row[t] = static_cast<int32_t>(depth + next.row[t - count]);

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kBatch = 24;
 
-/// Computes nothing; has such an output for one image, in floats, and packed variables.
+/// Computes nothing; has such an output for one image, in floats, and variables, packed or in place.
 class Sized final : public ReferenceOperator<Sized> {
  public:
   Sized(int64_t floats, size_t packed_bytes, bool forwards_rows = false, int64_t variables = 0) {
